@@ -1,0 +1,1 @@
+//! coracle-store
