@@ -1,0 +1,196 @@
+//! The objects of a kind by key and by index. Pure: applying a change says what has changed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use coracle_api::Object;
+
+use super::Delta;
+use crate::Key;
+
+pub(super) struct Cache<K> {
+    objects: BTreeMap<Key, Arc<K>>,
+    indexes: HashMap<&'static str, IndexMap<K>>,
+}
+
+struct IndexMap<K> {
+    values: fn(&K) -> Vec<String>,
+    objects: HashMap<String, BTreeMap<Key, Arc<K>>>,
+}
+
+impl<K> Default for Cache<K> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), indexes: HashMap::new() }
+    }
+}
+
+impl<K: Object> Cache<K> {
+    pub(super) fn get(&self, key: &Key) -> Option<&Arc<K>> {
+        self.objects.get(key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
+        self.objects.values()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    pub(super) fn indexed(&self, index: &str, value: &str) -> impl Iterator<Item = &Arc<K>> {
+        self.indexes.get(index).and_then(|index| index.objects.get(value)).into_iter().flat_map(BTreeMap::values)
+    }
+
+    pub(super) fn add_index(&mut self, name: &'static str, values: fn(&K) -> Vec<String>) {
+        let objects = &self.objects;
+        self.indexes.entry(name).or_insert_with(|| {
+            let mut index = IndexMap { values, objects: HashMap::new() };
+            for (key, object) in objects {
+                index.insert(key, object);
+            }
+            index
+        });
+    }
+
+    /// Takes a newer state of an object. An object that has its key but another uid is deleted first.
+    pub(super) fn apply(&mut self, object: K) -> Vec<Delta<K>> {
+        let (key, new) = (Key::of(&object), Arc::new(object));
+        let Some(old) = self.objects.insert(key.clone(), Arc::clone(&new)) else {
+            self.index(&key, None, Some(&new));
+            return vec![Delta::Added(new)];
+        };
+        self.index(&key, Some(&old), Some(&new));
+        match old.metadata().uid == new.metadata().uid {
+            true => vec![Delta::Updated { old, new }],
+            false => vec![Delta::Deleted(old), Delta::Added(new)],
+        }
+    }
+
+    /// Takes an object out. Its last state comes with the event, and is what a handler is told.
+    pub(super) fn remove(&mut self, last: K) -> Option<Delta<K>> {
+        let key = Key::of(&last);
+        let old = self.objects.remove(&key)?;
+        self.index(&key, Some(&old), None);
+        Some(Delta::Deleted(Arc::new(last)))
+    }
+
+    /// Makes the cache hold `listed` and nothing else: first what vanished, then what is new or newer.
+    pub(super) fn replace(&mut self, listed: BTreeMap<Key, K>) -> Vec<Delta<K>> {
+        let vanished: Vec<Key> = self.objects.keys().filter(|key| !listed.contains_key(*key)).cloned().collect();
+        let mut deltas = Vec::new();
+        for key in vanished {
+            let Some(old) = self.objects.remove(&key) else { continue };
+            self.index(&key, Some(&old), None);
+            deltas.push(Delta::Deleted(old));
+        }
+        for (key, object) in listed {
+            let known = self.objects.get(&key).map(|old| old.metadata());
+            let unchanged = known.is_some_and(|old| {
+                old.resource_version == object.metadata().resource_version && old.uid == object.metadata().uid
+            });
+            if !unchanged {
+                deltas.extend(self.apply(object));
+            }
+        }
+        deltas
+    }
+
+    fn index(&mut self, key: &Key, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
+        for index in self.indexes.values_mut() {
+            if let Some(old) = old {
+                index.remove(key, old);
+            }
+            if let Some(new) = new {
+                index.insert(key, new);
+            }
+        }
+    }
+}
+
+impl<K> IndexMap<K> {
+    fn insert(&mut self, key: &Key, object: &Arc<K>) {
+        for value in (self.values)(object) {
+            self.objects.entry(value).or_default().insert(key.clone(), Arc::clone(object));
+        }
+    }
+
+    fn remove(&mut self, key: &Key, object: &K) {
+        for value in (self.values)(object) {
+            let Some(objects) = self.objects.get_mut(&value) else { continue };
+            objects.remove(key);
+            if objects.is_empty() {
+                self.objects.remove(&value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    use super::*;
+
+    fn object(name: &str, uid: &str, version: &str) -> ConfigMap {
+        ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                namespace: Some("a".into()),
+                uid: Some(uid.into()),
+                resource_version: Some(version.into()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        }
+    }
+
+    fn listed(objects: Vec<ConfigMap>) -> BTreeMap<Key, ConfigMap> {
+        objects.into_iter().map(|object| (Key::of(&object), object)).collect()
+    }
+
+    fn told(deltas: &[Delta<ConfigMap>]) -> Vec<String> {
+        let version = |object: &ConfigMap| object.metadata.resource_version.clone().unwrap_or_default();
+        let name = |object: &ConfigMap| object.metadata.name.clone().unwrap_or_default();
+        let line = |delta: &Delta<ConfigMap>| match delta {
+            Delta::Added(new) => format!("+{}@{}", name(new), version(new)),
+            Delta::Updated { old, new } => format!("{}@{}->{}", name(new), version(old), version(new)),
+            Delta::Deleted(old) => format!("-{}@{}", name(old), version(old)),
+        };
+        deltas.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_relist_tells_exactly_what_was_missed() {
+        let mut cache = Cache::default();
+        let first = vec![object("kept", "1", "1"), object("changed", "2", "2"), object("gone", "3", "3")];
+        cache.replace(listed(first));
+        let second = vec![object("kept", "1", "1"), object("changed", "2", "9"), object("new", "4", "8")];
+        assert_eq!(told(&cache.replace(listed(second))), ["-gone@3", "changed@2->9", "+new@8"]);
+    }
+
+    #[test]
+    fn a_recreated_object_is_deleted_and_added() {
+        let mut cache = Cache::default();
+        cache.apply(object("a", "1", "1"));
+        assert_eq!(told(&cache.apply(object("a", "2", "5"))), ["-a@1", "+a@5"]);
+    }
+
+    #[test]
+    fn indexes_follow_every_change() {
+        let mut cache = Cache::default();
+        cache.apply(object("early", "1", "1"));
+        cache.add_index("version", |object| object.metadata.resource_version.iter().cloned().collect());
+        let names = |cache: &Cache<ConfigMap>, version: &str| -> Vec<String> {
+            cache.indexed("version", version).filter_map(|object| object.metadata.name.clone()).collect()
+        };
+        assert_eq!(names(&cache, "1"), ["early"]);
+        cache.apply(object("late", "2", "1"));
+        assert_eq!(names(&cache, "1"), ["early", "late"]);
+        cache.apply(object("early", "1", "2"));
+        assert_eq!((names(&cache, "1"), names(&cache, "2")), (vec!["late".into()], vec!["early".into()]));
+        cache.remove(object("late", "2", "3"));
+        cache.replace(BTreeMap::new());
+        assert!(cache.indexes["version"].objects.is_empty());
+    }
+}

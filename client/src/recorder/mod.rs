@@ -1,0 +1,220 @@
+//! Tells people what happened to an object, as core/v1 events, without ever slowing down who tells.
+//!
+//! [`Recorder::event`] puts an occurrence into a bounded queue and returns; one task correlates ([`correlate`]) and
+//! writes, one event at a time and at a bounded rate once a first burst has gone out, so that a wave of pods is not
+//! slowed by its own events. What does not fit is dropped, and counted in a warning.
+//!
+//! Source: client-go's `tools/record`.
+
+mod correlate;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use coracle_api::Object;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Event, ObjectReference};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::correlate::{Correlator, Verdict};
+use crate::{Client, Clock, Error, Patch};
+
+/// How many occurrences wait to be written. When it is full, newer ones are dropped, and a warning says how many.
+const QUEUE_OCCURRENCES_MAX: usize = 8192;
+
+/// How many events are written without pause after a quiet time, and how many a second after that. Source: the
+/// kubelet's `eventBurst` and `eventRecordQPS` (100 and 50).
+const BURST_EVENTS: u32 = 50;
+const EVENTS_PER_SECOND: u32 = 200;
+
+/// Whether an event is as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventType {
+    Normal,
+    Warning,
+}
+
+impl EventType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// Where a component tells what happens. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorder {
+    queue: mpsc::Sender<Occurrence>,
+    dropped: Arc<AtomicU64>,
+    clock: Clock,
+    task: TaskTracker,
+}
+
+/// Something that happened once.
+#[derive(Clone, Debug)]
+struct Occurrence {
+    regarding: ObjectReference,
+    r#type: EventType,
+    reason: String,
+    message: String,
+    at: Timestamp,
+}
+
+/// The reference by which events (and others) name an object.
+pub fn reference<K: Object>(object: &K) -> ObjectReference {
+    let meta = object.metadata();
+    ObjectReference {
+        api_version: Some(K::API_VERSION.into()),
+        kind: Some(K::KIND.into()),
+        namespace: meta.namespace.clone(),
+        name: meta.name.clone(),
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone(),
+        field_path: None,
+    }
+}
+
+impl Recorder {
+    /// Starts the task that writes the events of `component`, on `host` if it belongs to a node, until `shutdown`.
+    /// Must be called within a tokio runtime.
+    pub fn start(client: Client, component: &str, host: Option<&str>, shutdown: CancellationToken) -> Self {
+        Self::start_with_clock(client, component, host, Clock::system(), shutdown)
+    }
+
+    /// As [`Recorder::start`], with the time of `clock`.
+    pub fn start_with_clock(
+        client: Client,
+        component: &str,
+        host: Option<&str>,
+        clock: Clock,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let (queue, occurrences) = mpsc::channel(QUEUE_OCCURRENCES_MAX);
+        let recorder = Self { queue, dropped: Arc::default(), clock, task: TaskTracker::new() };
+        let writer = Writer {
+            client,
+            correlator: Correlator::new(component, host),
+            dropped: Arc::clone(&recorder.dropped),
+            pace: Pace::new(),
+        };
+        recorder.task.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = writer.run(occurrences) => {}
+            }
+        });
+        recorder.task.close();
+        recorder
+    }
+
+    /// Tells that something happened to `object`. Returns at once.
+    pub fn event<K: Object>(&self, object: &K, r#type: EventType, reason: &str, message: impl Into<String>) {
+        self.event_on(reference(object), r#type, reason, message);
+    }
+
+    /// As [`Recorder::event`], for an object that is only known by reference (or a part of it, by `fieldPath`).
+    pub fn event_on(&self, regarding: ObjectReference, r#type: EventType, reason: &str, message: impl Into<String>) {
+        let at = self.clock.wall();
+        let occurrence = Occurrence { regarding, r#type, reason: reason.into(), message: message.into(), at };
+        if self.queue.try_send(occurrence).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until the task has stopped, which begins with the shutdown token. What was not written yet is lost: events
+    /// are best effort.
+    pub async fn stopped(&self) {
+        self.task.wait().await;
+    }
+}
+
+struct Writer {
+    client: Client,
+    correlator: Correlator,
+    dropped: Arc<AtomicU64>,
+    pace: Pace,
+}
+
+impl Writer {
+    async fn run(mut self, mut occurrences: mpsc::Receiver<Occurrence>) {
+        while let Some(occurrence) = occurrences.recv().await {
+            let dropped = self.dropped.swap(0, Ordering::Relaxed);
+            if dropped > 0 {
+                tracing::warn!(dropped, "events came faster than they can be written, and were dropped");
+            }
+            let verdict = self.correlator.observe(occurrence, Instant::now());
+            if verdict != Verdict::Drop {
+                self.pace.turn().await;
+                self.write(verdict).await;
+            }
+        }
+    }
+
+    async fn write(&mut self, verdict: Verdict) {
+        let result = match verdict {
+            Verdict::Drop => Ok(()),
+            Verdict::Create(event) => self.create(&event).await,
+            Verdict::Count { event, patch } => match self.patch(&event, patch).await {
+                Err(error) if error.is_not_found() => self.create(&event).await,
+                other => other,
+            },
+        };
+        if let Err(error) = result
+            && !error.is_namespace_terminating()
+        {
+            tracing::debug!(error = &error as &dyn std::error::Error, "an event was not written");
+        }
+    }
+
+    async fn create(&mut self, event: &Event) -> Result<(), Error> {
+        self.client.all::<Event>().create(event).await.map(drop)
+    }
+
+    async fn patch(&mut self, event: &Event, patch: serde_json::Value) -> Result<(), Error> {
+        let meta = &event.metadata;
+        let events = self.client.namespaced::<Event>(meta.namespace.as_deref().unwrap_or_default());
+        events.patch(meta.name.as_deref().unwrap_or_default(), &Patch::Strategic(patch)).await.map(drop)
+    }
+}
+
+/// Lets a burst pass, then one at a time.
+struct Pace {
+    /// When there would be no debt; at most a burst ahead of now.
+    clear_at: Instant,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self { clear_at: Instant::now() }
+    }
+
+    async fn turn(&mut self) {
+        let interval = Duration::from_secs(1) / EVENTS_PER_SECOND;
+        self.clear_at = self.clear_at.max(Instant::now()) + interval;
+        sleep_until(self.clear_at - interval * BURST_EVENTS).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_passes_and_a_wave_is_spread() {
+        let (start, mut pace) = (Instant::now(), Pace::new());
+        for _ in 0..BURST_EVENTS {
+            pace.turn().await;
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        for _ in 0..EVENTS_PER_SECOND {
+            pace.turn().await;
+        }
+        assert!(start.elapsed().abs_diff(Duration::from_secs(1)) < Duration::from_millis(20), "{:?}", start.elapsed());
+    }
+}
