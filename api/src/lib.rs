@@ -1,6 +1,21 @@
 //! The vocabulary of the cluster, pure: what kinds exist, how an object is read, written, named, selected,
 //! defaulted, validated and patched. No I/O, no async runtime, no clock: whoever needs the time passes it in.
 
+pub mod any;
+pub mod codec;
+pub mod field;
+pub mod key;
+pub mod kind;
+pub mod kinds;
+pub mod limits;
+pub mod names;
 pub mod object;
+pub mod quantity;
+pub mod schema;
+pub mod selector;
+pub mod status;
 
+pub use any::AnyObject;
+pub use kind::Kind;
 pub use object::Object;
+pub use status::ApiError;

@@ -1,0 +1,174 @@
+//! An object of whichever served kind: what the API server's handlers and strategies pass about.
+
+use std::any::Any;
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::object::{DecodeError, Object};
+
+/// A typed object whose type is known at run time only.
+#[derive(Debug)]
+pub struct AnyObject(Box<dyn Erased>);
+
+/// What every [`Object`] can do without being named.
+trait Erased: Any + Debug + Send + Sync {
+    fn meta(&self) -> &ObjectMeta;
+    fn meta_mut(&mut self) -> &mut ObjectMeta;
+    fn api_version(&self) -> &'static str;
+    fn kind(&self) -> &'static str;
+    fn encode(&self) -> Bytes;
+    fn clone_box(&self) -> Box<dyn Erased>;
+    fn equals(&self, other: &dyn Erased) -> bool;
+}
+
+impl<T: Object> Erased for T {
+    fn meta(&self) -> &ObjectMeta {
+        self.metadata()
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.metadata_mut()
+    }
+
+    fn api_version(&self) -> &'static str {
+        T::API_VERSION
+    }
+
+    fn kind(&self) -> &'static str {
+        T::KIND
+    }
+
+    fn encode(&self) -> Bytes {
+        Object::encode(self)
+    }
+
+    fn clone_box(&self) -> Box<dyn Erased> {
+        Box::new(self.clone())
+    }
+
+    fn equals(&self, other: &dyn Erased) -> bool {
+        (other as &dyn Any).downcast_ref::<T>().is_some_and(|other| self == other)
+    }
+}
+
+impl AnyObject {
+    /// Forgets the type of an object.
+    #[must_use]
+    pub fn new<T: Object>(object: T) -> Self {
+        Self(Box::new(object))
+    }
+
+    /// Reads an object of type `T`: the decoder of a row of the table of kinds.
+    ///
+    /// # Errors
+    /// As [`Object::decode`].
+    pub fn decode<T: Object>(json: &[u8]) -> Result<Self, DecodeError> {
+        T::decode(json).map(Self::new)
+    }
+
+    #[must_use]
+    pub fn meta(&self) -> &ObjectMeta {
+        self.0.meta()
+    }
+
+    pub fn meta_mut(&mut self) -> &mut ObjectMeta {
+        self.0.meta_mut()
+    }
+
+    /// Its name, empty if it has none yet.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.meta().name.as_deref().unwrap_or_default()
+    }
+
+    /// Its namespace, empty if it is in none.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.meta().namespace.as_deref().unwrap_or_default()
+    }
+
+    /// `apps/v1`.
+    #[must_use]
+    pub fn api_version(&self) -> &'static str {
+        self.0.api_version()
+    }
+
+    /// `Deployment`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    /// Writes the object as Kubernetes would, with `apiVersion` and `kind`.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        self.0.encode()
+    }
+
+    #[must_use]
+    pub fn is<T: Object>(&self) -> bool {
+        self.downcast_ref::<T>().is_some()
+    }
+
+    #[must_use]
+    pub fn downcast_ref<T: Object>(&self) -> Option<&T> {
+        (&*self.0 as &dyn Any).downcast_ref()
+    }
+
+    #[must_use]
+    pub fn downcast_mut<T: Object>(&mut self) -> Option<&mut T> {
+        (&mut *self.0 as &mut dyn Any).downcast_mut()
+    }
+
+    /// The typed object, or this again when it is of another type.
+    ///
+    /// # Errors
+    /// When it is not a `T`.
+    pub fn downcast<T: Object>(self) -> Result<T, Self> {
+        if self.is::<T>() {
+            let any: Box<dyn Any> = self.0;
+            Ok(*any.downcast().expect("the type was looked at"))
+        } else {
+            Err(self)
+        }
+    }
+}
+
+impl Clone for AnyObject {
+    fn clone(&self) -> Self {
+        Self(self.0.clone_box())
+    }
+}
+
+impl PartialEq for AnyObject {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.equals(&*other.0)
+    }
+}
+
+impl<T: Object> From<T> for AnyObject {
+    fn from(object: T) -> Self {
+        Self::new(object)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+
+    use super::*;
+
+    #[test]
+    fn types_are_forgotten_and_found_again() {
+        let mut any = AnyObject::new(Pod::default());
+        any.meta_mut().name = Some("p".to_owned());
+        assert_eq!((any.name(), any.namespace(), any.api_version(), any.kind()), ("p", "", "v1", "Pod"));
+        assert!(any.downcast_ref::<ConfigMap>().is_none());
+        assert_eq!(any.clone(), any);
+        assert_ne!(any, AnyObject::new(Pod::default()));
+        let any = any.downcast::<ConfigMap>().expect_err("not a config map");
+        assert_eq!(any.downcast::<Pod>().expect("a pod").metadata.name.as_deref(), Some("p"));
+    }
+}

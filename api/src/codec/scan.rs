@@ -1,0 +1,408 @@
+//! Reads a JSON body beside the type graph, before it is decoded, and finds what decoding would pass over: fields that the
+//! type doesn't have, fields that are given twice, values of another type than the field, quantities that are none, and
+//! nesting that is too deep.
+//!
+//! It builds nothing but the findings, and it leaves bad syntax to the decoder: where it meets some, it stops, and the
+//! decoder says what is wrong.
+//!
+//! Source: the strict mode and the error texts of `sigs.k8s.io/json`.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use crate::field::Path;
+use crate::limits;
+use crate::quantity::Quantity;
+use crate::schema::{Shape, Type};
+
+/// What a body has that its type has not.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    /// `unknown field "spec.foo"`, `duplicate field "spec.replicas"`, in the order of the body.
+    pub findings: Vec<String>,
+    /// The body's own `apiVersion` and `kind`, where it has them.
+    pub api_version: Option<String>,
+    pub kind: Option<String>,
+}
+
+/// Why a body can't be decoded, beyond its syntax.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ScanError {
+    #[error("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {expected}")]
+    Type { found: &'static str, owner: &'static str, path: String, expected: String },
+    #[error("json: cannot unmarshal {found} into Go value of type {expected}")]
+    Root { found: &'static str, expected: String },
+    #[error("{0}")]
+    Quantity(#[from] crate::quantity::ParseError),
+    #[error("exceeded max depth of {}", limits::NESTING_MAX)]
+    Depth,
+}
+
+/// Reads `json` as an object of `root`'s fields.
+///
+/// # Errors
+/// When it is well formed, and yet not such an object.
+pub(super) fn scan(json: &[u8], root: Shape) -> Result<Scan, ScanError> {
+    let mut scanner = Scanner { json, at: 0, depth: 0, owner: None, result: Scan::default() };
+    match scanner.value(root, &Path::ROOT) {
+        Ok(()) | Err(Stop::Syntax) => Ok(scanner.result),
+        Err(Stop::Error(error)) => Err(error),
+    }
+}
+
+enum Stop {
+    /// The decoder will say what is wrong.
+    Syntax,
+    Error(ScanError),
+}
+
+struct Scanner<'j> {
+    json: &'j [u8],
+    at: usize,
+    depth: usize,
+    /// The type whose field is being read.
+    owner: Option<&'static Type>,
+    result: Scan,
+}
+
+impl<'j> Scanner<'j> {
+    fn value(&mut self, shape: Shape, path: &Path<'_>) -> Result<(), Stop> {
+        match self.peek()? {
+            b'{' => match shape {
+                Shape::Object(id) => self.nested(Some(id.get()), |s| s.object(id.get(), path)),
+                Shape::Map(entry) => self.nested(self.owner, |s| s.map(*entry, path)),
+                Shape::Any => self.nested(self.owner, |s| s.map(Shape::Any, path)),
+                _ => Err(self.mismatch("object", shape, path)),
+            },
+            b'[' => match shape {
+                Shape::List(element) => self.nested(self.owner, |s| s.list(*element, path)),
+                Shape::Any => self.nested(self.owner, |s| s.list(Shape::Any, path)),
+                _ => Err(self.mismatch("array", shape, path)),
+            },
+            b'"' => self.text(shape, path),
+            b't' | b'f' => match shape {
+                Shape::Bool | Shape::Any => self.literal(),
+                _ => Err(self.mismatch("bool", shape, path)),
+            },
+            b'n' => self.literal(),
+            _ => match shape {
+                Shape::Int32 | Shape::Int64 | Shape::Float | Shape::Quantity | Shape::IntOrString | Shape::Any => {
+                    self.number(shape, path)
+                }
+                _ => Err(self.mismatch("number", shape, path)),
+            },
+        }
+    }
+
+    fn nested(
+        &mut self,
+        owner: Option<&'static Type>,
+        read: impl FnOnce(&mut Self) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        if self.depth == limits::NESTING_MAX {
+            return Err(Stop::Error(ScanError::Depth));
+        }
+        self.depth += 1;
+        let outer = std::mem::replace(&mut self.owner, owner);
+        let result = read(self);
+        self.owner = outer;
+        self.depth -= 1;
+        result
+    }
+
+    fn object(&mut self, type_: &'static Type, path: &Path<'_>) -> Result<(), Stop> {
+        let mut seen: u128 = 0;
+        let mut hint = 0;
+        self.at += 1;
+        while let Some(key) = self.key()? {
+            let Some(position) = type_.position(&key, hint) else {
+                self.find("unknown", &path.child(&key));
+                self.value(Shape::Any, &Path::ROOT)?;
+                continue;
+            };
+            if seen & (1 << position) != 0 {
+                self.find("duplicate", &path.child(&key));
+            }
+            seen |= 1 << position;
+            hint = position + 1;
+            if self.depth == 1 {
+                self.note_kind(&key);
+            }
+            self.value(type_.fields[position].shape, &path.child(&key))?;
+        }
+        Ok(())
+    }
+
+    fn map(&mut self, shape: Shape, path: &Path<'_>) -> Result<(), Stop> {
+        let mut seen = Keys::default();
+        self.at += 1;
+        while let Some(key) = self.key()? {
+            if !matches!(shape, Shape::Any) && !seen.insert(&key) {
+                self.find("duplicate", &path.child(&key));
+            }
+            self.value(shape, &path.child(&key))?;
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, shape: Shape, path: &Path<'_>) -> Result<(), Stop> {
+        self.at += 1;
+        if self.peek()? == b']' {
+            self.at += 1;
+            return Ok(());
+        }
+        for index in 0.. {
+            self.value(shape, &path.index(index))?;
+            match self.take()? {
+                b',' => {}
+                b']' => break,
+                _ => return Err(Stop::Syntax),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next key of an object, and past its colon; none at the object's end.
+    fn key(&mut self) -> Result<Option<Cow<'j, str>>, Stop> {
+        match self.peek()? {
+            b'}' => {
+                self.at += 1;
+                return Ok(None);
+            }
+            b',' => {
+                self.at += 1;
+                if self.peek()? != b'"' {
+                    return Err(Stop::Syntax);
+                }
+            }
+            b'"' => {}
+            _ => return Err(Stop::Syntax),
+        }
+        let key = self.string()?;
+        if self.take()? != b':' {
+            return Err(Stop::Syntax);
+        }
+        Ok(Some(key))
+    }
+
+    fn text(&mut self, shape: Shape, path: &Path<'_>) -> Result<(), Stop> {
+        match shape {
+            Shape::Bool
+            | Shape::Int32
+            | Shape::Int64
+            | Shape::Float
+            | Shape::Object(_)
+            | Shape::List(_)
+            | Shape::Map(_) => Err(self.mismatch("string", shape, path)),
+            Shape::Quantity => {
+                let text = self.string()?;
+                text.parse::<Quantity>().map(drop).map_err(|e| Stop::Error(e.into()))
+            }
+            _ => self.string().map(drop),
+        }
+    }
+
+    fn string(&mut self) -> Result<Cow<'j, str>, Stop> {
+        let start = self.at + 1;
+        let mut end = start;
+        let mut escaped = false;
+        loop {
+            match self.json.get(end) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    end += 2;
+                }
+                Some(_) => end += 1,
+                None => return Err(Stop::Syntax),
+            }
+        }
+        self.at = end + 1;
+        if escaped {
+            return serde_json::from_slice(&self.json[start - 1..=end]).map(Cow::Owned).map_err(|_| Stop::Syntax);
+        }
+        std::str::from_utf8(&self.json[start..end]).map(Cow::Borrowed).map_err(|_| Stop::Syntax)
+    }
+
+    fn number(&mut self, shape: Shape, path: &Path<'_>) -> Result<(), Stop> {
+        let rest = &self.json[self.at..];
+        let len = rest.iter().take_while(|b| b.is_ascii_digit() || b"+-.eE".contains(b)).count();
+        let text = std::str::from_utf8(&rest[..len]).map_err(|_| Stop::Syntax)?;
+        if len == 0 {
+            return Err(Stop::Syntax);
+        }
+        let fits = match shape {
+            Shape::Int32 | Shape::IntOrString => text.parse::<i32>().is_ok(),
+            Shape::Int64 => text.parse::<i64>().is_ok(),
+            _ => true,
+        };
+        if !fits {
+            return Err(self.mismatch("number", shape, path));
+        }
+        self.at += len;
+        Ok(())
+    }
+
+    fn literal(&mut self) -> Result<(), Stop> {
+        let rest = &self.json[self.at..];
+        let word: &[u8] =
+            [&b"true"[..], b"false", b"null"].into_iter().find(|w| rest.starts_with(w)).ok_or(Stop::Syntax)?;
+        self.at += word.len();
+        Ok(())
+    }
+
+    fn peek(&mut self) -> Result<u8, Stop> {
+        loop {
+            match self.json.get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(byte) => return Ok(*byte),
+                None => return Err(Stop::Syntax),
+            }
+        }
+    }
+
+    fn take(&mut self) -> Result<u8, Stop> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    fn find(&mut self, what: &str, path: &Path<'_>) {
+        if self.result.findings.len() < limits::FINDINGS_MAX {
+            self.result.findings.push(format!("{what} field \"{path}\""));
+        }
+    }
+
+    /// Remembers the value of a top-level `apiVersion` or `kind` that is about to be read.
+    fn note_kind(&mut self, key: &str) {
+        if !matches!(key, "apiVersion" | "kind") || !matches!(self.peek(), Ok(b'"')) {
+            return;
+        }
+        let start = self.at;
+        let value = self.string().ok().map(Cow::into_owned);
+        self.at = start;
+        match key {
+            "kind" => self.result.kind = value,
+            _ => self.result.api_version = value,
+        }
+    }
+
+    fn mismatch(&self, found: &'static str, shape: Shape, path: &Path<'_>) -> Stop {
+        let expected = go_name(shape);
+        let path = path.fields_only();
+        Stop::Error(match self.owner {
+            Some(owner) if !path.is_empty() => ScanError::Type { found, owner: owner.short_name(), path, expected },
+            _ => ScanError::Root { found, expected },
+        })
+    }
+}
+
+/// The name of a shape in Go.
+fn go_name(shape: Shape) -> String {
+    match shape {
+        Shape::String => "string".to_owned(),
+        Shape::Bool => "bool".to_owned(),
+        Shape::Int32 => "int32".to_owned(),
+        Shape::Int64 => "int64".to_owned(),
+        Shape::Float => "float64".to_owned(),
+        Shape::Bytes => "[]uint8".to_owned(),
+        Shape::Quantity => "resource.Quantity".to_owned(),
+        Shape::Time => "v1.Time".to_owned(),
+        Shape::MicroTime => "v1.MicroTime".to_owned(),
+        Shape::IntOrString => "intstr.IntOrString".to_owned(),
+        Shape::Any => "interface {}".to_owned(),
+        Shape::Object(id) => id.get().name.splitn(2, '.').nth(1).unwrap_or_default().to_owned(),
+        Shape::List(element) => format!("[]{}", go_name(*element)),
+        Shape::Map(entry) => format!("map[string]{}", go_name(*entry)),
+    }
+}
+
+/// The keys of a map that have been seen: a few in a list, many in a set.
+#[derive(Default)]
+struct Keys {
+    few: Vec<String>,
+    many: HashSet<String>,
+}
+
+impl Keys {
+    const FEW: usize = 16;
+
+    /// Whether the key is new.
+    fn insert(&mut self, key: &str) -> bool {
+        if self.few.iter().any(|k| k == key) || self.many.contains(key) {
+            return false;
+        }
+        if self.few.len() < Self::FEW {
+            self.few.push(key.to_owned());
+        } else {
+            self.many.insert(key.to_owned());
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    fn pod(json: &str) -> Result<Scan, ScanError> {
+        scan(json.as_bytes(), Shape::Object(schema::find("core.v1.Pod").expect("a pod")))
+    }
+
+    #[test]
+    fn unknown_and_duplicate_fields_are_found_with_their_paths() {
+        let found = pod(
+            r#"{"kind":"Pod","spec":{"foo":{"x":[1,{}]},"containers":[{"name":"a","nmae":1},{"name":"b","name":"c"}]},
+               "metadata":{"labels":{"a":"1","a":"2"}},"spec":null}"#,
+        )
+        .expect("a pod");
+        assert_eq!(
+            found.findings,
+            [
+                r#"unknown field "spec.foo""#,
+                r#"unknown field "spec.containers[0].nmae""#,
+                r#"duplicate field "spec.containers[1].name""#,
+                r#"duplicate field "metadata.labels.a""#,
+                r#"duplicate field "spec""#,
+            ]
+        );
+        assert_eq!(found.kind.as_deref(), Some("Pod"));
+    }
+
+    #[test]
+    fn wrong_types_are_told_as_go_tells_them() {
+        for (json, message) in [
+            (
+                r#"{"metadata":{"name":7}}"#,
+                "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string",
+            ),
+            (
+                r#"{"spec":{"containers":{}}}"#,
+                "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container",
+            ),
+            (
+                r#"{"spec":{"containers":[{"stdin":"yes"}]}}"#,
+                "json: cannot unmarshal string into Go struct field Container.spec.containers.stdin of type bool",
+            ),
+            (
+                r#"{"spec":{"priority":1.5}}"#,
+                "json: cannot unmarshal number into Go struct field PodSpec.spec.priority of type int32",
+            ),
+            (r"[]", "json: cannot unmarshal array into Go value of type v1.Pod"),
+        ] {
+            assert_eq!(pod(json).expect_err(json).to_string(), message);
+        }
+        let quantity = r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":"10 apples"}}}]}}"#;
+        assert!(matches!(pod(quantity), Err(ScanError::Quantity(_))));
+    }
+
+    #[test]
+    fn depth_is_limited_and_bad_syntax_left_to_the_decoder() {
+        let deep = format!("{{\"x\":{}", "[".repeat(100_000));
+        assert!(matches!(pod(&deep), Err(ScanError::Depth)));
+        for bad in ["", "{", "{\"a\"", "{\"kind\":\"x", "{,}", "nope", "{\"kind\":\"\\", "{\"spec\":}"] {
+            assert!(pod(bad).is_ok(), "{bad}");
+        }
+    }
+}

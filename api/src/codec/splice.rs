@@ -1,0 +1,137 @@
+//! Cuts and joins in encoded objects, without parsing them.
+//!
+//! The encoder writes `apiVersion` and `kind` first and no string before `metadata` can hold its key unescaped, except in
+//! kinds with fields that sort before it (`addressType`, `data`, `binaryData`); so the object's own members are walked, by
+//! skipping values, until the key is met.
+
+use bytes::{Bytes, BytesMut};
+
+/// The object with its resource version, which only the store knows: `"resourceVersion":"7"` put first into its metadata.
+///
+/// The object must be one that the codec wrote, without a resource version. Anything else is given back as it is.
+#[must_use]
+pub fn splice(object: &[u8], revision: u64) -> Bytes {
+    let Some((start, end)) = member(object, b"metadata") else { return Bytes::copy_from_slice(object) };
+    let inside = start + 1;
+    let mut out = BytesMut::with_capacity(object.len() + 44);
+    out.extend_from_slice(&object[..inside]);
+    out.extend_from_slice(b"\"resourceVersion\":\"");
+    out.extend_from_slice(revision.to_string().as_bytes());
+    out.extend_from_slice(b"\"");
+    if end - start > 2 {
+        out.extend_from_slice(b",");
+    }
+    out.extend_from_slice(&object[inside..]);
+    out.freeze()
+}
+
+/// The bytes of an object's metadata.
+#[must_use]
+pub fn metadata_of(object: &[u8]) -> Option<&[u8]> {
+    member(object, b"metadata").map(|(start, end)| &object[start..end])
+}
+
+/// The object as a `PartialObjectMetadata`, which is its metadata alone.
+#[must_use]
+pub fn partial_metadata(object: &[u8]) -> Bytes {
+    let metadata = metadata_of(object).unwrap_or(b"{}");
+    let mut out = BytesMut::with_capacity(metadata.len() + 80);
+    out.extend_from_slice(br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#);
+    out.extend_from_slice(metadata);
+    out.extend_from_slice(b"}");
+    out.freeze()
+}
+
+/// Where the value of a member of an object, itself an object, starts and ends.
+fn member(object: &[u8], key: &[u8]) -> Option<(usize, usize)> {
+    let mut at = 1;
+    while object.get(at) == Some(&b'"') {
+        let colon = skip_string(object, at)?;
+        let value = colon + 1;
+        let end = skip_value(object, value)?;
+        if &object[at + 1..colon - 1] == key {
+            return (object.get(value) == Some(&b'{')).then_some((value, end));
+        }
+        at = end + 1;
+    }
+    None
+}
+
+/// Where the string that starts at `at` ends.
+fn skip_string(json: &[u8], at: usize) -> Option<usize> {
+    let mut i = at + 1;
+    loop {
+        match json.get(i)? {
+            b'"' => return Some(i + 1),
+            b'\\' => i += 2,
+            _ => i += 1,
+        }
+    }
+}
+
+/// Where the value that starts at `at` ends.
+fn skip_value(json: &[u8], at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut i = at;
+    loop {
+        match json.get(i)? {
+            b'"' => i = skip_string(json, i)?,
+            b'{' | b'[' => {
+                depth += 1;
+                i += 1;
+            }
+            b'}' | b']' | b',' if depth == 0 => return Some(i),
+            b'}' | b']' => {
+                depth -= 1;
+                i += 1;
+                if depth == 0 {
+                    return Some(i);
+                }
+                continue;
+            }
+            _ => i += 1,
+        }
+        if depth == 0 && matches!(json.get(i), Some(b',' | b'}')) {
+            return Some(i);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_revision_is_put_into_the_metadata_of_the_object_itself() {
+        for (given, expected) in [
+            (
+                r#"{"kind":"Pod","metadata":{"name":"a"},"spec":{}}"#,
+                r#"{"kind":"Pod","metadata":{"resourceVersion":"7","name":"a"},"spec":{}}"#,
+            ),
+            (r#"{"metadata":{}}"#, r#"{"metadata":{"resourceVersion":"7"}}"#),
+            (
+                r#"{"data":{"metadata":{"x":"\"metadata\":{"},"n":[1,{}]},"immutable":true,"metadata":{"name":"a"}}"#,
+                r#"{"data":{"metadata":{"x":"\"metadata\":{"},"n":[1,{}]},"immutable":true,"metadata":{"resourceVersion":"7","name":"a"}}"#,
+            ),
+            (
+                r#"{"addressType":"IPv4","eventTime":null,"metadata":{"a":1}}"#,
+                r#"{"addressType":"IPv4","eventTime":null,"metadata":{"resourceVersion":"7","a":1}}"#,
+            ),
+            (r#"{"kind":"Pod"}"#, r#"{"kind":"Pod"}"#),
+            ("", ""),
+            ("{\"a", "{\"a"),
+        ] {
+            assert_eq!(splice(given.as_bytes(), 7), expected.as_bytes(), "{given}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_cut_out() {
+        let object = br#"{"kind":"Pod","metadata":{"labels":{"a":"}"}},"spec":{}}"#;
+        assert_eq!(metadata_of(object), Some(&br#"{"labels":{"a":"}"}}"#[..]));
+        assert_eq!(
+            partial_metadata(object),
+            &br#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"labels":{"a":"}"}}}"#[..]
+        );
+    }
+}

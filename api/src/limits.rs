@@ -1,0 +1,31 @@
+//! The limits of what is read, in one place. Passing one is a clear [`ApiError`](crate::status::ApiError), never a
+//! panic and never unbounded memory.
+
+/// The largest request body, in bytes. Source: the API server's `MaxRequestBodyBytes`, 3 MiB.
+pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// The deepest nesting of objects and arrays in a body. The deepest served type needs about 20 levels; a free-form JSON
+/// schema may need more. Below serde_json's own limit of 128, so that ours is the one that answers.
+pub const NESTING_MAX: usize = 100;
+
+/// The largest expansion of a YAML document's aliases, in nodes.
+pub const YAML_NODES_MAX: usize = 500_000;
+
+/// How many unknown or duplicate fields are named before the rest are left out. Source: the API server warns of at most
+/// this many.
+pub const FINDINGS_MAX: usize = 100;
+
+/// How many operations one JSON patch may have. Source: `JSONPatchMaxCopyBytes` and the `maxJSONPatchOperations` limit.
+pub const PATCH_OPERATIONS_MAX: usize = 10_000;
+
+/// How many bytes the `copy` operations of one JSON patch may add together.
+pub const PATCH_COPY_BYTES_MAX: usize = BODY_BYTES_MAX;
+
+/// The sum of the lengths of annotation keys and values. Source: `TotalAnnotationSizeLimitB`.
+pub const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
+
+/// The sum of the values of a ConfigMap or Secret. Source: `MaxSecretSize`.
+pub const DATA_BYTES_MAX: usize = 1024 * 1024;
+
+const _: () = assert!(NESTING_MAX < 128, "serde_json refuses 128 levels with an error of its own");
+const _: () = assert!(DATA_BYTES_MAX < BODY_BYTES_MAX, "an object of the largest data fits into a body");

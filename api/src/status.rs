@@ -1,0 +1,410 @@
+//! What the API answers when it refuses, and the one place that knows HTTP status codes.
+//!
+//! An [`ApiError`] carries identities; [`ApiError::status`] turns it into the `Status` that Kubernetes would answer: code,
+//! reason, message, details and causes.
+//!
+//! Source: `k8s.io/apimachinery/pkg/api/errors`.
+
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, Status, StatusCause, StatusDetails};
+
+use crate::codec;
+use crate::field;
+use crate::kind::{Kind, Verb};
+use crate::schema;
+
+/// A resource as messages name it: `deployments.apps`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupResource {
+    pub group: Cow<'static, str>,
+    /// The plural, with `/subresource` where one is meant.
+    pub resource: Cow<'static, str>,
+}
+
+impl GroupResource {
+    /// The resource of a row of the table.
+    #[must_use]
+    pub fn of(kind: &Kind) -> Self {
+        Self { group: kind.group.clone(), resource: kind.plural.clone() }
+    }
+
+    /// The resource with a subresource, as in `pods/binding`.
+    #[must_use]
+    pub fn with_subresource(kind: &Kind, subresource: &str) -> Self {
+        Self { group: kind.group.clone(), resource: format!("{}/{subresource}", kind.plural).into() }
+    }
+}
+
+impl Display for GroupResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_qualified(f, &self.resource, &self.group)
+    }
+}
+
+/// A kind as messages name it: `Deployment.apps`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupKind {
+    pub group: Cow<'static, str>,
+    pub kind: Cow<'static, str>,
+}
+
+impl GroupKind {
+    /// The kind of a row of the table.
+    #[must_use]
+    pub fn of(kind: &Kind) -> Self {
+        Self { group: kind.group.clone(), kind: kind.kind.clone() }
+    }
+
+    /// A kind that is in no row.
+    #[must_use]
+    pub const fn fixed(group: &'static str, kind: &'static str) -> Self {
+        Self { group: Cow::Borrowed(group), kind: Cow::Borrowed(kind) }
+    }
+}
+
+impl Display for GroupKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_qualified(f, &self.kind, &self.group)
+    }
+}
+
+fn write_qualified(f: &mut fmt::Formatter<'_>, name: &str, group: &str) -> fmt::Result {
+    if group.is_empty() { f.write_str(name) } else { write!(f, "{name}.{group}") }
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ApiError {
+    /// The request makes no sense as it stands.
+    #[error("{0}")]
+    BadRequest(String),
+    /// Nobody knows who is asking.
+    #[error("Unauthorized")]
+    Unauthorized,
+    /// Who is asking may not do this, or nobody may.
+    #[error("{}", forbidden(resource, name, reason))]
+    Forbidden { resource: GroupResource, name: String, reason: String },
+    /// Nothing can be created in a namespace that is being deleted.
+    #[error("{}", forbidden(resource, name, &terminating(namespace)))]
+    NamespaceTerminating { resource: GroupResource, name: String, namespace: String },
+    /// The URL itself is not for those who ask, whatever it names.
+    #[error("forbidden: User {user:?} cannot {verb} path {path:?}")]
+    PathForbidden { user: String, verb: String, path: String },
+    /// There is no such object.
+    #[error("{resource} {name:?} not found")]
+    NotFound { resource: GroupResource, name: String },
+    /// There is no such URL.
+    #[error("the server could not find the requested resource")]
+    NoSuchPath,
+    #[error("{resource} {name:?} already exists")]
+    AlreadyExists { resource: GroupResource, name: String },
+    /// Every name that was generated was taken.
+    #[error("{resource} {name:?} already exists, the server was not able to generate a unique name for the object")]
+    NoUniqueName { resource: GroupResource, name: String },
+    /// The object is not as the writer believed.
+    #[error("Operation cannot be fulfilled on {resource} {name:?}: {message}")]
+    Conflict { resource: GroupResource, name: String, message: String },
+    /// Other managers own fields that an apply would change.
+    #[error("Apply failed with {} conflict{}: {}", conflicts.len(), if conflicts.len() == 1 { "" } else { "s" }, list_conflicts(conflicts))]
+    ApplyConflict { conflicts: Vec<ApplyConflict> },
+    /// The object breaks rules of its kind.
+    #[error("{kind} {name:?} is invalid: {errors}")]
+    Invalid { kind: GroupKind, name: String, errors: field::Errors },
+    /// The request is well formed and can't be done, such as a patch whose test fails.
+    #[error("{0}")]
+    Unprocessable(String),
+    /// The revision asked for is no longer kept.
+    #[error("{0}")]
+    Expired(String),
+    /// The revision asked for is not there yet.
+    #[error("Too large resource version: {requested}, current: {current}")]
+    RevisionTooLarge { requested: u64, current: u64 },
+    #[error("the server does not allow this method on the requested resource")]
+    MethodNotAllowed,
+    #[error("only the following media types are accepted: {}", accepted.join(", "))]
+    NotAcceptable { accepted: Vec<String> },
+    #[error("the body of the request was in an unknown format - accepted media types include: {}", accepted.join(", "))]
+    UnsupportedMediaType { accepted: Vec<String> },
+    #[error("Request entity is too large: limit is {bytes_max}")]
+    BodyTooLarge { bytes_max: usize },
+    /// The server has too much to do, or what is asked for may not be done yet.
+    #[error("{message}")]
+    TooManyRequests { message: String, retry_after_seconds: u32 },
+    /// An eviction would leave a disruption budget broken.
+    #[error("Cannot evict pod as it would violate the pod's disruption budget.")]
+    DisruptionBudget { message: String },
+    /// What was asked for took too long.
+    #[error("Timeout: {0}")]
+    Timeout(String),
+    #[error("The {} operation against {resource} could not be completed at this time, please try again.", verb.as_str())]
+    ServerTimeout { resource: GroupResource, verb: Verb, retry_after_seconds: u32 },
+    /// What the server needs to answer is not there.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The disk is full: reads go on, writes are refused.
+    #[error("the store has no space left: {0}")]
+    StorageFull(String),
+    #[error("Internal error occurred: {0}")]
+    Internal(String),
+}
+
+/// A field that two managers want to own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplyConflict {
+    /// `.spec.replicas`
+    pub field: String,
+    /// Who owns it now, as `conflict with "kubectl" using apps/v1`.
+    pub message: String,
+}
+
+/// The message of a [`ApiError::Conflict`] of revisions.
+pub const MODIFIED: &str =
+    "the object has been modified; please apply your changes to the latest version and try again";
+
+fn forbidden(resource: &GroupResource, name: &str, reason: &str) -> String {
+    if name.is_empty() {
+        format!("{resource} is forbidden: {reason}")
+    } else {
+        format!("{resource} {name:?} is forbidden: {reason}")
+    }
+}
+
+fn terminating(namespace: &str) -> String {
+    format!("unable to create new content in namespace {namespace} because it is being terminated")
+}
+
+fn list_conflicts(conflicts: &[ApplyConflict]) -> String {
+    conflicts.iter().map(|c| format!("{}: {}", c.message, c.field)).collect::<Vec<_>>().join(", ")
+}
+
+impl ApiError {
+    /// The HTTP status code.
+    #[must_use]
+    pub const fn code(&self) -> u16 {
+        match self {
+            ApiError::BadRequest(_) => 400,
+            ApiError::Unauthorized => 401,
+            ApiError::Forbidden { .. } | ApiError::NamespaceTerminating { .. } | ApiError::PathForbidden { .. } => 403,
+            ApiError::NotFound { .. } | ApiError::NoSuchPath => 404,
+            ApiError::MethodNotAllowed => 405,
+            ApiError::NotAcceptable { .. } => 406,
+            ApiError::AlreadyExists { .. }
+            | ApiError::NoUniqueName { .. }
+            | ApiError::Conflict { .. }
+            | ApiError::ApplyConflict { .. } => 409,
+            ApiError::Expired(_) => 410,
+            ApiError::BodyTooLarge { .. } => 413,
+            ApiError::UnsupportedMediaType { .. } => 415,
+            ApiError::Invalid { .. } | ApiError::Unprocessable(_) => 422,
+            ApiError::TooManyRequests { .. } | ApiError::DisruptionBudget { .. } => 429,
+            ApiError::Internal(_) | ApiError::ServerTimeout { .. } => 500,
+            ApiError::Unavailable(_) => 503,
+            ApiError::RevisionTooLarge { .. } | ApiError::Timeout(_) => 504,
+            ApiError::StorageFull(_) => 507,
+        }
+    }
+
+    /// The word by which programs tell refusals apart.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            ApiError::BadRequest(_) => "BadRequest",
+            ApiError::Unauthorized => "Unauthorized",
+            ApiError::Forbidden { .. } | ApiError::NamespaceTerminating { .. } | ApiError::PathForbidden { .. } => {
+                "Forbidden"
+            }
+            ApiError::NotFound { .. } | ApiError::NoSuchPath => "NotFound",
+            ApiError::MethodNotAllowed => "MethodNotAllowed",
+            ApiError::NotAcceptable { .. } => "NotAcceptable",
+            ApiError::AlreadyExists { .. } | ApiError::NoUniqueName { .. } => "AlreadyExists",
+            ApiError::Conflict { .. } | ApiError::ApplyConflict { .. } => "Conflict",
+            ApiError::Expired(_) => "Expired",
+            ApiError::BodyTooLarge { .. } => "RequestEntityTooLarge",
+            ApiError::UnsupportedMediaType { .. } => "UnsupportedMediaType",
+            ApiError::Invalid { .. } | ApiError::Unprocessable(_) => "Invalid",
+            ApiError::TooManyRequests { .. } | ApiError::DisruptionBudget { .. } => "TooManyRequests",
+            ApiError::Internal(_) => "InternalError",
+            ApiError::ServerTimeout { .. } => "ServerTimeout",
+            ApiError::Unavailable(_) => "ServiceUnavailable",
+            ApiError::RevisionTooLarge { .. } | ApiError::Timeout(_) => "Timeout",
+            ApiError::StorageFull(_) => "InsufficientStorage",
+        }
+    }
+
+    /// After how many seconds it is worth asking again: the `Retry-After` header.
+    #[must_use]
+    pub const fn retry_after_seconds(&self) -> Option<u32> {
+        match self {
+            ApiError::TooManyRequests { retry_after_seconds, .. }
+            | ApiError::ServerTimeout { retry_after_seconds, .. } => Some(*retry_after_seconds),
+            ApiError::RevisionTooLarge { .. } => Some(1),
+            _ => None,
+        }
+    }
+
+    /// The answer's body.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status {
+            status: Some("Failure".to_owned()),
+            code: Some(i32::from(self.code())),
+            reason: Some(self.reason().to_owned()),
+            message: Some(self.to_string()),
+            details: self.details(),
+            metadata: ListMeta::default(),
+        }
+    }
+
+    fn details(&self) -> Option<StatusDetails> {
+        let details = match self {
+            ApiError::BadRequest(_)
+            | ApiError::Unauthorized
+            | ApiError::MethodNotAllowed
+            | ApiError::NotAcceptable { .. }
+            | ApiError::UnsupportedMediaType { .. }
+            | ApiError::BodyTooLarge { .. }
+            | ApiError::Expired(_)
+            | ApiError::Unavailable(_)
+            | ApiError::StorageFull(_) => return None,
+            ApiError::PathForbidden { .. } | ApiError::NoSuchPath | ApiError::Unprocessable(_) => {
+                StatusDetails::default()
+            }
+            ApiError::Forbidden { resource, name, .. }
+            | ApiError::NotFound { resource, name }
+            | ApiError::AlreadyExists { resource, name }
+            | ApiError::NoUniqueName { resource, name }
+            | ApiError::Conflict { resource, name, .. } => about(resource, name),
+            ApiError::NamespaceTerminating { resource, name, namespace } => {
+                let message = format!("namespace {namespace} is being terminated");
+                with_causes(about(resource, name), vec![cause("metadata.namespace", "NamespaceTerminating", message)])
+            }
+            ApiError::ServerTimeout { resource, .. } => about(resource, ""),
+            ApiError::ApplyConflict { conflicts } => {
+                let causes = conflicts.iter().map(|c| cause(&c.field, "FieldManagerConflict", c.message.clone()));
+                with_causes(StatusDetails::default(), causes.collect())
+            }
+            ApiError::Invalid { kind, name, errors } => {
+                let causes = errors.iter().map(|e| cause(&e.field, e.reason.as_str(), e.message.clone()));
+                let about = StatusDetails {
+                    name: non_empty(name),
+                    group: non_empty(&kind.group),
+                    kind: non_empty(&kind.kind),
+                    ..StatusDetails::default()
+                };
+                with_causes(about, causes.collect())
+            }
+            ApiError::RevisionTooLarge { .. } => {
+                let causes = vec![cause("", "ResourceVersionTooLarge", "Too large resource version".to_owned())];
+                with_causes(StatusDetails::default(), causes)
+            }
+            ApiError::DisruptionBudget { message } => {
+                with_causes(StatusDetails::default(), vec![cause("", "DisruptionBudget", message.clone())])
+            }
+            ApiError::TooManyRequests { .. } | ApiError::Timeout(_) => StatusDetails::default(),
+            ApiError::Internal(message) => with_causes(StatusDetails::default(), vec![cause("", "", message.clone())]),
+        };
+        let retry_after_seconds = self.retry_after_seconds().and_then(|s| i32::try_from(s).ok());
+        Some(StatusDetails { retry_after_seconds, ..details })
+    }
+}
+
+fn about(resource: &GroupResource, name: &str) -> StatusDetails {
+    StatusDetails {
+        name: non_empty(name),
+        group: non_empty(&resource.group),
+        kind: non_empty(&resource.resource),
+        ..StatusDetails::default()
+    }
+}
+
+fn with_causes(details: StatusDetails, causes: Vec<StatusCause>) -> StatusDetails {
+    StatusDetails { causes: Some(causes), ..details }
+}
+
+fn cause(field: &str, reason: &str, message: String) -> StatusCause {
+    StatusCause { field: non_empty(field), reason: non_empty(reason), message: non_empty(&message) }
+}
+
+fn non_empty(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// The answer to a deletion that is done.
+#[must_use]
+pub fn deleted(kind: &Kind, name: &str, uid: Option<&str>) -> Status {
+    let details = StatusDetails { uid: uid.map(str::to_owned), ..about(&GroupResource::of(kind), name) };
+    Status { status: Some("Success".to_owned()), details: Some(details), ..Status::default() }
+}
+
+/// The answer to an action that leaves nothing to show: a binding, an eviction.
+#[must_use]
+pub fn done() -> Status {
+    Status { status: Some("Success".to_owned()), code: Some(201), ..Status::default() }
+}
+
+/// Writes a status as JSON.
+#[must_use]
+pub fn encode(status: &Status) -> bytes::Bytes {
+    codec::encode_as(status, schema::find("meta.v1.Status").expect("the graph has the status"))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
+
+    use super::*;
+    use crate::field::{Errors, Path};
+    use crate::kinds;
+
+    fn text(error: &ApiError) -> String {
+        String::from_utf8(encode(&error.status()).to_vec()).expect("JSON is UTF-8")
+    }
+
+    #[test]
+    fn refusals_are_told_as_kubernetes_tells_them() {
+        let pods = GroupResource::of(kinds::of::<core::Pod>());
+        let deployments = GroupResource::of(kinds::of::<apps::Deployment>());
+        let mut errors = Errors::new();
+        errors.required(&Path::new("spec").child("selector"), "");
+        for (error, json) in [
+            (
+                ApiError::NotFound { resource: deployments.clone(), name: "w".into() },
+                r#"{"apiVersion":"v1","kind":"Status","code":404,"details":{"group":"apps","kind":"deployments","name":"w"},"message":"deployments.apps \"w\" not found","metadata":{},"reason":"NotFound","status":"Failure"}"#,
+            ),
+            (
+                ApiError::Conflict { resource: pods.clone(), name: "p".into(), message: MODIFIED.into() },
+                r#"{"apiVersion":"v1","kind":"Status","code":409,"details":{"kind":"pods","name":"p"},"message":"Operation cannot be fulfilled on pods \"p\": the object has been modified; please apply your changes to the latest version and try again","metadata":{},"reason":"Conflict","status":"Failure"}"#,
+            ),
+            (
+                ApiError::Invalid { kind: GroupKind::of(kinds::of::<apps::Deployment>()), name: "w".into(), errors },
+                r#"{"apiVersion":"v1","kind":"Status","code":422,"details":{"causes":[{"field":"spec.selector","message":"Required value","reason":"FieldValueRequired"}],"group":"apps","kind":"Deployment","name":"w"},"message":"Deployment.apps \"w\" is invalid: spec.selector: Required value","metadata":{},"reason":"Invalid","status":"Failure"}"#,
+            ),
+            (
+                ApiError::Unauthorized,
+                r#"{"apiVersion":"v1","kind":"Status","code":401,"message":"Unauthorized","metadata":{},"reason":"Unauthorized","status":"Failure"}"#,
+            ),
+            (
+                ApiError::RevisionTooLarge { requested: 9, current: 3 },
+                r#"{"apiVersion":"v1","kind":"Status","code":504,"details":{"causes":[{"message":"Too large resource version","reason":"ResourceVersionTooLarge"}],"retryAfterSeconds":1},"message":"Too large resource version: 9, current: 3","metadata":{},"reason":"Timeout","status":"Failure"}"#,
+            ),
+            (
+                ApiError::NamespaceTerminating { resource: pods, name: "p".into(), namespace: "n".into() },
+                r#"{"apiVersion":"v1","kind":"Status","code":403,"details":{"causes":[{"field":"metadata.namespace","message":"namespace n is being terminated","reason":"NamespaceTerminating"}],"kind":"pods","name":"p"},"message":"pods \"p\" is forbidden: unable to create new content in namespace n because it is being terminated","metadata":{},"reason":"Forbidden","status":"Failure"}"#,
+            ),
+        ] {
+            assert_eq!(text(&error), json);
+        }
+    }
+
+    #[test]
+    fn success_is_told_too() {
+        let status = deleted(kinds::of::<core::ConfigMap>(), "a", Some("u"));
+        assert_eq!(
+            encode(&status),
+            &br#"{"apiVersion":"v1","kind":"Status","details":{"kind":"configmaps","name":"a","uid":"u"},"metadata":{},"status":"Success"}"#[..]
+        );
+        assert_eq!(done().code, Some(201));
+    }
+}
