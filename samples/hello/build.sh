@@ -1,0 +1,5 @@
+#!/bin/sh
+# Builds hello.wasm, a WASI preview 1 command. Needs `pip install ziglang`.
+set -eu
+cd "$(dirname "$0")"
+python3 -m ziglang cc --target=wasm32-wasi -Oz -s -o hello.wasm hello.c

@@ -1,0 +1,5 @@
+#!/bin/sh
+# Builds once.wasm, a WASI preview 1 command. Needs `pip install ziglang`.
+set -eu
+cd "$(dirname "$0")"
+python3 -m ziglang cc --target=wasm32-wasi -Oz -s -o once.wasm once.c
