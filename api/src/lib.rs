@@ -3,6 +3,7 @@
 
 pub mod any;
 pub mod codec;
+pub mod defaults;
 pub mod field;
 pub mod key;
 pub mod kind;
@@ -10,6 +11,7 @@ pub mod kinds;
 pub mod limits;
 pub mod names;
 pub mod object;
+pub mod patch;
 pub mod quantity;
 pub mod schema;
 pub mod selector;

@@ -8,8 +8,11 @@ pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// schema may need more. Below serde_json's own limit of 128, so that ours is the one that answers.
 pub const NESTING_MAX: usize = 100;
 
-/// The largest expansion of a YAML document's aliases, in nodes.
+/// The most nodes of a YAML document.
 pub const YAML_NODES_MAX: usize = 500_000;
+
+/// How many nodes the aliases of a YAML document may repeat together.
+pub const YAML_ALIASED_MAX: usize = 20_000;
 
 /// How many unknown or duplicate fields are named before the rest are left out. Source: the API server warns of at most
 /// this many.

@@ -85,12 +85,13 @@ impl<'j> Scanner<'j> {
                 _ => Err(self.mismatch("bool", shape, path)),
             },
             b'n' => self.literal(),
-            _ => match shape {
+            b'-' | b'0'..=b'9' => match shape {
                 Shape::Int32 | Shape::Int64 | Shape::Float | Shape::Quantity | Shape::IntOrString | Shape::Any => {
                     self.number(shape, path)
                 }
                 _ => Err(self.mismatch("number", shape, path)),
             },
+            _ => Err(Stop::Syntax),
         }
     }
 

@@ -30,12 +30,13 @@ fn read(yaml: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, String>
         max_nodes: limits::YAML_NODES_MAX,
         max_depth: limits::NESTING_MAX,
     };
-    let options = serde_saphyr::options! {
+    let mut options = serde_saphyr::options! {
         duplicate_keys: duplicate_keys,
         budget: budget,
         strict_booleans: false,
         with_snippet: false,
     };
+    options.alias_limits.max_total_replayed_events = limits::YAML_ALIASED_MAX;
     serde_saphyr::from_str_with_options(yaml, options).map_err(|e| {
         format!("error converting YAML to JSON: yaml: {}", e.to_string().lines().next().unwrap_or_default())
     })

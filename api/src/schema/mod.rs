@@ -76,6 +76,8 @@ pub struct Merge {
     keys: &'static str,
     /// Whether a strategic merge patch merges the elements of the list, or else replaces it.
     pub patch_merges: bool,
+    /// Whether a strategic merge patch replaces the object instead of merging it.
+    pub patch_replaces: bool,
     /// Whether a strategic merge patch removes the fields that it doesn't name when told to (`$retainKeys`).
     pub patch_retains_keys: bool,
     /// The field by which a strategic merge patch tells the elements of a list apart; empty for scalars.

@@ -78,6 +78,7 @@ fn read_merge(words: std::str::Split<'static, char>) -> Merge {
             "keys" => merge.keys = value,
             "patch" => {
                 merge.patch_merges = value.split(',').any(|s| s == "merge");
+                merge.patch_replaces = value == "replace";
                 merge.patch_retains_keys = value.split(',').any(|s| s == "retainKeys");
             }
             "merge" => merge.merge_key = value,

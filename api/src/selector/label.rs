@@ -100,8 +100,13 @@ impl LabelSelector {
     /// Whether an object of these labels is selected.
     #[must_use]
     pub fn matches(&self, labels: Option<&BTreeMap<String, String>>) -> bool {
-        !self.nothing
-            && self.requirements.iter().all(|r| r.matches(labels.and_then(|l| l.get(&r.key)).map(String::as_str)))
+        self.matches_with(|key| labels.and_then(|labels| labels.get(key)).map(String::as_str))
+    }
+
+    /// As [`LabelSelector::matches`], for labels that are kept in another form: `label` gives the value of one.
+    #[must_use]
+    pub fn matches_with<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> bool {
+        !self.nothing && self.requirements.iter().all(|r| r.matches(label(&r.key)))
     }
 
     /// Whether it selects every object.
