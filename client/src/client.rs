@@ -189,3 +189,38 @@ where
     let service = service.map_response(move |response: Response<B>| response.map(erase));
     BoxCloneSyncService::new(service.map_err(Into::into))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::Full;
+    use tokio::sync::Barrier;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_to_a_service_in_the_process_do_not_wait_for_each_other() {
+        const AT_ONCE: usize = 100;
+        let barrier = Arc::new(Barrier::new(AT_ONCE));
+        let client = Client::from_service(tower::service_fn(move |_: Request<Body>| {
+            let barrier = Arc::clone(&barrier);
+            async move {
+                barrier.wait().await;
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("ok"))))
+            }
+        }));
+        let request = || Request::get("/healthz").body(Bytes::new()).expect("a request");
+        let answers = futures::future::join_all((0..AT_ONCE).map(|_| client.raw(request()))).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().is_ok_and(|answer| answer.body() == "ok")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_never_answers_is_an_error() {
+        let client = Client::from_service(tower::service_fn(|_: Request<Body>| {
+            std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>()
+        }));
+        let request = Request::get("/healthz").body(Bytes::new()).expect("a request");
+        assert!(matches!(client.raw(request).await, Err(Error::Transport { .. })));
+    }
+}

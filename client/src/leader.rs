@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Client, Clock, Error};
@@ -85,7 +85,7 @@ impl LeaderElector {
         if shutdown.run_until_cancelled(self.acquire()).await.is_none() {
             return Leadership::Stopped;
         }
-        let leading = shutdown.child_token();
+        let leading = CancellationToken::new();
         let mut work = std::pin::pin!(work(leading.clone()));
         let ended = tokio::select! {
             finished = &mut work => Some(Leadership::Finished(finished)),
@@ -125,10 +125,9 @@ impl LeaderElector {
     /// Returns when the lease is lost.
     async fn renew(&mut self) {
         let mut deadline = Instant::now() + self.config.renew_deadline;
-        loop {
+        while Instant::now() < deadline {
             sleep(self.config.retry_period).await;
-            let left = deadline.saturating_duration_since(Instant::now());
-            match timeout(left, self.attempt()).await {
+            match timeout_at(deadline, self.attempt()).await {
                 Ok(Ok(true)) => deadline = Instant::now() + self.config.renew_deadline,
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => self.report(&error),
@@ -230,5 +229,62 @@ impl LeaderElector {
     fn report(&self, error: &Error) {
         let error = error as &dyn std::error::Error;
         tracing::warn!(lease = self.config.name, error, "cannot take or renew the lease");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{FakeServer, Faults};
+
+    fn elector(server: &FakeServer, identity: &str) -> LeaderElector {
+        LeaderElector::new(server.client(), LeaderConfig::new("kube-system", "scheduler", identity))
+    }
+
+    fn holder(server: &FakeServer) -> Option<String> {
+        server.one::<Lease>("kube-system", "scheduler")?.spec?.holder_identity
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_given_back_is_taken_at_once() {
+        let (server, start) = (FakeServer::new(), Instant::now());
+        let mut first = elector(&server, "first");
+        let mut second = elector(&server, "second");
+        let forever = |token: CancellationToken| async move { token.cancelled().await };
+        let (stop, late) = (CancellationToken::new(), CancellationToken::new());
+        let leading = tokio::spawn({
+            let stop = stop.clone();
+            async move { first.lead(forever, stop).await }
+        });
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(holder(&server).as_deref(), Some("first"));
+        let waiting = tokio::spawn(async move { second.lead(|_| async { Instant::now() }, late).await });
+        sleep(Duration::from_secs(60)).await;
+        stop.cancel();
+        assert_eq!(leading.await.ok(), Some(Leadership::Stopped));
+        let Ok(Leadership::Finished(at)) = waiting.await else { panic!("the second never led") };
+        assert!(at - start < Duration::from_secs(120 + 3), "{:?}", at - start);
+        let spec = server.one::<Lease>("kube-system", "scheduler").and_then(|lease| lease.spec).unwrap_or_default();
+        assert_eq!((spec.lease_transitions, spec.holder_identity.as_deref()), (Some(1), Some("")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_without_a_server_stops_before_another_may_begin() {
+        let server = FakeServer::new();
+        let mut leader = elector(&server, "leader");
+        let work = {
+            let server = server.clone();
+            |token: CancellationToken| async move {
+                server.set_faults(Faults { lost: 1.0, ..Faults::default() });
+                token.cancelled().await;
+            }
+        };
+        let start = Instant::now();
+        assert_eq!(leader.lead(work, CancellationToken::new()).await, Leadership::Lost);
+        assert!(start.elapsed() < leader.config.lease_duration, "{:?}", start.elapsed());
+        server.set_faults(Faults::default());
+        let mut other = elector(&server, "other");
+        other.lead(|_| async {}, CancellationToken::new()).await;
+        assert!(start.elapsed() >= leader.config.lease_duration, "{:?}", start.elapsed());
     }
 }

@@ -19,6 +19,8 @@ mod objects;
 mod path;
 mod queue;
 mod recorder;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod watch;
 mod workers;
 

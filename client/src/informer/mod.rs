@@ -8,6 +8,8 @@
 mod cache;
 mod dispatch;
 mod reflector;
+#[cfg(test)]
+mod simulation;
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;

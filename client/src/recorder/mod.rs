@@ -203,7 +203,11 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
     use super::*;
+    use crate::testing::{FakeServer, Faults};
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_passes_and_a_wave_is_spread() {
@@ -216,5 +220,37 @@ mod tests {
             pace.turn().await;
         }
         assert!(start.elapsed().abs_diff(Duration::from_secs(1)) < Duration::from_millis(20), "{:?}", start.elapsed());
+    }
+
+    fn pod() -> Pod {
+        let metadata =
+            ObjectMeta { name: Some("web".into()), namespace: Some("default".into()), ..ObjectMeta::default() };
+        Pod { metadata, ..Pod::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happens_twice_is_one_event_with_a_count() {
+        let (server, shutdown) = (FakeServer::new(), CancellationToken::new());
+        let recorder = Recorder::start(server.client(), "scheduler", None, shutdown.clone());
+        recorder.event(&pod(), EventType::Warning, "FailedScheduling", "0/1 nodes are available");
+        recorder.event(&pod(), EventType::Warning, "FailedScheduling", "0/1 nodes are available");
+        server.until(|server| server.all::<Event>().iter().any(|event| event.count == Some(2))).await;
+        let events = server.all::<Event>();
+        assert_eq!((events.len(), events[0].involved_object.name.as_deref()), (1, Some("web")));
+        shutdown.cancel();
+        recorder.stopped().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_hangs_holds_nobody_up() {
+        let (server, shutdown) = (FakeServer::new(), CancellationToken::new());
+        server.set_faults(Faults { delay_max: Duration::from_secs(3600), ..Faults::default() });
+        let recorder = Recorder::start(server.client(), "scheduler", None, shutdown.clone());
+        for _ in 0..QUEUE_OCCURRENCES_MAX + 100 {
+            recorder.event(&pod(), EventType::Normal, "Scheduled", "assigned");
+        }
+        assert_eq!(recorder.dropped.load(Ordering::Relaxed), 100);
+        shutdown.cancel();
+        recorder.stopped().await;
     }
 }
