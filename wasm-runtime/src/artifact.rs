@@ -1,0 +1,84 @@
+//! A compiled, linked program that containers are started from.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::InstancePre;
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use crate::inspect::Inspection;
+use crate::sandbox::Guest;
+
+/// The SHA-256 of a `.wasm` file: its identity everywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Digests `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// A digest made elsewhere.
+    pub fn from_bytes(sha256: [u8; 32]) -> Self {
+        Self(sha256)
+    }
+}
+
+/// Lower-case hexadecimal.
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+/// A program ready to start: compiled for this host and linked to what the host offers.
+#[derive(Debug)]
+pub struct Artifact {
+    digest: Digest,
+    inspection: Inspection,
+    pub(crate) program: Program,
+}
+
+impl Artifact {
+    pub(crate) fn new(digest: Digest, inspection: Inspection, program: Program) -> Self {
+        Self { digest, inspection, program }
+    }
+
+    /// Digest of the `.wasm` that this was made of.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What the `.wasm` is, and what it imports and exports.
+    pub fn inspection(&self) -> &Inspection {
+        &self.inspection
+    }
+}
+
+/// The entry point, by world.
+pub(crate) enum Program {
+    /// A WASI p1 module with `_start`.
+    Module(InstancePre<Guest>),
+    /// A component that exports `wasi:cli/run`.
+    Command(CommandPre<Guest>),
+    /// A component that exports `wasi:http/incoming-handler`.
+    Http(ProxyPre<Guest>),
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Module(_) => "Module",
+            Self::Command(_) => "Command",
+            Self::Http(_) => "Http",
+        })
+    }
+}

@@ -1,0 +1,286 @@
+//! Serves a `wasi:http` guest: an instance a request, over HTTP/1.1 and HTTP/2 without TLS.
+//!
+//! A request waits for one of [`HTTP_REQUESTS_MAX`] places, gets a store of its own, and runs as a
+//! task of its own, so that the guest can go on after its response has begun. Bodies are streamed
+//! in both directions. A guest that fails is answered with 500 and a line on its standard error;
+//! one that fails for want of memory ends the container, as it would with a process. A client that
+//! goes away before the response ends its instance.
+//!
+//! Stopping closes the listeners, lets connections finish the request that they are in, and ends
+//! when the last instance has.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::rt::Executor;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::AbortHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
+use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
+
+use crate::artifact::{Artifact, Program};
+use crate::exit::{Exit, Interrupted, trap_message};
+use crate::limits::{HTTP_BACKLOG, HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIMEOUT, HTTP_REQUESTS_MAX};
+use crate::sandbox::{Guest, Sandbox};
+use crate::schedule::Metered;
+use crate::spec::Stdin;
+
+/// Pause after the system refused a connection, for want of descriptors above all.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// Listens on `address`, with the sockets driven by the runtime of `handle`.
+///
+/// # Errors
+///
+/// What the system says: in use, not an address of this machine, a privileged port.
+pub(crate) fn listen(address: SocketAddr, handle: &Handle) -> io::Result<TcpListener> {
+    let _context = handle.enter();
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(HTTP_BACKLOG)
+}
+
+/// Serves `artifact` on `listeners` until `stop`, and then until it is idle.
+pub(crate) async fn serve(
+    artifact: Arc<Artifact>,
+    sandbox: Arc<Sandbox>,
+    listeners: Vec<TcpListener>,
+    stop: CancellationToken,
+) -> Exit {
+    let tasks = Tasks { tracker: TaskTracker::new(), killed: sandbox.killed.clone() };
+    let server = Arc::new(Server {
+        artifact,
+        sandbox,
+        tasks: tasks.clone(),
+        connections: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
+        requests: Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)),
+        out_of_memory: CancellationToken::new(),
+        stop,
+    });
+    for listener in listeners {
+        tasks.execute(server.clone().accept(listener));
+    }
+    tasks.tracker.close();
+    tokio::select! {
+        () = tasks.tracker.wait() => Exit::Code(0),
+        () = server.out_of_memory.cancelled() => {
+            // The instances that remain go with the container.
+            server.sandbox.killed.cancel();
+            tasks.tracker.wait().await;
+            Exit::OutOfMemory
+        }
+    }
+}
+
+/// What the connections and requests of one container share.
+struct Server {
+    artifact: Arc<Artifact>,
+    sandbox: Arc<Sandbox>,
+    tasks: Tasks,
+    connections: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+    out_of_memory: CancellationToken,
+    stop: CancellationToken,
+}
+
+/// Tasks that end with their container.
+#[derive(Clone)]
+struct Tasks {
+    tracker: TaskTracker,
+    killed: CancellationToken,
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        self.spawn(task);
+    }
+}
+
+impl Tasks {
+    fn spawn<F: Future<Output: Send> + Send + 'static>(&self, task: F) -> AbortHandle {
+        let killed = self.killed.clone();
+        self.tracker.spawn(async move { killed.run_until_cancelled_owned(task).await.is_some() }).abort_handle()
+    }
+}
+
+impl Server {
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        while let Some(place) = self.place().await {
+            match self.stop.run_until_cancelled(listener.accept()).await {
+                Some(Ok((stream, _))) => {
+                    self.tasks.execute(self.clone().connection(stream, place));
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Waits for a place for one more connection; there is none once the server stops.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.stop.run_until_cancelled(self.connections.clone().acquire_owned()).await?.ok()
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, _place: OwnedSemaphorePermit) {
+        if stream.set_nodelay(true).is_err() {
+            return; // The client is gone already.
+        }
+        let server = self.clone();
+        let service = service_fn(move |request| server.clone().handle(request));
+        let mut builder = auto::Builder::new(self.tasks.clone());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HTTP_HEAD_TIMEOUT)
+            .max_buf_size(HTTP_HEAD_BYTES_MAX);
+        builder.http2().timer(TokioTimer::new()).max_header_list_size(HTTP_HEAD_BYTES_MAX as u32);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<WasiBody>, Infallible> {
+        let Ok(place) = self.requests.clone().acquire_owned().await else {
+            return Ok(plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"));
+        };
+        let log = Log { server: self.clone(), method: request.method().clone(), uri: request.uri().clone() };
+        let answer = match self.call(request, place, log) {
+            Ok(answer) => answer,
+            Err(response) => return Ok(response),
+        };
+        Ok(answer
+            .response()
+            .await
+            .unwrap_or_else(|| plain(StatusCode::INTERNAL_SERVER_ERROR, "the guest failed to answer\n")))
+    }
+
+    /// Starts an instance on `request`.
+    fn call(
+        &self,
+        request: Request<Incoming>,
+        place: OwnedSemaphorePermit,
+        log: Log,
+    ) -> Result<Answer, Response<WasiBody>> {
+        let failed = |reason: &str| {
+            log.line(reason);
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "the guest could not be started\n")
+        };
+        let (mut store, meter) = self.sandbox.store(Stdin::Empty).map_err(|error| failed(&error.to_string()))?;
+        let request = store
+            .data_mut()
+            .http()
+            .new_incoming_request(Scheme::Http, request)
+            .map_err(|error| plain(StatusCode::BAD_REQUEST, &format!("{error:#}\n")))?;
+        let (sender, response) = oneshot::channel();
+        let sender =
+            store.data_mut().http().new_response_outparam(sender).map_err(|error| failed(&error.to_string()))?;
+        let artifact = self.artifact.clone();
+        let called = async move {
+            let instance = program(&artifact).instantiate_async(&mut store).await?;
+            instance.wasi_http_incoming_handler().call_handle(&mut store, request, sender).await
+        };
+        let instance = self.tasks.spawn(async move {
+            if let Err(error) = Metered::new(meter, called).await {
+                log.failure(&error);
+            }
+            drop(place);
+        });
+        Ok(Answer { response, instance: AbortOnDrop(Some(instance)) })
+    }
+}
+
+/// The program of a server, which is only ever made for one of this world.
+fn program(artifact: &Artifact) -> &ProxyPre<Guest> {
+    match &artifact.program {
+        Program::Http(program) => program,
+        Program::Module(_) | Program::Command(_) => unreachable!("a command is not served"),
+    }
+}
+
+/// A response to come.
+struct Answer {
+    response: oneshot::Receiver<Result<Response<WasiBody>, wasmtime_wasi_http::p2::bindings::http::types::ErrorCode>>,
+    instance: AbortOnDrop,
+}
+
+impl Answer {
+    /// The guest's response, unless it fails or says that it cannot answer.
+    async fn response(mut self) -> Option<Response<WasiBody>> {
+        let response = self.response.await;
+        // From here on the guest may go on, to write the body.
+        self.instance.0 = None;
+        response.ok()?.ok()
+    }
+}
+
+/// Ends an instance that nobody waits for any more.
+struct AbortOnDrop(Option<AbortHandle>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(instance) = &self.0 {
+            instance.abort();
+        }
+    }
+}
+
+/// Says on the container's standard error how a request failed.
+struct Log {
+    server: Arc<Server>,
+    method: Method,
+    uri: Uri,
+}
+
+impl Log {
+    fn failure(&self, error: &wasmtime::Error) {
+        if error.is::<Interrupted>() {
+            return;
+        }
+        if self.server.sandbox.memory.is_refused() {
+            self.line("out of memory");
+            self.server.out_of_memory.cancel();
+        } else {
+            self.line(&trap_message(error));
+        }
+    }
+
+    fn line(&self, reason: &str) {
+        let line = format!("{} {}: {}\n", self.method, self.uri.path(), reason.replace('\n', "; "));
+        self.server.sandbox.stderr().write(line.as_bytes());
+    }
+}
+
+fn plain(status: StatusCode, text: &str) -> Response<WasiBody> {
+    let body = Full::new(Bytes::copy_from_slice(text.as_bytes()));
+    let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,77 @@
+//! Every bound of the runtime, with its unit and what happens at it.
+
+use std::time::Duration;
+
+/// Largest `.wasm` that is read. A bigger one is refused before it is parsed.
+pub const WASM_BYTES_MAX: u64 = 256 << 20;
+
+/// Modules that are compiled at the same time. More wait their turn: a compilation already uses
+/// every compiler thread and may take gigabytes.
+pub const COMPILATIONS_MAX: usize = 2;
+
+/// Stack of a guest. A deeper recursion traps.
+pub const WASM_STACK_BYTES: usize = 512 << 10;
+
+/// Stack on which a guest and the host calls that it makes run. Only touched pages are resident.
+pub const FIBER_STACK_BYTES: usize = 1 << 20;
+
+/// What one instance may hold open: files, sockets, streams, header maps. Past it, opening fails
+/// with "no more descriptors" in the guest.
+pub const RESOURCES_MAX: usize = 1024;
+
+/// Period of the epoch, and so the time within which a spinning guest notices that it is killed.
+pub const EPOCH_TICK: Duration = Duration::from_millis(1);
+
+/// Ticks without an executing guest after which the ticker parks.
+pub const TICKER_LINGER_TICKS: u32 = 20;
+
+/// Time that a guest executes before it hands its thread to the next one that waits for a turn.
+pub const SLICE: Duration = Duration::from_millis(4);
+
+/// Time in a [`CPU_PERIOD`] up to which a container counts as interactive: it then runs as soon
+/// as it has something to do, ahead of those that take turns.
+pub const INTERACTIVE: Duration = Duration::from_millis(20);
+
+/// Period over which `cpu_millis_max` is a budget. What a guest overdraws is taken off the next.
+pub const CPU_PERIOD: Duration = Duration::from_millis(100);
+
+/// Weight of a container that names none, and the scale of the others (1024 is one core asked).
+pub const CPU_WEIGHT_DEFAULT: u32 = 1024;
+
+/// Niceness of the guest and compiler threads, so that the control plane in the same process goes
+/// first.
+pub const GUEST_NICE: i32 = 10;
+
+/// Threads that block on files for guests. More requests than that wait.
+pub const BLOCKING_THREADS_MAX: usize = 64;
+
+/// What a guest may hand to an [`Output`](crate::Output) in one call.
+pub const OUTPUT_CHUNK_BYTES: usize = 64 << 10;
+
+/// Length to which the message of a trap is cut.
+pub const TRAP_MESSAGE_BYTES_MAX: usize = 2 << 10;
+
+/// Frames kept of a trap's backtrace.
+pub const BACKTRACE_FRAMES_MAX: usize = 12;
+
+/// Connections that one container holds open. Further ones wait in the kernel's backlog.
+pub const HTTP_CONNECTIONS_MAX: usize = 4096;
+
+/// Requests, and so instances, that one container handles at the same time. Further ones wait.
+pub const HTTP_REQUESTS_MAX: usize = 512;
+
+/// Connections that the kernel accepts for a listener ahead of us.
+pub const HTTP_BACKLOG: u32 = 1024;
+
+/// Time in which a client has to send the head of a request.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest head of a request.
+pub const HTTP_HEAD_BYTES_MAX: usize = 64 << 10;
+
+const _: () = {
+    assert!(WASM_STACK_BYTES * 2 <= FIBER_STACK_BYTES, "host calls need room below the guest");
+    assert!(SLICE.as_millis() >= EPOCH_TICK.as_millis(), "a slice is measured in ticks");
+    assert!(INTERACTIVE.as_millis() < CPU_PERIOD.as_millis(), "a spinning guest must take turns");
+    assert!(HTTP_REQUESTS_MAX <= HTTP_CONNECTIONS_MAX, "an idle connection runs no request");
+};

@@ -1,0 +1,319 @@
+//! From bytes to an artifact: read, inspected, compiled once, linked once.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
+use wasmtime::component::Component;
+use wasmtime::{Engine, Module};
+use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi_http::p2::bindings::ProxyPre;
+
+use crate::artifact::{Artifact, Digest, Program};
+use crate::cache::Cache;
+use crate::compile::{Compiler, Panicked};
+use crate::inspect::{Form, Inspection, World, inspect};
+use crate::limits::WASM_BYTES_MAX;
+use crate::offer::Linkers;
+
+/// Where a `.wasm` comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A file.
+    Path(PathBuf),
+    /// Bytes at hand.
+    Bytes(Bytes),
+}
+
+impl From<&Path> for Source {
+    fn from(path: &Path) -> Self {
+        Self::Path(path.to_owned())
+    }
+}
+
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        Self::Path(path)
+    }
+}
+
+impl From<Bytes> for Source {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Source {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+/// Why a `.wasm` cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {path:?}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// It is larger than [`WASM_BYTES_MAX`].
+    #[error("it is larger than {bytes_max} bytes")]
+    TooLarge {
+        /// The bound.
+        bytes_max: u64,
+    },
+    /// It does not begin as a WebAssembly binary does.
+    #[error("not a WebAssembly binary: it begins with {begins:02x?}, not with \"\\0asm\"")]
+    NotWasm {
+        /// Its first bytes, up to four.
+        begins: Vec<u8>,
+    },
+    /// It is the text format.
+    #[error("WebAssembly text, which has to be turned into a binary first (wat2wasm, wasm-tools parse)")]
+    Text,
+    /// It ends too early.
+    #[error("truncated: it ends in the middle of something, at offset {offset:#x}")]
+    Truncated {
+        /// Where the end was met.
+        offset: usize,
+    },
+    /// It breaks the rules of the format.
+    #[error("malformed at offset {offset:#x}: {message}")]
+    Malformed {
+        /// Where.
+        offset: usize,
+        /// Which rule.
+        message: String,
+    },
+    /// It imports what this host does not offer.
+    #[error("it imports what is not offered here: {}", imports.join(", "))]
+    NotOffered {
+        /// Every such import.
+        imports: Vec<String>,
+    },
+    /// A module without `_start`.
+    #[error("it exports no function \"_start\", so there is nothing to run")]
+    NoStart,
+    /// A module that is initialised and then called.
+    #[error("it is a reactor (it exports \"_initialize\" and no \"_start\"), so there is nothing to run")]
+    Reactor,
+    /// A component that exports no world that can be run.
+    #[error(
+        "it exports neither wasi:cli/run@0.2 nor wasi:http/incoming-handler@0.2, but {}",
+        if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
+    )]
+    NoWorld {
+        /// What it exports.
+        exports: Vec<String>,
+    },
+    /// It does not compile: it is invalid, or uses features that are off here.
+    #[error("it does not compile: {message}")]
+    Compile {
+        /// What the compiler said.
+        message: String,
+    },
+    /// An import or export has another type than WASI says.
+    #[error("it does not link: {message}")]
+    Link {
+        /// What does not fit.
+        message: String,
+    },
+}
+
+impl From<Panicked> for LoadError {
+    fn from(panicked: Panicked) -> Self {
+        Self::Compile { message: panicked.to_string() }
+    }
+}
+
+/// Loads artifacts, each digest once.
+pub(crate) struct Loader {
+    engine: Engine,
+    cache: Option<Cache>,
+    compiler: Compiler,
+    linkers: Linkers,
+    loaded: Mutex<HashMap<Digest, Arc<OnceCell<Arc<Artifact>>>>>,
+}
+
+impl Loader {
+    pub(crate) fn new(engine: Engine, cache: Option<Cache>) -> Self {
+        Self { engine, cache, compiler: Compiler::new(), linkers: Linkers::default(), loaded: Mutex::default() }
+    }
+
+    /// The artifact of `digest`, if it has been loaded.
+    pub(crate) fn get(&self, digest: Digest) -> Option<Arc<Artifact>> {
+        self.loaded().get(&digest)?.get().cloned()
+    }
+
+    /// Forgets an artifact, in memory and on disk. Containers that run it go on.
+    pub(crate) fn forget(&self, digest: Digest) {
+        self.loaded().remove(&digest);
+        if let Some(cache) = &self.cache {
+            cache.remove(digest);
+        }
+    }
+
+    /// Loads `source`; concurrent loads of the same bytes share one compilation.
+    pub(crate) async fn load(self: &Arc<Self>, source: Source) -> Result<Arc<Artifact>, LoadError> {
+        let (digest, bytes) = blocking(move || read(source)).await?;
+        let cell = self.loaded().entry(digest).or_default().clone();
+        let loaded = cell.get_or_try_init(|| self.make(digest, bytes)).await.cloned();
+        if loaded.is_err() {
+            self.forget_failed(digest);
+        }
+        loaded
+    }
+
+    async fn make(self: &Arc<Self>, digest: Digest, bytes: Bytes) -> Result<Arc<Artifact>, LoadError> {
+        let loader = self.clone();
+        let wasm = bytes.clone();
+        let (inspection, found) = blocking(move || {
+            let inspection = inspect(&wasm)?;
+            if let Some(refusal) = inspection.refusal() {
+                return Err(refusal);
+            }
+            let code = loader.find(digest, inspection.form);
+            Ok((inspection, code))
+        })
+        .await?;
+        let code = match found {
+            Some(code) => code,
+            None => {
+                let loader = self.clone();
+                let form = inspection.form;
+                self.compiler.run(move || loader.compile(digest, form, &bytes)).await??
+            }
+        };
+        let program = self.link(&code, &inspection)?;
+        Ok(Arc::new(Artifact::new(digest, inspection, program)))
+    }
+
+    /// Maps the code that an earlier run left.
+    fn find(&self, digest: Digest, form: Form) -> Option<Code> {
+        let path = self.cache.as_ref()?.find(digest)?;
+        Code::map(&self.engine, form, &path)
+            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "compiling anew"))
+            .ok()
+    }
+
+    /// Compiles, and leaves the code for the next time.
+    fn compile(&self, digest: Digest, form: Form, bytes: &[u8]) -> Result<Code, LoadError> {
+        let compiled = match form {
+            Form::Module => self.engine.precompile_module(bytes),
+            Form::Component => self.engine.precompile_component(bytes),
+        };
+        let failed = |error: wasmtime::Error| LoadError::Compile { message: format!("{error:#}") };
+        let compiled = compiled.map_err(failed)?;
+        let stored = self.cache.as_ref().and_then(|cache| {
+            cache.store(digest, &compiled).inspect_err(|error| tracing::warn!(%error, "cannot keep compiled code")).ok()
+        });
+        match stored {
+            Some(path) => Code::map(&self.engine, form, &path),
+            None => Code::copy(&self.engine, form, &compiled),
+        }
+        .map_err(failed)
+    }
+
+    fn link(&self, code: &Code, inspection: &Inspection) -> Result<Program, LoadError> {
+        match code {
+            Code::Module(module) => self.link_module(module),
+            Code::Component(component) => self.link_component(component, inspection.world),
+        }
+        .map_err(|error| LoadError::Link { message: format!("{error:#}") })
+    }
+
+    fn link_module(&self, module: &Module) -> wasmtime::Result<Program> {
+        let start = module.get_export("_start").and_then(|start| start.func().cloned());
+        if start.is_none_or(|start| start.params().len() + start.results().len() > 0) {
+            wasmtime::bail!("\"_start\" must be a function without parameters and results");
+        }
+        Ok(Program::Module(self.linkers.module(&self.engine).instantiate_pre(module)?))
+    }
+
+    fn link_component(&self, component: &Component, world: World) -> wasmtime::Result<Program> {
+        let linked = self.linkers.component(&self.engine).instantiate_pre(component)?;
+        Ok(match world {
+            World::HttpProxy => Program::Http(ProxyPre::new(linked)?),
+            _ => Program::Command(CommandPre::new(linked)?),
+        })
+    }
+
+    /// Lets the next load of a failed digest start over, unless somebody has already.
+    fn forget_failed(&self, digest: Digest) {
+        let mut loaded = self.loaded();
+        if loaded.get(&digest).is_some_and(|cell| cell.get().is_none() && Arc::strong_count(cell) <= 2) {
+            loaded.remove(&digest);
+        }
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, HashMap<Digest, Arc<OnceCell<Arc<Artifact>>>>> {
+        // A map is whole between its operations.
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Machine code, mapped or copied.
+enum Code {
+    Module(Module),
+    Component(Component),
+}
+
+impl Code {
+    /// Maps a file of the cache, which [verified](crate::cache) or has just written it.
+    fn map(engine: &Engine, form: Form, path: &Path) -> wasmtime::Result<Self> {
+        // SAFETY: the file was written by this program and is as it was: the cache checks owner,
+        // mode and checksum, nobody else can enter its folder, and files are replaced, not changed.
+        unsafe {
+            Ok(match form {
+                Form::Module => Self::Module(Module::deserialize_file(engine, path)?),
+                Form::Component => Self::Component(Component::deserialize_file(engine, path)?),
+            })
+        }
+    }
+
+    /// Copies what `engine` has compiled a moment ago.
+    fn copy(engine: &Engine, form: Form, compiled: &[u8]) -> wasmtime::Result<Self> {
+        // SAFETY: these bytes come from `precompile_*` of the same engine and were not touched.
+        unsafe {
+            Ok(match form {
+                Form::Module => Self::Module(Module::deserialize(engine, compiled)?),
+                Form::Component => Self::Component(Component::deserialize(engine, compiled)?),
+            })
+        }
+    }
+}
+
+fn read(source: Source) -> Result<(Digest, Bytes), LoadError> {
+    let bytes = match source {
+        Source::Bytes(bytes) => bytes,
+        Source::Path(path) => read_file(&path).map_err(|source| LoadError::Read { path, source })?.into(),
+    };
+    if bytes.len() as u64 > WASM_BYTES_MAX {
+        return Err(LoadError::TooLarge { bytes_max: WASM_BYTES_MAX });
+    }
+    Ok((Digest::of(&bytes), bytes))
+}
+
+/// Reads at most one byte more than is allowed.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let mut bytes = Vec::with_capacity(file.metadata()?.len().min(WASM_BYTES_MAX) as usize + 1);
+    file.take(WASM_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    spawn_blocking(job).await.unwrap_or_else(|_| Err(Panicked.into()))
+}

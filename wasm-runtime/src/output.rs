@@ -1,0 +1,173 @@
+//! Where a guest's standard output and error go.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use crate::limits::OUTPUT_CHUNK_BYTES;
+
+/// A sink for what guests write, at most [`OUTPUT_CHUNK_BYTES`] at a time.
+///
+/// A guest's thread calls [`write`](Self::write), so it must not block. A sink that cannot keep up
+/// says so with [`is_ready`](Self::is_ready): the guest then waits in its own call, holding no
+/// thread, until [`ready`](Self::ready) resolves. That is the whole backpressure; there is no
+/// buffer between a guest and its sink, so nothing is lost when the guest ends.
+///
+/// Several instances of one container share a sink: between `is_ready` and `write` another may
+/// have written, so a sink takes a few chunks more than it said it would.
+#[async_trait]
+pub trait Output: fmt::Debug + Send + Sync + 'static {
+    /// Takes what a guest wrote.
+    fn write(&self, bytes: &[u8]);
+
+    /// Whether more can be written now.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// Resolves once [`is_ready`](Self::is_ready) may hold again.
+    async fn ready(&self) {}
+}
+
+/// Takes everything and keeps nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Discard;
+
+impl Output for Discard {
+    fn write(&self, _bytes: &[u8]) {}
+}
+
+/// Keeps the first bytes in memory, up to a bound, and drops the rest.
+#[derive(Debug)]
+pub struct Capture {
+    bytes_max: usize,
+    bytes: Mutex<Vec<u8>>,
+}
+
+impl Capture {
+    /// A sink that keeps `bytes_max` bytes.
+    pub fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, bytes: Mutex::default() }
+    }
+
+    /// What was written so far.
+    pub fn text(&self) -> String {
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl Output for Capture {
+    fn write(&self, bytes: &[u8]) {
+        let mut kept = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = self.bytes_max.saturating_sub(kept.len());
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// The standard output or error of this process, for one that does nothing but run a guest: it
+/// blocks while whoever reads it is slow.
+#[derive(Clone, Copy, Debug)]
+pub enum Console {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Output for Console {
+    fn write(&self, bytes: &[u8]) {
+        // A guest cannot be told that its reader is gone: as with a closed terminal, the rest is lost.
+        let _ = match self {
+            Self::Stdout => write_through(io::stdout().lock(), bytes),
+            Self::Stderr => write_through(io::stderr().lock(), bytes),
+        };
+    }
+}
+
+fn write_through(mut to: impl Write, bytes: &[u8]) -> io::Result<()> {
+    to.write_all(bytes)?;
+    to.flush()
+}
+
+/// An [`Output`] as wasmtime sees it.
+pub(crate) struct Stream(pub(crate) Arc<dyn Output>);
+
+impl IsTerminal for Stream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Stream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(Self(self.0.clone()))
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+#[async_trait]
+impl OutputStream for Stream {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.0.write(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(if self.0.is_ready() { OUTPUT_CHUNK_BYTES } else { 0 })
+    }
+}
+
+#[async_trait]
+impl Pollable for Stream {
+    async fn ready(&mut self) {
+        while !self.0.is_ready() {
+            self.0.ready().await;
+        }
+    }
+}
+
+/// Only WASI p3 writes this way, which is not offered: what comes is passed on as it is.
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.write(buf);
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capture_keeps_the_beginning() {
+        let capture = Capture::new(5);
+        for part in ["ab", "cde", "f"] {
+            capture.write(part.as_bytes());
+        }
+        assert_eq!(capture.text(), "abcde");
+    }
+}

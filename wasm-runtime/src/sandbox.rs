@@ -1,0 +1,208 @@
+//! One container's grants and accounts, and the stores made from them.
+//!
+//! A [`Sandbox`] is made once a container; each instance (one for a command, one a request for
+//! `wasi:http`) gets a store of its own from it, whose contents are a [`Guest`].
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Request;
+use tokio_util::sync::CancellationToken;
+use wasmtime::{Engine, Store};
+use wasmtime_wasi::cli::AsyncStdinStream;
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
+
+use crate::account::{Cpu, Holding, Memory};
+use crate::limits::RESOURCES_MAX;
+use crate::network::{self, Egress, Network, Sent};
+use crate::output::{Output, Stream};
+use crate::schedule::{Meter, Ticker, Turns};
+use crate::spec::{ContainerSpec, Mount, Stdin};
+
+/// What every instance of one container shares.
+#[derive(Debug)]
+pub(crate) struct Sandbox {
+    engine: Engine,
+    ticker: Arc<Ticker>,
+    turns: Arc<Turns>,
+    grants: Grants,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) cpu: Arc<Cpu>,
+    pub(crate) killed: CancellationToken,
+}
+
+/// What of the outside a guest sees.
+#[derive(Debug)]
+struct Grants {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    mounts: Vec<Mount>,
+    stdout: Arc<dyn Output>,
+    stderr: Arc<dyn Output>,
+    network: Option<Network>,
+}
+
+/// What a sandbox takes from its runtime.
+#[derive(Clone, Debug)]
+pub(crate) struct Host {
+    pub(crate) engine: Engine,
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) turns: Arc<Turns>,
+    pub(crate) memory: Arc<Memory>,
+}
+
+/// A mount whose folder cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {mount:?} for the guest", mount = .mount.host)]
+pub(crate) struct MountError {
+    pub(crate) mount: Mount,
+    #[source]
+    pub(crate) source: io::Error,
+}
+
+impl Sandbox {
+    pub(crate) fn new(host: Host, spec: &mut ContainerSpec) -> Self {
+        let memory = Memory::new(spec.memory_bytes_max, Some(host.memory));
+        let cpu = Cpu::new(spec.cpu_millis_max, spec.cpu_weight, Instant::now());
+        Self {
+            engine: host.engine,
+            ticker: host.ticker,
+            turns: host.turns,
+            grants: Grants::of(spec),
+            memory: Arc::new(memory),
+            cpu: Arc::new(cpu),
+            killed: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn stderr(&self) -> &dyn Output {
+        &*self.grants.stderr
+    }
+
+    /// A store for one instance, and the meter that its execution must run on.
+    ///
+    /// # Errors
+    ///
+    /// When a mount cannot be opened.
+    pub(crate) fn store(&self, stdin: Stdin) -> Result<(Store<Guest>, Arc<Meter>), MountError> {
+        let meter = Meter::new(self.cpu.clone(), self.killed.clone(), self.ticker.clone(), self.turns.clone());
+        let guest = Guest {
+            wasi: self.grants.wasi(stdin)?,
+            http: WasiHttpCtx::new(),
+            outgoing: Outgoing(self.grants.network.clone()),
+            memory: Holding::new(self.memory.clone()),
+        };
+        let mut store = Store::new(&self.engine, guest);
+        store.limiter(|guest| &mut guest.memory);
+        let ticked = meter.clone();
+        store.epoch_deadline_callback(move |_| ticked.tick());
+        store.set_epoch_deadline(1);
+        Ok((store, meter))
+    }
+}
+
+impl Grants {
+    fn of(spec: &mut ContainerSpec) -> Self {
+        let mut env = std::mem::take(&mut spec.env);
+        if let Some(hostname) = spec.hostname.take()
+            && !env.iter().any(|(name, _)| name == "HOSTNAME")
+        {
+            env.push(("HOSTNAME".to_owned(), hostname));
+        }
+        let egress = std::mem::take(&mut spec.egress);
+        Self {
+            args: std::mem::take(&mut spec.args),
+            env,
+            mounts: std::mem::take(&mut spec.mounts),
+            stdout: spec.stdout.clone(),
+            stderr: spec.stderr.clone(),
+            network: spec.address.map(|address| Network { address, egress }),
+        }
+    }
+
+    fn wasi(&self, stdin: Stdin) -> Result<WasiP1Ctx, MountError> {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.args(&self.args).envs(&self.env).stdout(Stream(self.stdout.clone())).stderr(Stream(self.stderr.clone()));
+        match stdin {
+            Stdin::Empty => {}
+            Stdin::Bytes(bytes) => {
+                wasi.stdin(MemoryInputPipe::new(bytes));
+            }
+            Stdin::Reader(reader) => {
+                wasi.stdin(AsyncStdinStream::new(reader));
+            }
+        }
+        for mount in &self.mounts {
+            let perms = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
+            wasi.preopened_dir(&mount.host, &mount.guest, perms)
+                .map_err(|error| MountError { mount: mount.clone(), source: io_error(error) })?;
+        }
+        if let Some(network) = self.network.clone() {
+            wasi.allow_tcp(true)
+                .allow_udp(true)
+                .allow_ip_name_lookup(true)
+                .socket_addr_check(move |address, usage| Box::pin(std::future::ready(network.allows(address, usage))));
+        }
+        let mut wasi = wasi.build_p1();
+        wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
+        Ok(wasi)
+    }
+}
+
+fn io_error(error: wasmtime::Error) -> io::Error {
+    error.downcast::<io::Error>().unwrap_or_else(io::Error::other)
+}
+
+/// The contents of a store: everything that host calls of one instance work on.
+pub(crate) struct Guest {
+    pub(crate) wasi: WasiP1Ctx,
+    http: WasiHttpCtx,
+    outgoing: Outgoing,
+    memory: Holding,
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outgoing, table: self.wasi.ctx().table, ctx: &mut self.http }
+    }
+}
+
+/// Requests that a guest sends, if it has a network.
+struct Outgoing(Option<Network>);
+
+impl WasiHttpHooks for Outgoing {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _sent: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let egress = self.0.as_ref().map_or(Egress::Denied, |network| network.egress.clone());
+        Box::new(network::send(egress, request, options))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A guest that is granted nothing.
+    pub(crate) fn guest() -> Guest {
+        Guest {
+            wasi: WasiCtxBuilder::new().build_p1(),
+            http: WasiHttpCtx::new(),
+            outgoing: Outgoing(None),
+            memory: Holding::new(Arc::new(Memory::new(None, None))),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The samples' guests, as they are in the repository.
