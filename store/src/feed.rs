@@ -33,6 +33,8 @@ struct State {
     /// Events up to this one are not here (any more).
     floor: Revision,
     head: Revision,
+    /// Everybody is to hear of this revision as soon as it is here.
+    announced: Revision,
     places: HashMap<u64, Place>,
     places_given: u64,
     closed: bool,
@@ -67,6 +69,7 @@ impl Feed {
             bytes_max,
             floor: head,
             head,
+            announced: head,
             places: HashMap::new(),
             places_given: 0,
             closed: false,
@@ -76,9 +79,14 @@ impl Feed {
 
     /// Appends committed events, which go on from the head without a gap, and wakes whom they concern.
     pub(crate) fn publish(&self, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
         let (wakers, all_heard) = {
             let mut state = self.lock();
-            let wakers = state.wakers(|place| events.iter().any(|event| place.range.contains(event.key())));
+            let awaited = state.head < state.announced;
+            let concerns = |place: &Place| events.iter().any(|event| place.range.contains(event.key()));
+            let wakers = state.wakers(|place| awaited || concerns(place));
             state.append(events);
             (wakers, state.places.values().all(|place| place.waker.is_none()))
         };
@@ -136,15 +144,15 @@ impl Feed {
         (state.events.len() as u64, state.bytes as u64)
     }
 
-    /// The newest revision, of which every watcher now hears.
-    pub(crate) fn announce(&self) -> Revision {
-        let (wakers, head) = {
+    /// Lets every watcher hear that `revision` has been, at once or as soon as it is published.
+    pub(crate) fn announce(&self, revision: Revision) {
+        let wakers = {
             let mut state = self.lock();
+            state.announced = state.announced.max(revision);
             let head = state.head;
-            (state.wakers(|place| place.seen < head), head)
+            state.wakers(|place| place.seen < head)
         };
         wakers.into_iter().for_each(Waker::wake);
-        head
     }
 
     /// Calls `visit` with every event over `after` that is in the range, oldest first.
@@ -184,7 +192,7 @@ async fn announce_when_behind(feed: Weak<Feed>, behind: Arc<Notify>) {
         behind.notified().await;
         tokio::time::sleep(PROGRESS_DELAY).await;
         let Some(feed) = feed.upgrade() else { return };
-        feed.announce();
+        feed.announce(Revision::ZERO);
     }
 }
 
@@ -330,8 +338,21 @@ mod tests {
         let waiting = tokio::spawn(async move { revisions(seat.next(Revision(0)).await) });
         tokio::task::yield_now().await;
         feed.publish(vec![event("loud", 1)]);
-        assert_eq!(feed.announce(), Revision(1));
+        feed.announce(Revision(1));
         assert_eq!(waiting.await.unwrap(), (vec![], 1));
+    }
+
+    #[tokio::test]
+    async fn an_announcement_may_come_before_the_revision() {
+        let feed = Arc::new(Feed::new(Revision(0), usize::MAX));
+        let seat = Arc::clone(&feed).join(Range::prefix("quiet"));
+        let next = seat.next(Revision(0));
+        futures::pin_mut!(next);
+        assert!(futures::poll!(&mut next).is_pending());
+        feed.announce(Revision(1));
+        feed.publish(vec![event("loud", 1)]);
+        assert!(feed.lock().places.values().all(|place| place.waker.is_none()), "it was woken");
+        assert_eq!(revisions(next.await), (vec![], 1));
     }
 
     #[tokio::test]

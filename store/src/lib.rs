@@ -7,6 +7,7 @@
 //!
 //! | backend | for | durable |
 //! |---|---|---|
+//! | [`RedbStore`] | a cluster on one machine: one file, many writes to an fsync | yes |
 //! | [`MemoryStore`] | tests, and clusters that are thrown away | no |
 //! | [`FaultStore`] | tests: any other store, failing on demand | as the one inside |
 //!
@@ -16,6 +17,8 @@
 //! The API server is the only caller. Nothing of a backend's own types leaves this crate.
 
 pub mod compactor;
+pub mod disk;
+mod embedded;
 mod error;
 mod event;
 mod fault;
@@ -28,6 +31,7 @@ mod record;
 mod revision;
 mod store;
 
+pub use embedded::{RedbConfig, RedbStore};
 pub use error::Error;
 pub use event::{Batch, Event};
 pub use fault::{Fault, FaultStore};

@@ -46,7 +46,7 @@ pub(crate) const WATCH_SCAN_MAX: usize = 16 * 1024;
 pub(crate) const PROGRESS_DELAY: Duration = Duration::from_millis(10);
 
 /// Events that one transaction of a compaction removes; writes get their turn between two of them.
-pub(crate) const SWEEP_EVENTS_MAX: usize = 4096;
+pub(crate) const SWEEP_EVENTS_MAX: usize = 1024;
 
 /// A file below this size is left as it is, however little of it is used.
 pub(crate) const RECLAIM_BYTES_MIN: u64 = 16 * MIB as u64;

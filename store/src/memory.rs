@@ -99,7 +99,9 @@ impl Store for MemoryStore {
     }
 
     async fn revision(&self) -> Result<Revision, Error> {
-        Ok(self.feed.announce())
+        let newest = self.feed.head();
+        self.feed.announce(newest);
+        Ok(newest)
     }
 
     async fn compact(&self, before: Revision) -> Result<(), Error> {
