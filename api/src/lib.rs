@@ -4,6 +4,7 @@
 pub mod any;
 pub mod codec;
 pub mod defaults;
+pub mod events;
 pub mod field;
 pub mod key;
 pub mod kind;
@@ -11,11 +12,14 @@ pub mod kinds;
 pub mod limits;
 pub mod names;
 pub mod object;
+pub mod owner;
 pub mod patch;
+pub mod pods;
 pub mod quantity;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod table;
 
 pub use any::AnyObject;
 pub use kind::Kind;

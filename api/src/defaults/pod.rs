@@ -49,7 +49,8 @@ fn pod_spec(spec: &mut core::PodSpec) {
 
 /// The account has an older name, under which it is shown too.
 fn service_account(spec: &mut core::PodSpec) {
-    let name = [&spec.service_account_name, &spec.service_account].into_iter().flatten().find(|n| !n.is_empty()).cloned();
+    let name =
+        [&spec.service_account_name, &spec.service_account].into_iter().flatten().find(|n| !n.is_empty()).cloned();
     spec.service_account_name.clone_from(&name);
     spec.service_account = name;
 }

@@ -91,7 +91,10 @@ mod tests {
                 r#"{"ports":[{"port":80}]}"#,
                 r#"{"internalTrafficPolicy":"Cluster","ipFamilies":["IPv4"],"ipFamilyPolicy":"SingleStack","ports":[{"port":80,"protocol":"TCP","targetPort":80}],"sessionAffinity":"None","type":"ClusterIP"}"#,
             ),
-            (r#"{"type":"ExternalName","externalName":"a.b"}"#, r#"{"externalName":"a.b","sessionAffinity":"None","type":"ExternalName"}"#),
+            (
+                r#"{"type":"ExternalName","externalName":"a.b"}"#,
+                r#"{"externalName":"a.b","sessionAffinity":"None","type":"ExternalName"}"#,
+            ),
             (
                 r#"{"clusterIP":"None","selector":{"a":"b"}}"#,
                 r#"{"clusterIP":"None","clusterIPs":["None"],"internalTrafficPolicy":"Cluster","ipFamilies":["IPv4"],"ipFamilyPolicy":"SingleStack","selector":{"a":"b"},"sessionAffinity":"None","type":"ClusterIP"}"#,
@@ -104,7 +107,9 @@ mod tests {
             let mut object = core::Service::decode(format!(r#"{{"spec":{given}}}"#).as_bytes()).unwrap();
             service(&mut object);
             service_families(object.spec.as_mut().unwrap());
-            let json = format!(r#"{{"apiVersion":"v1","kind":"Service","metadata":{{}},"spec":{expected},"status":{{"loadBalancer":{{}}}}}}"#);
+            let json = format!(
+                r#"{{"apiVersion":"v1","kind":"Service","metadata":{{}},"spec":{expected},"status":{{"loadBalancer":{{}}}}}}"#
+            );
             assert_eq!(String::from_utf8(object.encode().to_vec()).unwrap(), json);
         }
     }

@@ -104,7 +104,8 @@ fn keys(pointer: &str) -> Result<Vec<String>, Error> {
     if pointer.is_empty() {
         return Ok(Vec::new());
     }
-    let rest = pointer.strip_prefix('/').ok_or_else(|| Error::Inapplicable(format!("{pointer:?} is no JSON pointer")))?;
+    let rest =
+        pointer.strip_prefix('/').ok_or_else(|| Error::Inapplicable(format!("{pointer:?} is no JSON pointer")))?;
     Ok(rest.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect())
 }
 
@@ -209,8 +210,16 @@ mod tests {
             (json!({"a":[1,2]}), json!([{"op":"add","path":"/a/-1","value":3}]), json!({"a":[1,2,3]})),
             (json!({"a/b":{"~c":1}}), json!([{"op":"replace","path":"/a~1b/~0c","value":2}]), json!({"a/b":{"~c":2}})),
             (json!({"a":{"b":1}}), json!([{"op":"move","from":"/a/b","path":"/c"}]), json!({"a":{},"c":1})),
-            (json!({"a":[1]}), json!([{"op":"copy","from":"/a","path":"/b"},{"op":"add","path":"/b/0","value":0}]), json!({"a":[1],"b":[0,1]})),
-            (json!({"a":1}), json!([{"op":"test","path":"/a","value":1},{"op":"test","path":"/x","value":null}]), json!({"a":1})),
+            (
+                json!({"a":[1]}),
+                json!([{"op":"copy","from":"/a","path":"/b"},{"op":"add","path":"/b/0","value":0}]),
+                json!({"a":[1],"b":[0,1]}),
+            ),
+            (
+                json!({"a":1}),
+                json!([{"op":"test","path":"/a","value":1},{"op":"test","path":"/x","value":null}]),
+                json!({"a":1}),
+            ),
             (json!(1), json!([{"op":"add","path":"","value":{"a":1}}]), json!({"a":1})),
         ] {
             assert_eq!(patched(document, patch).unwrap(), expected);

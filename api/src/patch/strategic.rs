@@ -213,7 +213,9 @@ fn merge_objects(original: Vec<Value>, patch: Vec<Value>, member: &Member) -> Re
 fn merge_key_of<'e>(element: &'e Object, key: &str) -> Result<&'e Value, Error> {
     match element.get(key) {
         Some(id) => Ok(id),
-        None => malformed(format!("map: {} does not contain declared merge key: {key}", Value::Object(element.clone()))),
+        None => {
+            malformed(format!("map: {} does not contain declared merge key: {key}", Value::Object(element.clone())))
+        }
     }
 }
 
@@ -305,7 +307,11 @@ mod tests {
     #[test]
     fn lists_are_merged_by_their_keys() {
         for (document, patch, expected) in [
-            (json!([{"name":"a"},{"name":"b"}]), json!([{"name":"c"}]), json!([{"name":"c"},{"name":"a"},{"name":"b"}])),
+            (
+                json!([{"name":"a"},{"name":"b"}]),
+                json!([{"name":"c"}]),
+                json!([{"name":"c"},{"name":"a"},{"name":"b"}]),
+            ),
             (
                 json!([{"name":"a","image":"1"},{"name":"b","image":"1"}]),
                 json!([{"name":"b","image":"2"}]),
@@ -318,7 +324,11 @@ mod tests {
                 json!([{"name":"a","env":[{"name":"Y","$patch":"delete"},{"name":"Z","value":"3"}]}]),
                 json!([{"name":"a","env":[{"name":"Z","value":"3"},{"name":"X","value":"1"}]}]),
             ),
-            (json!([{"name":"a","args":["x"]}]), json!([{"name":"a","args":["y"]}]), json!([{"name":"a","args":["y"]}])),
+            (
+                json!([{"name":"a","args":["x"]}]),
+                json!([{"name":"a","args":["y"]}]),
+                json!([{"name":"a","args":["y"]}]),
+            ),
         ] {
             assert_eq!(containers(document, patch), expected);
         }
@@ -328,8 +338,16 @@ mod tests {
     fn directives_are_obeyed() {
         for (document, patch, expected) in [
             (json!({"a":1,"b":2}), json!({"a":null,"c":null}), json!({"b":2})),
-            (json!({"metadata":{"labels":{"a":"1"}}}), json!({"metadata":{"labels":{"$patch":"replace","b":"2"}}}), json!({"metadata":{"labels":{"b":"2"}}})),
-            (json!({"metadata":{"labels":{"a":"1"}}}), json!({"metadata":{"labels":{"$patch":"delete"}}}), json!({"metadata":{"labels":{}}})),
+            (
+                json!({"metadata":{"labels":{"a":"1"}}}),
+                json!({"metadata":{"labels":{"$patch":"replace","b":"2"}}}),
+                json!({"metadata":{"labels":{"b":"2"}}}),
+            ),
+            (
+                json!({"metadata":{"labels":{"a":"1"}}}),
+                json!({"metadata":{"labels":{"$patch":"delete"}}}),
+                json!({"metadata":{"labels":{}}}),
+            ),
             (
                 json!({"metadata":{"finalizers":["a","b","c"]}}),
                 json!({"metadata":{"$deleteFromPrimitiveList/finalizers":["b"]}}),
@@ -345,7 +363,11 @@ mod tests {
                 json!({"spec":{"$setElementOrder/containers":[{"name":"b"},{"name":"c"},{"name":"a"}],"containers":[{"name":"c"}]}}),
                 json!({"spec":{"containers":[{"name":"s"},{"name":"b"},{"name":"c"},{"name":"a"}]}}),
             ),
-            (json!({}), json!({"spec":{"containers":[{"name":"a","env":null}]}}), json!({"spec":{"containers":[{"name":"a"}]}})),
+            (
+                json!({}),
+                json!({"spec":{"containers":[{"name":"a","env":null}]}}),
+                json!({"spec":{"containers":[{"name":"a"}]}}),
+            ),
         ] {
             assert_eq!(pod(document, patch).unwrap(), expected);
         }
@@ -370,8 +392,10 @@ mod tests {
 
     #[test]
     fn a_patch_applied_twice_changes_nothing_more() {
-        let document = json!({"spec":{"containers":[{"name":"a"},{"name":"b","env":[{"name":"X"}]}],"tolerations":[{"key":"t"}]}});
-        let patch = json!({"spec":{"containers":[{"name":"b","env":[{"name":"Y"}]},{"name":"c"}],"tolerations":[{"key":"u"}]}});
+        let document =
+            json!({"spec":{"containers":[{"name":"a"},{"name":"b","env":[{"name":"X"}]}],"tolerations":[{"key":"t"}]}});
+        let patch =
+            json!({"spec":{"containers":[{"name":"b","env":[{"name":"Y"}]},{"name":"c"}],"tolerations":[{"key":"u"}]}});
         let once = pod(document, patch.clone()).unwrap();
         assert_eq!(pod(once.clone(), patch).unwrap(), once);
     }

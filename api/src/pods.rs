@@ -1,0 +1,220 @@
+//! What can be told of a pod from the pod alone.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodSpec, PodTemplateSpec, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
+
+use crate::codec;
+use crate::names;
+use crate::quantity::{Quantity, parse_or_zero};
+use crate::schema;
+
+/// The condition of this type.
+#[must_use]
+pub fn condition<'p>(pod: &'p Pod, type_: &str) -> Option<&'p PodCondition> {
+    pod.status.as_ref()?.conditions.iter().flatten().find(|c| c.type_ == type_)
+}
+
+/// Whether the pod may be sent requests.
+#[must_use]
+pub fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|c| c.status == "True")
+}
+
+/// Whether the pod has been ready for `min_ready_seconds`. Source: `IsPodAvailable`.
+#[must_use]
+pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
+    let Some(ready) = condition(pod, "Ready").filter(|c| c.status == "True") else { return false };
+    if min_ready_seconds <= 0 {
+        return true;
+    }
+    let since = ready.last_transition_time.as_ref().map(|t| t.0);
+    since.is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(min_ready_seconds.into()))
+}
+
+/// The pod's phase, empty if it has none.
+#[must_use]
+pub fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
+}
+
+/// Whether all its containers have stopped for good.
+#[must_use]
+pub fn is_finished(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+/// Whether the pod counts for whoever keeps a number of them: neither finished nor being deleted.
+#[must_use]
+pub fn is_active(pod: &Pod) -> bool {
+    !is_finished(pod) && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// The node that the pod is bound to.
+#[must_use]
+pub fn node_name(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref().filter(|n| !n.is_empty())
+}
+
+/// Whether an init container stays beside the others.
+#[must_use]
+pub fn is_sidecar(container: &Container) -> bool {
+    container.restart_policy.as_deref() == Some("Always")
+}
+
+/// What the pod is assured of, by what its containers ask for. Source: `ComputePodQOS`.
+#[must_use]
+pub fn qos_class(spec: &PodSpec) -> &'static str {
+    let own = spec.resources.as_ref().filter(|r| asks(r.requests.as_ref()) || asks(r.limits.as_ref()));
+    let all: Vec<Option<&ResourceRequirements>> = match own {
+        Some(own) => vec![Some(own)],
+        None => {
+            spec.containers.iter().chain(spec.init_containers.iter().flatten()).map(|c| c.resources.as_ref()).collect()
+        }
+    };
+    let anything = all.iter().flatten().any(|r| asks(r.requests.as_ref()) || asks(r.limits.as_ref()));
+    let guaranteed = all.iter().all(|r| {
+        r.is_some_and(|r| {
+            ["cpu", "memory"].into_iter().all(|name| {
+                let limit = amount(r.limits.as_ref(), name);
+                let request = r.requests.as_ref().and_then(|q| q.get(name)).map_or(limit, |q| parse_or_zero(Some(q)));
+                !limit.is_zero() && limit == request
+            })
+        })
+    });
+    match (anything, guaranteed) {
+        (false, _) => "BestEffort",
+        (true, true) => "Guaranteed",
+        (true, false) => "Burstable",
+    }
+}
+
+/// Whether processor or memory are asked for.
+fn asks(list: Option<&BTreeMap<String, Text>>) -> bool {
+    ["cpu", "memory"].into_iter().any(|name| !amount(list, name).is_zero())
+}
+
+fn amount(list: Option<&BTreeMap<String, Text>>, name: &str) -> Quantity {
+    parse_or_zero(list.and_then(|l| l.get(name)))
+}
+
+/// What the pod needs of a node: the sum of its containers and sidecars, or the most that an init container needs beside
+/// the sidecars started before it, and the overhead. Source: `PodRequests`.
+#[must_use]
+pub fn requests(spec: &PodSpec) -> BTreeMap<String, Quantity> {
+    let mut total = Sums::default();
+    spec.containers.iter().for_each(|c| total.add(requested(c)));
+    let (mut sidecars, mut most) = (Sums::default(), Sums::default());
+    for container in spec.init_containers.iter().flatten() {
+        if is_sidecar(container) {
+            total.add(requested(container));
+            sidecars.add(requested(container));
+            most.raise(&sidecars);
+        } else {
+            let mut beside = sidecars.clone();
+            beside.add(requested(container));
+            most.raise(&beside);
+        }
+    }
+    total.raise(&most);
+    if let Some(own) = spec.resources.as_ref().and_then(|r| r.requests.as_ref()) {
+        own.iter().for_each(|(name, q)| drop(total.0.insert(name.clone(), parse_or_zero(Some(q)))));
+    }
+    total.add(spec.overhead.as_ref());
+    total.0
+}
+
+fn requested(container: &Container) -> Option<&BTreeMap<String, Text>> {
+    container.resources.as_ref()?.requests.as_ref()
+}
+
+#[derive(Clone, Default)]
+struct Sums(BTreeMap<String, Quantity>);
+
+impl Sums {
+    fn add(&mut self, list: Option<&BTreeMap<String, Text>>) {
+        for (name, quantity) in list.into_iter().flatten() {
+            *self.0.entry(name.clone()).or_insert(Quantity::ZERO) += parse_or_zero(Some(quantity));
+        }
+    }
+
+    fn raise(&mut self, other: &Sums) {
+        for (name, quantity) in &other.0 {
+            let own = self.0.entry(name.clone()).or_insert(*quantity);
+            *own = (*own).max(*quantity);
+        }
+    }
+}
+
+/// A short text that is the same for equal templates and another for others; `collisions` tells apart templates whose
+/// texts once were the same. It is a label's value and a part of names. Source: `ComputeHash`, with another hash.
+#[must_use]
+pub fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
+    let type_ = schema::find("core.v1.PodTemplateSpec").expect("the graph has pod templates");
+    let json = codec::encode_as(template, type_);
+    let hash = json
+        .iter()
+        .copied()
+        .chain(collisions.into_iter().flat_map(i32::to_le_bytes))
+        .fold(FNV_BASIS, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(FNV_PRIME));
+    names::safe_encode(&hash.to_string())
+}
+
+const FNV_BASIS: u32 = 0x811c_9dc5;
+const FNV_PRIME: u32 = 0x0100_0193;
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::object::Object;
+
+    fn spec(json: &str) -> PodSpec {
+        Pod::decode(format!(r#"{{"spec":{json}}}"#).as_bytes()).unwrap().spec.unwrap()
+    }
+
+    #[test]
+    fn service_classes() {
+        for (resources, class) in [
+            (r#"[{"name":"a"}]"#, "BestEffort"),
+            (r#"[{"name":"a","resources":{"limits":{"cpu":"1","memory":"1Gi"}}}]"#, "Guaranteed"),
+            (
+                r#"[{"name":"a","resources":{"limits":{"cpu":"1","memory":"1Gi"},"requests":{"cpu":"1","memory":"1024Mi"}}}]"#,
+                "Guaranteed",
+            ),
+            (r#"[{"name":"a","resources":{"limits":{"cpu":"1","memory":"1Gi"}}},{"name":"b"}]"#, "Burstable"),
+            (r#"[{"name":"a","resources":{"requests":{"cpu":"1"}}}]"#, "Burstable"),
+            (r#"[{"name":"a","resources":{"requests":{"cpu":"0","x.io/y":"1"}}}]"#, "BestEffort"),
+        ] {
+            assert_eq!(qos_class(&spec(&format!(r#"{{"containers":{resources}}}"#))), class, "{resources}");
+        }
+    }
+
+    #[test]
+    fn requests_are_the_most_that_is_needed_at_once() {
+        let spec = spec(
+            r#"{"containers":[{"name":"a","resources":{"requests":{"cpu":"1"}}}],"overhead":{"cpu":"5m"},"initContainers":[
+            {"name":"s","restartPolicy":"Always","resources":{"requests":{"cpu":"100m"}}},
+            {"name":"i","resources":{"requests":{"cpu":"2","memory":"1Gi"}}}]}"#,
+        );
+        let requests = requests(&spec);
+        assert_eq!(requests["cpu"].milli(), 2105);
+        assert_eq!(requests["memory"].bytes(), 1 << 30);
+    }
+
+    #[test]
+    fn hashes_tell_templates_apart() {
+        let template = |image: &str| PodTemplateSpec {
+            spec: Some(spec(&format!(r#"{{"containers":[{{"name":"a","image":"{image}"}}]}}"#))),
+            metadata: None,
+        };
+        let hash = template_hash(&template("1"), None);
+        assert_eq!(hash, template_hash(&template("1"), None));
+        assert_ne!(hash, template_hash(&template("2"), None));
+        assert_ne!(hash, template_hash(&template("1"), Some(1)));
+        assert!(names::label_value(&hash).is_empty() && hash.len() <= 10);
+    }
+}

@@ -1,0 +1,217 @@
+//! What `kubectl get` shows: the columns of a kind, and a row of cells for an object.
+//!
+//! The columns are Kubernetes' own (`api/schema/columns.tsv`); the cells are made here, one file a kind or family. Ages
+//! are told relative to a time that the caller gives. Source: `pkg/printers/internalversion`.
+
+mod age;
+mod cells;
+mod endpoints;
+mod event;
+mod node;
+mod pod;
+mod service;
+mod workload;
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1 as apps, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
+    events::v1 as events,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use serde::Serialize;
+use serde_json::Value;
+
+pub use age::{human_duration, since};
+
+use crate::any::AnyObject;
+use crate::codec;
+use crate::kind::Kind;
+use crate::schema;
+
+static TEXT: &str = include_str!("../../schema/columns.tsv");
+
+/// The head of a column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Column {
+    pub name: &'static str,
+    #[serde(rename = "type")]
+    pub type_: &'static str,
+    pub format: &'static str,
+    pub description: &'static str,
+    /// 0 is shown always, 1 with `-o wide`.
+    pub priority: i32,
+}
+
+/// The columns of a kind of which nothing is known.
+static UNKNOWN: [Column; 2] = [column("Name", "string", "name", 0), column("Created At", "date", "", 0)];
+
+const fn column(name: &'static str, type_: &'static str, format: &'static str, priority: i32) -> Column {
+    Column { name, type_, format, description: "", priority }
+}
+
+/// The columns of a kind.
+#[must_use]
+pub fn columns(kind: &Kind) -> &'static [Column] {
+    let key = (&*kind.group, &*kind.version, &*kind.plural);
+    all_columns().iter().find(|(k, _)| *k == key).map_or(&UNKNOWN, |(_, columns)| columns)
+}
+
+/// A resource's group, version and plural.
+type Key = (&'static str, &'static str, &'static str);
+
+fn all_columns() -> &'static [(Key, Vec<Column>)] {
+    static COLUMNS: OnceLock<Vec<(Key, Vec<Column>)>> = OnceLock::new();
+    COLUMNS.get_or_init(|| {
+        let mut all: Vec<(Key, Vec<Column>)> = Vec::new();
+        for line in TEXT.lines().skip(1) {
+            let [group, version, resource, name, type_, format, priority] = line.split('\t').collect::<Vec<_>>()[..]
+            else {
+                continue;
+            };
+            let key = (group, version, resource);
+            if all.last().is_none_or(|(last, _)| *last != key) {
+                all.push((key, Vec::new()));
+            }
+            let column = column(name, type_, format, priority.parse().unwrap_or(0));
+            all.last_mut().expect("one was just added").1.push(column);
+        }
+        all
+    })
+}
+
+/// The cells of an object's row, one a column.
+#[must_use]
+pub fn row(object: &AnyObject, now: Timestamp) -> Vec<Value> {
+    let age = since(object.meta().creation_timestamp.as_ref().map(|t| t.0), now);
+    let name = object.name();
+    if let Some(o) = object.downcast_ref::<core::Pod>() {
+        pod::row(o, age, now)
+    } else if let Some(o) = object.downcast_ref::<core::Node>() {
+        node::row(o, age)
+    } else if let Some(o) = object.downcast_ref::<apps::Deployment>() {
+        workload::deployment(o, age)
+    } else if let Some(o) = object.downcast_ref::<apps::ReplicaSet>() {
+        workload::replica_set(o, age)
+    } else if let Some(o) = object.downcast_ref::<core::ReplicationController>() {
+        workload::replication_controller(o, age)
+    } else if let Some(o) = object.downcast_ref::<core::Service>() {
+        service::row(o, age)
+    } else if let Some(o) = object.downcast_ref::<core::Endpoints>() {
+        endpoints::endpoints(o, age)
+    } else if let Some(o) = object.downcast_ref::<discovery::EndpointSlice>() {
+        endpoints::slice(o, age)
+    } else if let Some(o) = object.downcast_ref::<core::Event>() {
+        event::row(o, now)
+    } else if let Some(o) = object.downcast_ref::<events::Event>() {
+        event::row(&crate::events::to_core(o.clone()), now)
+    } else if let Some(o) = object.downcast_ref::<core::ConfigMap>() {
+        let entries = cells::len(o.data.as_ref()) + cells::len(o.binary_data.as_ref());
+        vec![name.into(), entries.into(), age.into()]
+    } else if let Some(o) = object.downcast_ref::<core::Secret>() {
+        vec![name.into(), cells::text(o.type_.as_ref()).into(), cells::len(o.data.as_ref()).into(), age.into()]
+    } else if let Some(o) = object.downcast_ref::<core::Namespace>() {
+        let phase = o.status.as_ref().and_then(|s| s.phase.as_ref());
+        vec![name.into(), cells::text(phase).into(), age.into()]
+    } else if let Some(o) = object.downcast_ref::<coordination::Lease>() {
+        let holder = o.spec.as_ref().and_then(|s| s.holder_identity.as_ref());
+        vec![name.into(), cells::text(holder).into(), age.into()]
+    } else if object.is::<core::ServiceAccount>() {
+        vec![name.into(), age.into()]
+    } else {
+        let created = object.meta().creation_timestamp.as_ref().map(|t| t.0.to_string());
+        vec![name.into(), created.unwrap_or_else(|| cells::UNKNOWN.to_owned()).into()]
+    }
+}
+
+/// A table being written.
+#[derive(Debug)]
+pub struct Writer {
+    out: Vec<u8>,
+    first: bool,
+}
+
+impl Writer {
+    /// Begins a table; one in a watch has its columns in the first frame only, and then `columns` is empty.
+    #[must_use]
+    pub fn new(meta: &ListMeta, columns: &[Column]) -> Self {
+        let list_meta = schema::find("meta.v1.ListMeta").expect("the graph has the metadata of lists");
+        let mut out = br#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":"#.to_vec();
+        out.extend_from_slice(&codec::encode_as(meta, list_meta));
+        out.extend_from_slice(br#","columnDefinitions":"#);
+        serde_json::to_writer(&mut out, columns).expect("columns are text and numbers");
+        out.extend_from_slice(br#","rows":["#);
+        Self { out, first: true }
+    }
+
+    /// Adds a row; `object` is the JSON of what the row shows of the object beside the cells.
+    pub fn row(&mut self, cells: &[Value], object: &[u8]) {
+        if !std::mem::take(&mut self.first) {
+            self.out.push(b',');
+        }
+        self.out.extend_from_slice(br#"{"cells":"#);
+        serde_json::to_writer(&mut self.out, cells).expect("cells are JSON");
+        self.out.extend_from_slice(br#","object":"#);
+        self.out.extend_from_slice(if object.is_empty() { b"null" } else { object });
+        self.out.push(b'}');
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn finish(mut self) -> Bytes {
+        self.out.extend_from_slice(b"]}");
+        self.out.into()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::kinds;
+
+    pub(crate) const NOW: &str = "2026-01-01T01:00:00Z";
+
+    /// The row of an object as one line, cells apart by ` | `.
+    pub(crate) fn line<T: crate::object::Object>(json: &str) -> String {
+        let object = AnyObject::new(T::decode(json.as_bytes()).unwrap());
+        let row = row(&object, NOW.parse().unwrap());
+        assert_eq!(row.len(), columns(kinds::of::<T>()).len());
+        let cells = row.iter().map(|c| c.as_str().map_or_else(|| c.to_string(), str::to_owned));
+        cells.collect::<Vec<_>>().join(" | ")
+    }
+
+    #[test]
+    fn every_kind_has_as_many_cells_as_columns() {
+        for kind in kinds::all() {
+            let object = (kind.model.decode)(b"{}").unwrap();
+            assert_eq!(row(&object, NOW.parse().unwrap()).len(), columns(kind).len(), "{}", kind.plural);
+        }
+    }
+
+    #[test]
+    fn small_kinds() {
+        let meta = r#""metadata":{"name":"a","creationTimestamp":"2026-01-01T00:57:00Z"}"#;
+        assert_eq!(
+            line::<core::ConfigMap>(&format!(r#"{{{meta},"data":{{"a":"1"}},"binaryData":{{"b":""}}}}"#)),
+            "a | 2 | 3m"
+        );
+        assert_eq!(line::<core::Secret>(&format!(r#"{{{meta},"type":"Opaque"}}"#)), "a | Opaque | 0 | 3m");
+        assert_eq!(line::<core::Namespace>(&format!(r#"{{{meta},"status":{{"phase":"Active"}}}}"#)), "a | Active | 3m");
+        assert_eq!(line::<core::ServiceAccount>(r#"{"metadata":{"name":"a"}}"#), "a | <unknown>");
+    }
+
+    #[test]
+    fn tables_are_json() {
+        let mut writer = Writer::new(&ListMeta::default(), columns(kinds::of::<core::ServiceAccount>()));
+        writer.row(&["a".into(), 1.into()], br#"{"kind":"X"}"#);
+        writer.row(&[Value::Null], b"");
+        let table: Value = serde_json::from_slice(&writer.finish()).unwrap();
+        assert_eq!(table["columnDefinitions"][0]["format"], "name");
+        assert_eq!(table["rows"][0]["object"]["kind"], "X");
+        assert_eq!(table["rows"][1]["object"], Value::Null);
+    }
+}
