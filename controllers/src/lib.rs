@@ -1,1 +1,31 @@
-//! coracle-controllers
+//! The control loops: each watches a few kinds and brings the cluster one step nearer to what they say.
+//!
+//! One file (or folder) a controller, all of one shape: **observe** (from informers) → a pure **plan** → **execute**
+//! (typed requests). A reconciler takes a key and nothing else; what woke it does not matter to what it does. No
+//! controller keeps what it could not read again, but for two things that are about the present alone: expectations,
+//! and when a node was last heard. [`run`] starts them all.
+
+mod config;
+mod context;
+mod deployment;
+mod discovery;
+mod endpoint_slice;
+mod endpoints;
+mod error;
+mod garbage_collector;
+mod namespace;
+mod node_lifecycle;
+mod ownership;
+mod pod;
+mod pod_garbage;
+mod replica;
+mod resource;
+mod root_ca;
+mod run;
+mod service;
+mod service_account;
+
+pub use config::Config;
+pub use context::Context;
+pub use error::Error;
+pub use run::run;

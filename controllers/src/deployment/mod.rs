@@ -1,0 +1,23 @@
+//! The deployment controller: moves pods from one template to the next by growing and shrinking replica sets.
+//!
+//! A look at a deployment: claim its replica sets → [`plan`] (pure) → execute: create the new set, size the others,
+//! drop old revisions, write the status. It keeps no state of its own: a new set's name follows from its template, so
+//! creating it twice is refused; every other write names the version that it was planned on, so that a cache that is
+//! behind makes a conflict and another look.
+//!
+//! Source: upstream's deployment controller.
+
+mod conditions;
+mod draft;
+mod plan;
+mod reconcile;
+mod recreate;
+mod revision;
+mod rolling;
+mod rollout;
+mod scale;
+mod status;
+mod target;
+mod template;
+
+pub use reconcile::run;
