@@ -1,0 +1,234 @@
+//! The server's inside: what every request goes through, whichever way it has come.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use coracle_api::any::AnyObject;
+use coracle_api::status::ApiError;
+use coracle_store::Store;
+use futures::{FutureExt as _, StreamExt as _};
+use http::{Request, Response};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{self, Attributes, Authorizer, Bearer, Decision, Identity, ResourceAttributes, Tokens};
+use crate::cache::{Cache, Cached, Item, Scope, Selection, Start, WatchStream};
+use crate::config::Config;
+use crate::error::refused;
+use crate::handler::{self, Call};
+use crate::metrics::{Held, Metrics, RequestLabels};
+use crate::negotiate::Accept;
+use crate::proxy::NodeProxy;
+use crate::query::Query;
+use crate::resource::{Resource, Resources};
+use crate::route::{NoRoute, Route, Subresource, Target, Verb};
+use crate::serve::Inside;
+use crate::strategy::Allocators;
+use crate::writer::path;
+use crate::{describe, limits, respond};
+
+/// How long a pod waits for the service account of a namespace that has just been made.
+///
+/// Source: upstream tries ten times, a tenth to a fifth of a second apart.
+const SERVICE_ACCOUNT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Everything that handlers need.
+pub(crate) struct Api {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) resources: Resources,
+    pub(crate) tokens: Tokens,
+    pub(crate) authorizer: Box<dyn Authorizer>,
+    pub(crate) nodes: Arc<dyn NodeProxy>,
+    pub(crate) allocators: Allocators,
+    pub(crate) metrics: Metrics,
+    /// Whether the startup duties are done.
+    pub(crate) ready: AtomicBool,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Api {
+    /// Answers a request. Never fails and never panics: whatever goes wrong is a `Status`.
+    pub(crate) async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
+        let started = Instant::now();
+        let query = Query::parse(request.uri().query().unwrap_or_default());
+        let route = Route::parse(request.method(), request.uri(), &query, &self.resources);
+        let labels = request_labels(&route);
+        let (parts, body) = request.into_parts();
+        let answer = AssertUnwindSafe(self.answer(route, query, &parts, body)).catch_unwind().await;
+        let response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(NoRoute::Path)) => respond::no_such_page(),
+            Ok(Err(NoRoute::Resource)) => respond::refusal(&ApiError::NoSuchPath),
+            Ok(Err(NoRoute::Status(error))) => respond::refusal(&error),
+            Err(_) => {
+                self.metrics.panics.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(method = %parts.method, path = parts.uri.path(), "a handler panicked");
+                respond::refusal(&ApiError::Internal("the server failed to answer this request".to_owned()))
+            }
+        };
+        let code = response.status().as_u16();
+        tracing::debug!(method = %parts.method, path = parts.uri.path(), code, took = ?started.elapsed(), "answered");
+        self.metrics.request(RequestLabels { code, ..labels }, started.elapsed());
+        response
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        route: Result<Route, NoRoute>,
+        query: Query,
+        parts: &http::request::Parts,
+        body: Body,
+    ) -> Result<Response<Body>, NoRoute> {
+        let route = match route {
+            // What load balancers and people without credentials may ask.
+            Ok(Route::Health(probe)) => return Ok(describe::health(self, &probe, &query).await),
+            Ok(Route::Version) => return Ok(describe::version()),
+            route => {
+                let identity = self.authenticate(parts)?;
+                let route = route?;
+                self.authorize(&identity, &route, parts)?;
+                (route, identity)
+            }
+        };
+        let (route, identity) = route;
+        let Route::Resource(target) = route else {
+            return Ok(describe::answer(self, &route, &parts.headers).await?);
+        };
+        let call = Call {
+            api: self.clone(),
+            identity,
+            accept: Accept::negotiate(&parts.headers)?,
+            query,
+            headers: parts.headers.clone(),
+            target,
+        };
+        Ok(self.dispatch(call, body, parts.extensions.get::<Inside>().is_some()).await?)
+    }
+
+    /// Runs a handler, within the bounds on how many may run and for how long.
+    async fn dispatch(self: &Arc<Self>, call: Call, body: Body, inside: bool) -> Result<Response<Body>, ApiError> {
+        if is_stream(&call.target, &call.query) {
+            // It is counted until its body ends: see the handlers of watches and logs.
+            return handler::run(&call, body).await;
+        }
+        let (gauge, max) = if call.target.verb.writes() {
+            (&self.metrics.writes_in_flight, limits::WRITES_IN_FLIGHT_MAX)
+        } else {
+            (&self.metrics.reads_in_flight, limits::READS_IN_FLIGHT_MAX)
+        };
+        let max = if inside { usize::MAX } else { max };
+        let _held = Held::one_of(gauge, max).ok_or_else(|| self.too_many())?;
+        match tokio::time::timeout(limits::REQUEST_TIMEOUT, handler::run(&call, body)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(ApiError::Timeout("request did not complete within the allotted timeout".to_owned())),
+        }
+    }
+
+    /// The refusal of what is over a bound.
+    pub(crate) fn too_many(&self) -> ApiError {
+        self.metrics.rejected.fetch_add(1, Ordering::Relaxed);
+        ApiError::TooManyRequests {
+            message: "Too many requests, please try again later.".to_owned(),
+            retry_after_seconds: 1,
+        }
+    }
+
+    /// Who asks. A token that is offered must be right, whatever else vouches for the request.
+    fn authenticate(&self, parts: &http::request::Parts) -> Result<Identity, ApiError> {
+        match auth::bearer(&parts.headers, &self.tokens) {
+            Bearer::Known(identity) => Ok(identity),
+            Bearer::Unknown => Err(ApiError::Unauthorized),
+            Bearer::Absent => parts.extensions.get::<Identity>().cloned().ok_or(ApiError::Unauthorized),
+        }
+    }
+
+    fn authorize(&self, identity: &Identity, route: &Route, parts: &http::request::Parts) -> Result<(), ApiError> {
+        let target = match route {
+            Route::Resource(target) => Some(target),
+            _ => None,
+        };
+        let verb = target.map_or("get", |target| target.verb.as_str());
+        let resource = target.map(|target| ResourceAttributes {
+            group: &target.resource.kind.group,
+            version: &target.resource.kind.version,
+            resource: &target.resource.kind.plural,
+            subresource: target.subresource.map(Subresource::as_str),
+            namespace: target.namespace.as_deref(),
+            name: target.name.as_deref(),
+        });
+        let attributes = Attributes { verb, path: parts.uri.path(), resource };
+        match self.authorizer.authorize(identity, &attributes) {
+            Decision::Allow => Ok(()),
+            Decision::Deny { reason } => Err(handler::denied(identity, &attributes, &reason)),
+        }
+    }
+
+    /// Waits until the cache has everything that had been written when this was called.
+    ///
+    /// # Errors
+    /// When the store is not there, or the cache is too far behind.
+    pub(crate) async fn be_fresh(&self) -> Result<(), ApiError> {
+        let revision = self.store.revision().await.map_err(refused)?;
+        self.be_at(revision.0).await
+    }
+
+    /// Waits until the cache has everything up to `revision`.
+    ///
+    /// # Errors
+    /// When that takes too long, which it does for a revision that is not there yet.
+    pub(crate) async fn be_at(&self, revision: u64) -> Result<(), ApiError> {
+        if self.cache.reach(revision).await {
+            return Ok(());
+        }
+        Err(ApiError::RevisionTooLarge { requested: revision, current: self.cache.seen() })
+    }
+
+    /// Every object of a resource, as the cache has them.
+    pub(crate) fn list_all(&self, resource: &Resource) -> Vec<Arc<Cached>> {
+        resource.cache.list(&Selection::of(Scope::All), None, None, self.cache.seen()).objects
+    }
+
+    /// A service account. The one that every namespace gets is waited for: its controller may not have come to it yet.
+    pub(crate) async fn service_account(&self, namespace: &str, name: &str) -> Option<AnyObject> {
+        let resource = self.resources.core("serviceaccounts");
+        let found = match resource.cache.get(&path(namespace, name)) {
+            Some(found) => found,
+            None if name == "default" => {
+                let selection = Arc::new(Selection::of(Scope::Object(path(namespace, name))));
+                let deadline = tokio::time::Instant::now() + SERVICE_ACCOUNT_PATIENCE;
+                let beginning = resource.cache.watch(selection, Start::Present, self.cache.seen()).ok()?;
+                let mut watch = WatchStream::new(self.cache.clone(), beginning, 0, false, false, deadline);
+                loop {
+                    match watch.next().await? {
+                        Item::Present(object) => break object,
+                        Item::Changed(event, _) => break event.object().clone(),
+                        Item::Bookmark { .. } => {}
+                    }
+                }
+            }
+            None => return None,
+        };
+        resource.load(&found).ok()
+    }
+}
+
+/// Whether the answer goes on until somebody ends it.
+fn is_stream(target: &Target, query: &Query) -> bool {
+    target.verb == Verb::Watch || (target.subresource == Some(Subresource::Log) && query.flag("follow"))
+}
+
+fn request_labels(route: &Result<Route, NoRoute>) -> RequestLabels {
+    let (verb, group, resource, subresource) = match route {
+        Ok(Route::Resource(target)) => {
+            let resource = &target.resource;
+            let subresource = target.subresource.map_or("", Subresource::as_str);
+            (target.verb.as_str(), resource.group.clone(), resource.plural.clone(), subresource)
+        }
+        _ => ("get", "".into(), "".into(), ""),
+    };
+    RequestLabels { verb, group, resource, subresource, code: 0 }
+}

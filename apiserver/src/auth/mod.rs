@@ -1,0 +1,79 @@
+//! Who asks, and whether they may.
+//!
+//! A request carries an [`Identity`] before any handler sees it: from its client certificate, its bearer token, or
+//! from the process itself when it came over the in-process transport. Without one it reaches health and version only.
+
+mod authorize;
+mod certificate;
+mod tokens;
+
+pub use authorize::{AllowAuthenticated, Attributes, Authorizer, Decision, ResourceAttributes};
+pub use certificate::identity_of_certificate;
+pub use tokens::Tokens;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+
+/// Groups that upstream gives to every authenticated and every anonymous user.
+pub const AUTHENTICATED: &str = "system:authenticated";
+pub const UNAUTHENTICATED: &str = "system:unauthenticated";
+
+/// A user and the groups that it is in.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    pub user: String,
+    pub groups: Vec<String>,
+}
+
+impl Identity {
+    /// A user, in `groups`.
+    pub fn new(user: impl Into<String>, groups: &[&str]) -> Self {
+        Self { user: user.into(), groups: groups.iter().map(|group| (*group).to_owned()).collect() }
+    }
+
+    /// The person who owns the cluster.
+    pub fn admin() -> Self {
+        Self::new("kubernetes-admin", &["system:masters"])
+    }
+
+    /// The API server itself, as in its startup duties.
+    pub fn apiserver() -> Self {
+        Self::new("system:apiserver", &["system:masters"])
+    }
+
+    pub fn scheduler() -> Self {
+        Self::new("system:kube-scheduler", &[])
+    }
+
+    pub fn controller_manager() -> Self {
+        Self::new("system:kube-controller-manager", &[])
+    }
+
+    /// The kubelet of the node `name`.
+    pub fn node(name: &str) -> Self {
+        Self::new(format!("system:node:{name}"), &["system:nodes"])
+    }
+}
+
+/// What a request's headers say of who asks.
+pub(crate) enum Bearer {
+    /// No token was offered.
+    Absent,
+    /// One that the cluster accepts.
+    Known(Identity),
+    /// One that it does not: the request is refused, whatever else it carries.
+    Unknown,
+}
+
+/// Reads the bearer token of a request.
+pub(crate) fn bearer(headers: &HeaderMap, tokens: &Tokens) -> Bearer {
+    let Some(value) = headers.get(AUTHORIZATION) else { return Bearer::Absent };
+    let token = value.to_str().ok().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    match token.and_then(|token| tokens.identity(token)) {
+        Some(identity) => Bearer::Known(identity.clone()),
+        None => Bearer::Unknown,
+    }
+}

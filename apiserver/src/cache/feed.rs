@@ -1,0 +1,107 @@
+//! The one reader of the store's watch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use coracle_store::{Batch, Error, Event as StoreEvent, Range, Revision, Store, Watch};
+use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::object::{Change, Event};
+use super::{Cache, CacheError, serve, serve_at};
+
+/// Everything that is served lies under this.
+const ROOT: &[u8] = b"/registry/";
+
+/// How long after a failure the store is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+pub(super) struct Feed {
+    cache: Arc<Cache>,
+    store: Arc<dyn Store>,
+    watch: Watch,
+}
+
+impl Feed {
+    /// Fills the cache and begins to watch from there.
+    pub(super) async fn open(cache: Arc<Cache>, store: Arc<dyn Store>) -> Result<Self, CacheError> {
+        let watch = fill(&cache, &*store).await?;
+        Ok(Self { cache, store, watch })
+    }
+
+    /// Takes in what the store tells until `shutdown`. Ends with an error when the store is closed.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<(), CacheError> {
+        loop {
+            let batch = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                batch = self.watch.next() => batch,
+            };
+            match batch {
+                Some(Ok(batch)) => self.take(batch),
+                Some(Err(Error::Closed)) => return Err(Error::Closed.into()),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "the watch of the store broke; reading everything anew");
+                    self.refill(&shutdown).await?;
+                }
+                None => self.refill(&shutdown).await?,
+            }
+        }
+    }
+
+    fn take(&self, batch: Batch) {
+        for event in &batch.events {
+            if let Some(kind) = self.cache.kind_of_key(event.key()) {
+                let change = change(kind, event);
+                kind.apply(Event::new(event.revision().0, change));
+            }
+        }
+        self.cache.progress.advance(batch.revision.0);
+    }
+
+    async fn refill(&mut self, shutdown: &CancellationToken) -> Result<(), CacheError> {
+        loop {
+            match fill(&self.cache, &*self.store).await {
+                Ok(watch) => {
+                    self.watch = watch;
+                    return Ok(());
+                }
+                Err(CacheError::Store(Error::Closed)) => return Err(Error::Closed.into()),
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot fill the watch cache"),
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                () = tokio::time::sleep(RETRY_AFTER) => {}
+            }
+        }
+    }
+}
+
+/// A store's event as the cache keeps it: the object after, and what it replaced at the same revision.
+fn change(kind: &super::KindCache, event: &StoreEvent) -> Change {
+    match event {
+        StoreEvent::Put { record, previous } => Change::Put {
+            object: Arc::new(serve(&kind.layout, record)),
+            previous: previous.as_ref().map(|previous| Arc::new(serve_at(&kind.layout, previous, record.modified.0))),
+        },
+        StoreEvent::Delete { previous, revision } => {
+            Change::Delete { previous: Arc::new(serve_at(&kind.layout, previous, revision.0)) }
+        }
+    }
+}
+
+/// Puts everything that the store holds in place of what is cached, and watches from there.
+async fn fill(cache: &Cache, store: &dyn Store) -> Result<Watch, CacheError> {
+    let page = store.range(Range::prefix(ROOT), None, None).await?;
+    let mut objects: HashMap<_, Vec<_>> = HashMap::new();
+    for record in &page.records {
+        if let Some(kind) = cache.kind_of_key(&record.key) {
+            objects.entry(kind.layout.prefix.clone()).or_default().push(Arc::new(serve(&kind.layout, record)));
+        }
+    }
+    for kind in cache.kinds() {
+        kind.replace(objects.remove(&kind.layout.prefix).unwrap_or_default(), page.revision.0);
+    }
+    cache.progress.advance(page.revision.0);
+    Ok(store.watch(Range::prefix(ROOT), Revision(page.revision.0)).await?)
+}

@@ -1,0 +1,110 @@
+//! The watch cache: every object as it is served, kept current by one watch of the store.
+//!
+//! It is fed by the store's watch alone, never by the handler that wrote, because the writer may be another API server.
+//! A handler that has written waits until the cache has seen its revision ([`Cache::committed`]), and so reads its own
+//! write. The revision is put into an object's bytes once, here; those bytes are then the answer to the writer, the
+//! entry in a list, and the frame of every watcher.
+
+mod extract;
+mod feed;
+mod kind;
+mod mailbox;
+mod object;
+mod progress;
+mod select;
+mod watch;
+
+pub(crate) use extract::{Extractor, FieldSource};
+pub(crate) use kind::{KindCache, Layout, Snapshot, Start};
+pub(crate) use object::{Cached, Shown, write_frame};
+pub(crate) use select::{FieldTerm, NamePart, NameTerm, Scope, Selection};
+pub(crate) use watch::{Item, WatchStream};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coracle_store::{Record, Revision, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::limits;
+use progress::Progress;
+
+/// The caches of all kinds, and how far they have seen.
+pub(crate) struct Cache {
+    kinds: HashMap<Bytes, Arc<KindCache>>,
+    progress: Progress,
+}
+
+/// The cache could not be filled, or has lost its store.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CacheError {
+    #[error("the store does not let itself be read or watched")]
+    Store(#[from] coracle_store::Error),
+}
+
+impl Cache {
+    /// Fills a cache with what the store holds, and keeps it current until `shutdown`.
+    ///
+    /// The future that is returned beside it does the keeping; it ends early when the store is gone for good.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn open(
+        store: Arc<dyn Store>,
+        layouts: Vec<Layout>,
+        shutdown: CancellationToken,
+    ) -> Result<(Arc<Self>, impl Future<Output = Result<(), CacheError>> + Send), CacheError> {
+        let kinds =
+            layouts.into_iter().map(|layout| (layout.prefix.clone(), Arc::new(KindCache::new(layout)))).collect();
+        let cache = Arc::new(Self { kinds, progress: Progress::default() });
+        let feed = feed::Feed::open(cache.clone(), store).await?;
+        Ok((cache, feed.run(shutdown)))
+    }
+
+    /// The cache of the kind whose keys begin with `prefix`.
+    pub(crate) fn kind(&self, prefix: &[u8]) -> Option<&Arc<KindCache>> {
+        self.kinds.get(prefix)
+    }
+
+    /// The revision up to which everything is in the cache.
+    pub(crate) fn seen(&self) -> u64 {
+        self.progress.seen()
+    }
+
+    /// Waits until everything up to `revision` is in the cache; `false` when that takes too long.
+    pub(crate) async fn reach(&self, revision: u64) -> bool {
+        self.progress.reach(revision, limits::FRESHNESS_TIMEOUT).await
+    }
+
+    /// The object as the write at `revision` made it, once the cache has seen it; `None` when it has not in time, or
+    /// so much has happened since that it is no longer known.
+    pub(crate) async fn committed(&self, kind: &KindCache, key: &[u8], revision: Revision) -> Option<Arc<Cached>> {
+        if !self.reach(revision.0).await {
+            return None;
+        }
+        kind.committed(key, revision.0)
+    }
+
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Arc<KindCache>> {
+        self.kinds.values()
+    }
+
+    /// The cache that an object belongs to by its key: `/registry/GROUP/PLURAL/…`.
+    fn kind_of_key(&self, key: &[u8]) -> Option<&Arc<KindCache>> {
+        let third_slash = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').nth(3)?.0;
+        self.kinds.get(&key[..=third_slash])
+    }
+}
+
+/// A stored record as it is served.
+pub(crate) fn serve(layout: &Layout, record: &Record) -> Cached {
+    serve_at(layout, record, record.modified.0)
+}
+
+/// A stored record as it is served at another revision than its own: a deletion shows the object at its own revision.
+fn serve_at(layout: &Layout, record: &Record, revision: u64) -> Cached {
+    let body = coracle_api::codec::splice(&record.value, revision);
+    let extracted = layout.extractor.extract(&record.value);
+    Cached::new(record.key.clone(), layout.prefix.len(), revision, body, extracted)
+}

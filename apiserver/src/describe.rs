@@ -1,0 +1,150 @@
+//! What the server says of itself: health, version, discovery, metrics.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use axum::body::Body;
+use coracle_api::status::ApiError;
+use http::{HeaderMap, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::negotiate::Accept;
+use crate::query::Query;
+use crate::route::{Endpoint, Probe, Route};
+use crate::{discovery, respond};
+
+/// The version of Kubernetes' API that is served.
+const VERSION: &str = "v1.36.2+coracle";
+
+/// How long a health check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Answers what is neither about a resource nor for everybody.
+///
+/// # Errors
+/// When there is no such document.
+pub(crate) async fn answer(api: &Api, route: &Route, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+    match route {
+        Route::Discovery(document) => {
+            let accept = Accept::negotiate(headers)?;
+            let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+            let (value, media_type) = discovery::answer(document, accept.view, &api.resources, host)?;
+            Ok(match media_type.as_str() {
+                "application/json" => respond::document(StatusCode::OK, value.to_string(), accept.format),
+                media_type => respond::typed_json(media_type, value.to_string()),
+            })
+        }
+        Route::Metrics => Ok(respond::text(StatusCode::OK, metrics(api).await)),
+        Route::Root => {
+            Ok(respond::document(StatusCode::OK, paths(api).to_string(), Accept::negotiate(headers)?.format))
+        }
+        Route::Version => Ok(version()),
+        Route::Resource(_) | Route::Health(_) | Route::OpenApi(_) => Err(ApiError::NoSuchPath),
+    }
+}
+
+/// `/version`
+pub(crate) fn version() -> Response<Body> {
+    let version = json!({
+        "major": "1",
+        "minor": "36",
+        "gitVersion": VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
+    });
+    respond::document(StatusCode::OK, version.to_string(), crate::negotiate::Format::Json)
+}
+
+/// The machine as Kubernetes calls it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// `/`: the paths that there are.
+fn paths(api: &Api) -> Value {
+    let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
+    for (group, versions) in api.resources.groups() {
+        paths.push(format!("/apis/{group}"));
+        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+    }
+    paths.extend(["/healthz", "/livez", "/metrics", "/readyz", "/version"].map(str::to_owned));
+    json!({"paths": paths})
+}
+
+/// The checks of an endpoint, each with whether it went well.
+async fn checks(api: &Api, endpoint: Endpoint) -> Vec<(&'static str, bool)> {
+    let revision = tokio::time::timeout(CHECK_TIMEOUT, api.store.revision()).await;
+    let is_stored = matches!(revision, Ok(Ok(_)));
+    let mut checks = vec![("ping", true), ("store", is_stored)];
+    if endpoint != Endpoint::Livez {
+        let is_seen = match revision {
+            Ok(Ok(revision)) => api.cache.reach(revision.0).await,
+            _ => false,
+        };
+        checks.push(("watch-cache", is_seen));
+        checks.push(("poststarthook/bootstrap", api.ready.load(Ordering::Acquire)));
+    }
+    if endpoint == Endpoint::Readyz {
+        checks.push(("shutdown", !api.shutdown.is_cancelled()));
+    }
+    checks
+}
+
+/// `/healthz`, `/livez`, `/readyz`, and `/readyz/CHECK`; `?verbose` and `?exclude=CHECK` as upstream.
+pub(crate) async fn health(api: &Api, probe: &Probe, query: &Query) -> Response<Body> {
+    let excluded: Vec<&str> = query.all("exclude").collect();
+    let all = checks(api, probe.endpoint).await;
+    let wanted: Vec<_> =
+        all.iter().filter(|(name, _)| probe.check.as_deref().is_none_or(|check| check == *name)).collect();
+    if wanted.is_empty() {
+        return respond::no_such_page();
+    }
+    let endpoint = probe.endpoint.as_str();
+    let is_well = wanted.iter().all(|(name, is_well)| *is_well || excluded.contains(name));
+    if is_well && query.all("verbose").next().is_none() {
+        return respond::text(StatusCode::OK, "ok");
+    }
+    let mut text = String::new();
+    for (name, is_well) in wanted {
+        text.push_str(&match (excluded.contains(name), is_well) {
+            (true, _) => format!("[+]{name} excluded: ok\n"),
+            (false, true) => format!("[+]{name} ok\n"),
+            (false, false) => format!("[-]{name} failed: reason withheld\n"),
+        });
+    }
+    text.push_str(&format!("{endpoint} check {}\n", if is_well { "passed" } else { "failed" }));
+    if is_well { respond::text(StatusCode::OK, text) } else { respond::unwell(text) }
+}
+
+/// `/metrics`
+async fn metrics(api: &Api) -> String {
+    let (mut objects, mut events, mut watchers) = (Vec::new(), Vec::new(), Vec::new());
+    for resource in api.resources.all().iter().filter(|resource| !resource.is_view) {
+        let (count, recent, watching) = resource.cache.sizes();
+        let labels = format!("group=\"{}\",resource=\"{}\"", resource.group, resource.plural);
+        let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        objects.push((labels.clone(), number(count)));
+        events.push((labels.clone(), number(recent)));
+        watchers.push((labels, number(watching)));
+    }
+    let usage = api.store.usage().await.unwrap_or_default();
+    let alone = |value: u64| vec![(String::new(), value)];
+    api.metrics.render(&[
+        ("apiserver_resource_objects", "Objects that there are.", objects),
+        ("apiserver_watch_cache_events", "Events that can be replayed to a watch.", events),
+        ("apiserver_registered_watchers", "Watches in progress.", watchers),
+        ("apiserver_storage_size_bytes", "Bytes that the store takes on disk.", alone(usage.disk_bytes)),
+        ("coracle_store_history_events", "Events that the store can replay.", alone(usage.history_events)),
+        ("coracle_store_revision", "The newest revision.", alone(usage.newest.0)),
+        ("coracle_watch_cache_revision", "The revision that the watch cache has seen.", alone(api.cache.seen())),
+    ])
+}

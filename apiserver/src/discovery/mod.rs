@@ -1,0 +1,56 @@
+//! What the server says that it serves. Made from the table of kinds alone.
+
+mod aggregated;
+mod plain;
+
+use coracle_api::kind::Kind;
+use coracle_api::status::ApiError;
+use serde_json::Value;
+
+use crate::negotiate::View;
+use crate::resource::Resources;
+use crate::route::Document;
+
+/// The document that is asked for, and its media type.
+///
+/// # Errors
+/// When there is no such group or version.
+pub(crate) fn answer(
+    document: &Document,
+    view: View,
+    resources: &Resources,
+    server_address: &str,
+) -> Result<(Value, String), ApiError> {
+    if let View::Discovery { version } = view {
+        let core = match document {
+            Document::CoreVersions => Some(true),
+            Document::Groups => Some(false),
+            _ => None,
+        };
+        if let Some(core) = core {
+            let media_type = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+            return Ok((aggregated::groups(resources, core, version), media_type));
+        }
+    }
+    let plain = match document {
+        Document::CoreVersions => plain::core_versions(server_address),
+        Document::Groups => plain::groups(resources),
+        Document::Group(group) => plain::group(resources, group).ok_or(ApiError::NoSuchPath)?,
+        Document::Resources { group, version } => plain::resources(resources, group, version),
+    };
+    Ok((plain, "application/json".to_owned()))
+}
+
+/// The kinds of a group and version.
+fn kinds_of<'a>(
+    resources: &'a Resources,
+    group: &'a str,
+    version: &'a str,
+) -> impl Iterator<Item = &'static Kind> + 'a {
+    let kinds = resources.all().iter().map(|resource| resource.kind);
+    kinds.filter(move |kind| kind.group == group && kind.version == version)
+}
+
+fn verbs(verbs: coracle_api::kind::Verbs) -> Vec<&'static str> {
+    verbs.iter().map(coracle_api::kind::Verb::as_str).collect()
+}

@@ -1,0 +1,67 @@
+//! POST of an object.
+
+use std::sync::Arc;
+
+use crate::checks as validation;
+use axum::body::Body;
+use coracle_api::any::AnyObject;
+use coracle_api::status::{ApiError, GroupResource};
+use coracle_api::{defaults, names};
+use http::{Response, StatusCode};
+
+use super::options::WriteOptions;
+use super::{Call, meta, namespaces};
+use crate::cache::Cached;
+use crate::writer::Lost;
+use crate::{limits, respond};
+
+pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
+    let options = WriteOptions::parse(&call.query, "CreateOptions")?;
+    let decoded = call.decode(body, options.validation).await?;
+    let created = create(call, decoded.object, options.dry_run).await?;
+    let mut response = call.show(StatusCode::CREATED, &created)?;
+    respond::warn(&mut response, &decoded.warnings);
+    Ok(response)
+}
+
+/// Completes, checks and stores an object.
+///
+/// # Errors
+/// When it is refused.
+pub(super) async fn create(call: &Call, mut object: AnyObject, dry_run: bool) -> Result<Arc<Cached>, ApiError> {
+    let strategy = call.resource().strategy;
+    meta::place(object.meta_mut(), call.target.namespace.as_deref())?;
+    meta::before_create(object.meta_mut())?;
+    namespaces::check_open(call, object.name()).await?;
+    defaults::apply(&mut object);
+    strategy.prepare_for_create(&mut object);
+    let prefix = object.meta().generate_name.clone().filter(|prefix| object.name().is_empty() && !prefix.is_empty());
+    for _ in 0..limits::NAME_TRIES_MAX {
+        if let Some(prefix) = &prefix {
+            object.meta_mut().name = Some(names::generate(prefix, super::random()));
+        }
+        match store(call, &mut object, dry_run).await {
+            Ok(created) => return Ok(created),
+            Err(Lost::Refused(error)) => return Err(error),
+            Err(Lost::Raced(_)) if prefix.is_some() => {}
+            Err(Lost::Raced(_)) => return Err(call.writer(dry_run).already_exists(object.name())),
+        }
+    }
+    Err(ApiError::NoUniqueName { resource: GroupResource::of(call.resource().kind), name: object.name().to_owned() })
+}
+
+/// One try under one name.
+async fn store(call: &Call, object: &mut AnyObject, dry_run: bool) -> Result<Arc<Cached>, Lost> {
+    let strategy = call.resource().strategy;
+    strategy.admit(&call.api, object, dry_run).await?;
+    let errors = validation::create(object);
+    let stored = if errors.is_empty() {
+        call.writer(dry_run).create(object).await
+    } else {
+        Err(Lost::Refused(call.invalid(object.name(), errors)))
+    };
+    if stored.is_err() && !dry_run {
+        strategy.released(&call.api, object);
+    }
+    stored
+}

@@ -1,0 +1,78 @@
+//! The part of an object's metadata that is the server's, not the client's.
+//!
+//! Source: upstream's `rest.BeforeCreate` and `rest.BeforeUpdate`.
+
+use coracle_api::status::ApiError;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+
+use crate::clock;
+
+/// Prepares the metadata of an object that is to be created.
+///
+/// # Errors
+/// When it says a resource version: only what is there has one.
+pub(super) fn before_create(meta: &mut ObjectMeta) -> Result<(), ApiError> {
+    if meta.resource_version.take().is_some_and(|version| !version.is_empty() && version != "0") {
+        return Err(ApiError::BadRequest("resourceVersion should not be set on objects to be created".to_owned()));
+    }
+    meta.uid = Some(uuid::Uuid::new_v4().to_string());
+    meta.creation_timestamp = Some(Time(clock::now()));
+    meta.deletion_timestamp = None;
+    meta.deletion_grace_period_seconds = None;
+    meta.self_link = None;
+    meta.managed_fields = None;
+    Ok(())
+}
+
+/// Carries over from `old` what an update cannot change or need not say.
+pub(super) fn before_update(meta: &mut ObjectMeta, old: &ObjectMeta) {
+    meta.resource_version = None;
+    meta.generation = old.generation;
+    meta.self_link = None;
+    meta.managed_fields = None;
+    if meta.uid.as_ref().is_none_or(String::is_empty) {
+        meta.uid.clone_from(&old.uid);
+    }
+    if meta.creation_timestamp.is_none() {
+        meta.creation_timestamp.clone_from(&old.creation_timestamp);
+    }
+    if old.deletion_timestamp.is_some() {
+        meta.deletion_timestamp.clone_from(&old.deletion_timestamp);
+    }
+    if meta.deletion_grace_period_seconds.is_none() {
+        meta.deletion_grace_period_seconds = old.deletion_grace_period_seconds;
+    }
+    if meta.namespace.as_ref().is_none_or(String::is_empty) {
+        meta.namespace.clone_from(&old.namespace);
+    }
+}
+
+/// Puts the namespace of the URL into the object.
+///
+/// # Errors
+/// When the object says another one.
+pub(super) fn place(meta: &mut ObjectMeta, namespace: Option<&str>) -> Result<(), ApiError> {
+    let own = meta.namespace.as_deref().unwrap_or_default();
+    if !own.is_empty() && own != namespace.unwrap_or_default() {
+        let why = "the namespace of the provided object does not match the namespace sent on the request";
+        return Err(ApiError::BadRequest(why.to_owned()));
+    }
+    meta.namespace = namespace.map(str::to_owned);
+    Ok(())
+}
+
+/// Checks that the body is about the object of the URL.
+///
+/// # Errors
+/// When it says another name, or none.
+pub(super) fn same_name(meta: &ObjectMeta, name: &str) -> Result<(), ApiError> {
+    match meta.name.as_deref().unwrap_or_default() {
+        "" => Err(ApiError::BadRequest(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        own if own != name => Err(ApiError::BadRequest(format!(
+            "the name of the object ({own}) does not match the name on the URL ({name})"
+        ))),
+        _ => Ok(()),
+    }
+}

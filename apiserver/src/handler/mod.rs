@@ -1,0 +1,146 @@
+//! What is done with a resource: one file a verb.
+
+mod bind;
+mod create;
+mod delete;
+mod delete_collection;
+mod eviction;
+mod get;
+mod list;
+mod log;
+mod meta;
+mod namespaces;
+mod options;
+mod patch;
+mod scale;
+mod update;
+mod watch;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use coracle_api::any::AnyObject;
+use coracle_api::codec::{self, Decoded, FieldValidation};
+use coracle_api::status::{ApiError, GroupKind, GroupResource};
+use http::{HeaderMap, Response, StatusCode};
+
+use crate::api::Api;
+use crate::auth::{Attributes, Identity};
+use crate::cache::Cached;
+use crate::negotiate::{self, Accept, View};
+use crate::query::Query;
+use crate::resource::Resource;
+use crate::route::{Subresource, Target, Verb};
+use crate::strategy::Part;
+use crate::writer::Writer;
+use crate::{body, respond, table};
+
+/// A request with everything that was found out about it.
+pub(crate) struct Call {
+    pub(crate) api: Arc<Api>,
+    pub(crate) identity: Identity,
+    pub(crate) target: Target,
+    pub(crate) query: Query,
+    pub(crate) headers: HeaderMap,
+    pub(crate) accept: Accept,
+}
+
+/// Runs the handler of a request.
+///
+/// # Errors
+/// The refusal to answer with.
+pub(crate) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
+    let part = match call.target.subresource {
+        None => Part::Main,
+        Some(Subresource::Status) => Part::Status,
+        Some(Subresource::EphemeralContainers) => Part::EphemeralContainers,
+        Some(Subresource::Resize) => Part::Resize,
+        Some(Subresource::Finalize) => Part::Finalize,
+        Some(Subresource::Scale) => return scale::run(call, body).await,
+        Some(Subresource::Binding) => return bind::run(call, body).await,
+        Some(Subresource::Eviction) => return eviction::run(call, body).await,
+        Some(Subresource::Log) => return log::run(call).await,
+    };
+    match call.target.verb {
+        Verb::Get => get::run(call).await,
+        Verb::List => list::run(call).await,
+        Verb::Watch => watch::run(call).await,
+        Verb::Create if call.target.resource.is_bindings() => bind::run(call, body).await,
+        Verb::Create => create::run(call, body).await,
+        Verb::Update => update::run(call, part, body).await,
+        Verb::Patch => patch::run(call, part, body).await,
+        Verb::Delete => delete::run(call, body).await,
+        Verb::DeleteCollection => delete_collection::run(call, body).await,
+    }
+}
+
+impl Call {
+    pub(crate) fn resource(&self) -> &Resource {
+        &self.target.resource
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        self.target.namespace.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.target.name.as_deref().unwrap_or_default()
+    }
+
+    fn writer(&self, dry_run: bool) -> Writer<'_> {
+        Writer { api: &self.api, resource: self.resource(), dry_run }
+    }
+
+    /// Reads the body as an object of the target's kind.
+    async fn decode(&self, body: Body, validation: FieldValidation) -> Result<Decoded<AnyObject>, ApiError> {
+        let format = negotiate::body_type(&self.headers)?;
+        codec::decode(self.resource().kind, &body::read(body).await?, format, validation)
+    }
+
+    /// Answers with one object, in the form that is wanted.
+    fn show(&self, code: StatusCode, object: &Cached) -> Result<Response<Body>, ApiError> {
+        let resource = self.resource();
+        let json = match self.accept.view {
+            View::Table => table::one(resource, object, table::Include::parse(&self.query)?)?,
+            View::Metadata => codec::partial_metadata(&object.body),
+            View::Full | View::Discovery { .. } => resource.body(object)?,
+        };
+        Ok(respond::document(code, json, self.accept.format))
+    }
+
+    fn invalid(&self, name: &str, errors: coracle_api::field::Errors) -> ApiError {
+        ApiError::Invalid { kind: GroupKind::of(self.resource().kind), name: name.to_owned(), errors }
+    }
+}
+
+/// The refusal of what an identity may not do.
+pub(crate) fn denied(identity: &Identity, attributes: &Attributes<'_>, reason: &str) -> ApiError {
+    let Some(resource) = &attributes.resource else {
+        return ApiError::PathForbidden {
+            user: identity.user.clone(),
+            verb: attributes.verb.to_owned(),
+            path: attributes.path.to_owned(),
+        };
+    };
+    let plural = match resource.subresource {
+        Some(subresource) => format!("{}/{subresource}", resource.resource),
+        None => resource.resource.to_owned(),
+    };
+    let scope = match resource.namespace {
+        Some(namespace) => format!("in the namespace \"{namespace}\""),
+        None => "at the cluster scope".to_owned(),
+    };
+    let (user, verb, group) = (&identity.user, attributes.verb, resource.group);
+    let why = format!("User \"{user}\" cannot {verb} resource \"{plural}\" in API group \"{group}\" {scope}");
+    ApiError::Forbidden {
+        resource: GroupResource { group: resource.group.to_owned().into(), resource: plural.into() },
+        name: resource.name.unwrap_or_default().to_owned(),
+        reason: if reason.is_empty() { why } else { format!("{why}: {reason}") },
+    }
+}
+
+/// Randomness for names.
+pub(crate) fn random() -> u64 {
+    let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+    high ^ low
+}

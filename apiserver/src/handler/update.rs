@@ -1,0 +1,167 @@
+//! PUT of an object, or of a part of it; and the path that every change of an object takes.
+
+use std::sync::Arc;
+
+use crate::checks as validation;
+use axum::body::Body;
+use coracle_api::any::AnyObject;
+use coracle_api::defaults;
+use coracle_api::status::ApiError;
+use http::{Response, StatusCode};
+
+use super::options::WriteOptions;
+use super::{Call, create, meta};
+use crate::cache::Cached;
+use crate::strategy::Part;
+use crate::writer::{Lost, Writer};
+use crate::{limits, respond};
+
+pub(super) async fn run(call: &Call, part: Part, body: Body) -> Result<Response<Body>, ApiError> {
+    let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
+    let mut decoded = call.decode(body, options.validation).await?;
+    meta::same_name(decoded.object.meta(), call.name())?;
+    meta::place(decoded.object.meta_mut(), call.target.namespace.as_deref())?;
+    let changed = change(call, part, options.dry_run, |old| {
+        let asked = decoded.object.meta().uid.as_deref().filter(|uid| !uid.is_empty());
+        check_uid(&call.writer(true), call.name(), asked, old)?;
+        Ok(decoded.object.clone())
+    })
+    .await;
+    let creates = part == Part::Main && call.resource().strategy.creates_on_update();
+    let (code, object) = match changed {
+        Err(ApiError::NotFound { .. }) if creates && decoded.object.meta().resource_version.is_none() => {
+            (StatusCode::CREATED, create::create(call, decoded.object, options.dry_run).await?)
+        }
+        changed => (StatusCode::OK, changed?),
+    };
+    let mut response = call.show(code, &object)?;
+    respond::warn(&mut response, &decoded.warnings);
+    Ok(response)
+}
+
+/// Changes an object: `make` gives the new one from the old. It is called again when another write comes between, so
+/// long as the client did not say which version it changes.
+///
+/// # Errors
+/// When there is no such object, the change is refused, or the version that it is of is no longer the present one.
+pub(super) async fn change(
+    call: &Call,
+    part: Part,
+    dry_run: bool,
+    make: impl Fn(&AnyObject) -> Result<AnyObject, ApiError>,
+) -> Result<Arc<Cached>, ApiError> {
+    let writer = call.writer(dry_run);
+    let mut current = writer.current(call.namespace(), call.name()).await?;
+    for _ in 0..limits::WRITE_TRIES_MAX {
+        let old = call.resource().load(&current)?;
+        let mut new = make(&old)?;
+        if let Some(asked) = asked_version(&new)?
+            && asked != current.revision
+        {
+            // The cache may be behind another server's write: the store decides.
+            let stored = writer.reload(call.namespace(), call.name()).await?;
+            if stored.revision == current.revision {
+                return Err(writer.modified(call.name()));
+            }
+            current = stored;
+            continue;
+        }
+        match store(call, part, &writer, &current, &old, &mut new).await {
+            Ok(object) => return Ok(object),
+            Err(Lost::Refused(error)) => return Err(error),
+            Err(Lost::Raced(None)) => return Err(writer.not_found(call.name())),
+            Err(Lost::Raced(Some(newer))) => current = newer,
+        }
+    }
+    Err(writer.modified(call.name()))
+}
+
+/// The version that a change says it is of.
+fn asked_version(object: &AnyObject) -> Result<Option<u64>, ApiError> {
+    match object.meta().resource_version.as_deref().unwrap_or_default() {
+        "" | "0" => Ok(None),
+        version => {
+            let parsed =
+                version.parse().map_err(|_| ApiError::BadRequest(format!("invalid resource version {version:?}")));
+            parsed.map(Some)
+        }
+    }
+}
+
+/// One try over one present state.
+async fn store(
+    call: &Call,
+    part: Part,
+    writer: &Writer<'_>,
+    current: &Arc<Cached>,
+    old: &AnyObject,
+    new: &mut AnyObject,
+) -> Result<Arc<Cached>, Lost> {
+    let strategy = call.resource().strategy;
+    meta::before_update(new.meta_mut(), old.meta());
+    defaults::apply(new);
+    match part {
+        Part::Main => strategy.prepare_for_update(new, old),
+        Part::Status => strategy.prepare_for_status(new, old),
+        part => strategy.prepare_for_part(part, new, old),
+    }
+    new.meta_mut().resource_version = None;
+    if part == Part::Main {
+        strategy.admit_update(&call.api, new, writer.dry_run)?;
+    }
+    let errors = validation::update(new, old, part.subresource());
+    let stored = if !errors.is_empty() {
+        Err(Lost::Refused(call.invalid(call.name(), errors)))
+    } else if ends(strategy, new, old) {
+        end(writer, current, new).await
+    } else {
+        writer.replace(current, new).await
+    };
+    if part == Part::Main && !writer.dry_run {
+        let (gone, stays) = if stored.is_ok() { (old, &*new) } else { (&*new, old) };
+        strategy.replaced(&call.api, gone, stays);
+    }
+    stored
+}
+
+/// Whether the change is the last one of an object that is being deleted: nothing holds it any more.
+///
+/// Source: upstream's `ShouldDeleteDuringUpdate`.
+fn ends(strategy: &dyn crate::strategy::Strategy, new: &AnyObject, old: &AnyObject) -> bool {
+    let held = |object: &AnyObject| {
+        object.meta().finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty())
+            || strategy.held_beyond_finalizers(object)
+    };
+    let meta = new.meta();
+    meta.deletion_timestamp.is_some()
+        && meta.deletion_grace_period_seconds.unwrap_or_default() == 0
+        && held(old)
+        && !held(new)
+}
+
+/// Takes out an object that `new` lets go, and shows it as it was in the end.
+async fn end(writer: &Writer<'_>, current: &Arc<Cached>, new: &AnyObject) -> Result<Arc<Cached>, Lost> {
+    writer.remove(current).await?;
+    writer.resource.strategy.released(writer.api, new);
+    Ok(Arc::new(writer.unsaved_at(current, new)))
+}
+
+/// Refuses a change of another object of the same name.
+///
+/// # Errors
+/// When the identities are not the same.
+pub(super) fn check_uid(
+    writer: &Writer<'_>,
+    name: &str,
+    asked: Option<&str>,
+    object: &AnyObject,
+) -> Result<(), ApiError> {
+    let own = object.meta().uid.as_deref().unwrap_or_default();
+    match asked.filter(|asked| *asked != own) {
+        None => Ok(()),
+        Some(asked) => {
+            let why = format!("Precondition failed: UID in precondition: {asked}, UID in object meta: {own}");
+            Err(writer.conflict(name, &why))
+        }
+    }
+}

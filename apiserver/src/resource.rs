@@ -1,0 +1,189 @@
+//! A served resource: a row of the table of kinds with the strategy and the cache that go with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coracle_api::any::AnyObject;
+use coracle_api::kind::{Kind, Verb as KindVerb};
+use coracle_api::kinds;
+use coracle_api::status::ApiError;
+use coracle_api::{events, key};
+
+use crate::cache::{Cache, Cached, KindCache};
+use crate::route::{Subresource, Verb};
+use crate::strategy::Strategy;
+
+/// One resource as it is served.
+pub(crate) struct Resource {
+    pub(crate) kind: &'static Kind,
+    pub(crate) strategy: &'static dyn Strategy,
+    pub(crate) cache: Arc<KindCache>,
+    /// `v1`, `apps/v1`.
+    pub(crate) api_version: String,
+    /// For metrics.
+    pub(crate) group: Arc<str>,
+    pub(crate) plural: Arc<str>,
+    /// How every object's JSON begins, up to its metadata: entries of a list leave it out.
+    head: Bytes,
+    /// Whether it shows objects that another kind stores, and the kind that stores them: often itself.
+    pub(crate) is_view: bool,
+    pub(crate) stored: &'static Kind,
+}
+
+impl Resource {
+    pub(crate) fn new(kind: &'static Kind, strategy: &'static dyn Strategy, cache: Arc<KindCache>) -> Self {
+        let api_version = kind.api_version().into_owned();
+        let head = format!("{{\"apiVersion\":\"{api_version}\",\"kind\":\"{}\",", kind.kind);
+        Self {
+            kind,
+            strategy,
+            cache,
+            group: (*kind.group).into(),
+            plural: (*kind.plural).into(),
+            head: head.into(),
+            is_view: kind.storage_group != kind.group,
+            stored: kinds::find(&kind.storage_group, &kind.version, &kind.plural).unwrap_or(kind),
+            api_version,
+        }
+    }
+
+    pub(crate) fn namespaced(&self) -> bool {
+        self.kind.namespaced()
+    }
+
+    pub(crate) fn has_subresource(&self, name: &str) -> bool {
+        self.kind.subresource(name).is_some()
+    }
+
+    /// Whether it is the older form of binding: a collection that only takes.
+    pub(crate) fn is_bindings(&self) -> bool {
+        self.kind.group.is_empty() && self.kind.plural == "bindings"
+    }
+
+    /// Whether `verb` is served of the resource, or of its subresource.
+    pub(crate) fn serves(&self, verb: Verb, subresource: Option<Subresource>) -> bool {
+        let verbs = match subresource {
+            None => Some(self.kind.verbs),
+            Some(subresource) => self.kind.subresource(subresource.as_str()).map(|served| served.verbs),
+        };
+        verbs.is_some_and(|verbs| verbs.contains(verb.in_table()))
+    }
+
+    /// The storage key of an object.
+    pub(crate) fn key(&self, namespace: &str, name: &str) -> Bytes {
+        key::of_object(self.kind, namespace, name)
+    }
+
+    /// A cached object as an object of this kind.
+    ///
+    /// # Errors
+    /// When what is stored cannot be read, which is a fault of ours.
+    pub(crate) fn load(&self, cached: &Cached) -> Result<AnyObject, ApiError> {
+        let stored = (self.stored.model.decode)(&cached.body).map_err(|error| {
+            tracing::error!(
+                path = cached.path(),
+                error = &error as &dyn std::error::Error,
+                "a stored object cannot be read"
+            );
+            ApiError::Internal(format!("the stored {} {} cannot be read", self.kind.singular, cached.path()))
+        })?;
+        Ok(events::to_served(stored, self.kind))
+    }
+
+    /// An object as it is stored, without its revision.
+    pub(crate) fn encode(&self, object: &AnyObject) -> Bytes {
+        if self.is_view { events::to_stored(object.clone()).encode() } else { object.encode() }
+    }
+
+    /// A cached object as this kind shows it.
+    ///
+    /// # Errors
+    /// As [`Resource::load`].
+    pub(crate) fn body(&self, cached: &Cached) -> Result<Bytes, ApiError> {
+        if self.is_view { Ok(self.load(cached)?.encode()) } else { Ok(cached.body.clone()) }
+    }
+
+    /// What an object's JSON is in a list, which says once for all what kind they are: the part after `apiVersion` and
+    /// `kind`, to stand after a `{`.
+    pub(crate) fn list_entry<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+        body.strip_prefix(&*self.head).unwrap_or_else(|| &body[1..])
+    }
+}
+
+impl Verb {
+    fn in_table(self) -> KindVerb {
+        match self {
+            Self::Get => KindVerb::Get,
+            Self::List => KindVerb::List,
+            Self::Watch => KindVerb::Watch,
+            Self::Create => KindVerb::Create,
+            Self::Update => KindVerb::Update,
+            Self::Patch => KindVerb::Patch,
+            Self::Delete => KindVerb::Delete,
+            Self::DeleteCollection => KindVerb::DeleteCollection,
+        }
+    }
+}
+
+/// The name of a resource among all: none of its parts has a slash.
+fn joined(group: &str, version: &str, plural: &str) -> String {
+    [group, version, plural].join("/")
+}
+
+/// Everything that is served, in the order of the table of kinds.
+pub(crate) struct Resources {
+    all: Vec<Arc<Resource>>,
+    /// By group, version and plural, joined: see [`joined`].
+    by_name: HashMap<String, Arc<Resource>>,
+}
+
+impl Resources {
+    /// Joins the rows of the table with their strategies and caches.
+    pub(crate) fn new(kinds: &'static [Kind], cache: &Cache) -> Self {
+        let all: Vec<_> = kinds
+            .iter()
+            .filter_map(|kind| {
+                let cache = cache.kind(&key::of_kind(kind))?.clone();
+                Some(Arc::new(Resource::new(kind, crate::strategy::of(kind), cache)))
+            })
+            .collect();
+        let name = |kind: &Kind| joined(&kind.group, &kind.version, &kind.plural);
+        let by_name = all.iter().map(|resource| (name(resource.kind), resource.clone())).collect();
+        Self { all, by_name }
+    }
+
+    pub(crate) fn all(&self) -> &[Arc<Resource>] {
+        &self.all
+    }
+
+    pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
+        self.by_name.get(&joined(group, version, plural))
+    }
+
+    /// A resource that the server itself needs.
+    pub(crate) fn core(&self, plural: &str) -> &Arc<Resource> {
+        self.find("", "v1", plural).expect("the table of kinds has the core kinds")
+    }
+
+    pub(crate) fn has_group(&self, group: &str) -> bool {
+        self.all.iter().any(|resource| resource.kind.group == group)
+    }
+
+    pub(crate) fn has_version(&self, group: &str, version: &str) -> bool {
+        self.all.iter().any(|resource| resource.kind.group == group && resource.kind.version == version)
+    }
+
+    /// Groups but the core one, each with its versions, in the order of the table.
+    pub(crate) fn groups(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for kind in self.all.iter().map(|resource| resource.kind).filter(|kind| !kind.group.is_empty()) {
+            match groups.iter_mut().find(|(group, _)| *group == kind.group) {
+                Some((_, versions)) if versions.contains(&&*kind.version) => {}
+                Some((_, versions)) => versions.push(&kind.version),
+                None => groups.push((&kind.group, vec![&kind.version])),
+            }
+        }
+        groups
+    }
+}

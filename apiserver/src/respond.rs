@@ -1,0 +1,95 @@
+//! Answers: bytes that are ready, with the headers that say what they are.
+
+use axum::body::Body;
+use bytes::Bytes;
+use coracle_api::codec;
+use coracle_api::status::{self, ApiError};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+
+use crate::negotiate::Format;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// Warnings that one answer carries at most.
+const WARNINGS_MAX: usize = 50;
+
+/// JSON, or the same as YAML.
+pub(crate) fn document(code: StatusCode, json: impl Into<Bytes>, format: Format) -> Response<Body> {
+    let json = json.into();
+    match format {
+        Format::Json => with_type(code, JSON, Body::from(json)),
+        Format::Yaml => match codec::json_to_yaml(&json) {
+            Ok(yaml) => with_type(code, YAML, Body::from(yaml)),
+            Err(error) => refusal(&ApiError::Internal(error.to_string())),
+        },
+    }
+}
+
+/// JSON of a media type of its own.
+pub(crate) fn typed_json(media_type: &str, json: impl Into<Bytes>) -> Response<Body> {
+    let media_type = HeaderValue::from_str(media_type).unwrap_or(JSON);
+    with_type(StatusCode::OK, media_type, Body::from(json.into()))
+}
+
+/// A refusal as a `Status`.
+pub(crate) fn refusal(error: &ApiError) -> Response<Body> {
+    let mut response = status(&error.status(), Format::Json);
+    if let Some(seconds) = error.retry_after_seconds() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    if matches!(error, ApiError::Unauthorized) {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// A `Status`, with the code that it says itself.
+pub(crate) fn status(status: &Status, format: Format) -> Response<Body> {
+    let code = status.code.and_then(|code| u16::try_from(code).ok()).and_then(|code| StatusCode::from_u16(code).ok());
+    document(code.unwrap_or(StatusCode::OK), status::encode(status), format)
+}
+
+/// Text for people and scrapers.
+pub(crate) fn text(code: StatusCode, text: impl Into<Body>) -> Response<Body> {
+    with_type(code, TEXT, text.into())
+}
+
+/// What is wrong with the server's health.
+pub(crate) fn unwell(what: String) -> Response<Body> {
+    let code = StatusCode::from_u16(ApiError::Internal(String::new()).code()).unwrap_or_default();
+    text(code, what)
+}
+
+/// What a web server answers to a path that leads nowhere.
+pub(crate) fn no_such_page() -> Response<Body> {
+    let code = StatusCode::from_u16(ApiError::NoSuchPath.code()).unwrap_or_default();
+    text(code, "404 page not found\n")
+}
+
+/// An answer that goes on.
+pub(crate) fn stream(media_type: HeaderValue, body: Body) -> Response<Body> {
+    with_type(StatusCode::OK, media_type, body)
+}
+
+/// Puts a `Warning` header for each of `warnings` onto the answer. Source: RFC 7234, as upstream uses it.
+pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
+    for warning in warnings.iter().take(WARNINGS_MAX) {
+        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        let printable: String = quoted.chars().filter(|c| !c.is_control()).collect();
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{printable}\"")) {
+            response.headers_mut().append(HeaderName::from_static("warning"), value);
+        }
+    }
+}
+
+fn with_type(code: StatusCode, media_type: HeaderValue, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    response
+}

@@ -1,0 +1,336 @@
+//! From a method and a URL to what is meant: the one place that knows how paths are made.
+//!
+//! Source: upstream's `RequestInfoFactory.NewRequestInfo`, and what its router answers to paths that nobody serves.
+
+use std::sync::Arc;
+
+use coracle_api::status::ApiError;
+use http::{Method, Uri};
+
+use crate::limits;
+use crate::query::{Query, decode};
+use crate::resource::{Resource, Resources};
+
+/// What a request is about.
+pub(crate) enum Route {
+    Resource(Target),
+    Discovery(Document),
+    OpenApi(OpenApi),
+    Version,
+    Health(Probe),
+    Metrics,
+    /// The list of paths that are served.
+    Root,
+}
+
+/// A resource, a collection or a subresource, and what to do with it.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) verb: Verb,
+    pub(crate) resource: Arc<Resource>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) subresource: Option<Subresource>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    List,
+    Watch,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    DeleteCollection,
+}
+
+/// The parts of an object that have a path of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subresource {
+    Status,
+    Scale,
+    Binding,
+    Eviction,
+    Log,
+    EphemeralContainers,
+    Resize,
+    Finalize,
+}
+
+/// A discovery document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Document {
+    /// `/api`: the versions of the group without a name.
+    CoreVersions,
+    /// `/apis`: all other groups.
+    Groups,
+    /// `/apis/GROUP`.
+    Group(String),
+    /// `/api/v1`, `/apis/GROUP/VERSION`.
+    Resources { group: String, version: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OpenApi {
+    V2,
+    V3Index,
+    V3 { group_version: String },
+}
+
+/// A health endpoint, and the one check that is asked for, if not all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) check: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Healthz,
+    Livez,
+    Readyz,
+}
+
+impl Route {
+    /// Reads a request's method and URL.
+    ///
+    /// # Errors
+    /// [`NoRoute`] says how to answer what is not served.
+    pub(crate) fn parse(method: &Method, uri: &Uri, query: &Query, resources: &Resources) -> Result<Self, NoRoute> {
+        if uri.path().len() + uri.query().map_or(0, str::len) > limits::URI_BYTES_MAX {
+            return Err(ApiError::BadRequest(format!("the URL is longer than {} bytes", limits::URI_BYTES_MAX)).into());
+        }
+        let parts: Vec<String> =
+            uri.path().split('/').filter(|part| !part.is_empty()).map(|part| decode(part, false)).collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let route = match parts.as_slice() {
+            ["api"] => Self::Discovery(Document::CoreVersions),
+            ["apis"] => Self::Discovery(Document::Groups),
+            ["apis", group] if resources.has_group(group) => Self::Discovery(Document::Group((*group).to_owned())),
+            ["api", version, rest @ ..] => return Self::below_version(method, query, resources, "", version, rest),
+            ["apis", group, version, rest @ ..] if resources.has_group(group) => {
+                return Self::below_version(method, query, resources, group, version, rest);
+            }
+            ["version"] => Self::Version,
+            ["metrics"] => Self::Metrics,
+            ["openapi", "v2"] => Self::OpenApi(OpenApi::V2),
+            ["openapi", "v3"] => Self::OpenApi(OpenApi::V3Index),
+            ["openapi", "v3", rest @ ..] => Self::OpenApi(OpenApi::V3 { group_version: rest.join("/") }),
+            [] => Self::Root,
+            [endpoint, check @ ..] => match Endpoint::parse(endpoint) {
+                Some(endpoint) => {
+                    let check = (!check.is_empty()).then(|| check.join("/"));
+                    Self::Health(Probe { endpoint, check })
+                }
+                None => return Err(NoRoute::Path),
+            },
+        };
+        match *method {
+            Method::GET | Method::HEAD => Ok(route),
+            _ => Err(ApiError::MethodNotAllowed.into()),
+        }
+    }
+
+    fn below_version(
+        method: &Method,
+        query: &Query,
+        resources: &Resources,
+        group: &str,
+        version: &str,
+        rest: &[&str],
+    ) -> Result<Self, NoRoute> {
+        if !resources.has_version(group, version) {
+            return Err(NoRoute::Resource);
+        }
+        if rest.is_empty() {
+            let document = Document::Resources { group: group.to_owned(), version: version.to_owned() };
+            return match *method {
+                Method::GET | Method::HEAD => Ok(Self::Discovery(document)),
+                _ => Err(ApiError::MethodNotAllowed.into()),
+            };
+        }
+        let path = ResourcePath::parse(rest).ok_or(NoRoute::Resource)?;
+        let resource = resources.find(group, version, path.plural).ok_or(NoRoute::Resource)?;
+        Target::new(method, query, path, resource.clone()).map(Self::Resource)
+    }
+}
+
+/// Why a request has no route.
+#[derive(Debug)]
+pub(crate) enum NoRoute {
+    /// Nothing is under this path: the plain answer of a web server.
+    Path,
+    /// There is such a group, but it has no such resource.
+    Resource,
+    Status(ApiError),
+}
+
+impl From<ApiError> for NoRoute {
+    fn from(error: ApiError) -> Self {
+        Self::Status(error)
+    }
+}
+
+/// The parts of a path below group and version.
+struct ResourcePath<'a> {
+    watch: bool,
+    namespace: Option<&'a str>,
+    plural: &'a str,
+    name: Option<&'a str>,
+    subresource: Option<&'a str>,
+}
+
+impl<'a> ResourcePath<'a> {
+    fn parse(parts: &[&'a str]) -> Option<Self> {
+        // The old form of a watch: a path of its own.
+        let (watch, parts) = match parts {
+            ["watch", rest @ ..] => (true, rest),
+            _ => (false, parts),
+        };
+        let (namespace, rest) = match parts {
+            ["namespaces", name, subresource @ ("status" | "finalize")] => {
+                return Some(Self {
+                    watch,
+                    namespace: None,
+                    plural: "namespaces",
+                    name: Some(name),
+                    subresource: Some(subresource),
+                });
+            }
+            ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some(*namespace), rest),
+            _ => (None, parts),
+        };
+        let (plural, name, subresource) = match rest {
+            [plural] => (plural, None, None),
+            [plural, name] => (plural, Some(*name), None),
+            [plural, name, subresource] => (plural, Some(*name), Some(*subresource)),
+            _ => return None,
+        };
+        Some(Self { watch, namespace, plural, name, subresource })
+    }
+}
+
+impl Target {
+    fn new(method: &Method, query: &Query, path: ResourcePath<'_>, resource: Arc<Resource>) -> Result<Self, NoRoute> {
+        // A namespaced resource may be listed over all namespaces, but an object of it has one; others have none.
+        let across = path.namespace.is_none() && path.name.is_some();
+        if resource.namespaced() == across || (!resource.namespaced() && path.namespace.is_some()) {
+            if resource.namespaced() || path.namespace.is_some() {
+                return Err(NoRoute::Resource);
+            }
+        }
+        let subresource = match path.subresource {
+            None => None,
+            Some(name) if resource.has_subresource(name) => Some(Subresource::parse(name).ok_or(NoRoute::Resource)?),
+            Some(_) => return Err(NoRoute::Resource),
+        };
+        let verb = Verb::of(method, query, &path).ok_or(ApiError::MethodNotAllowed)?;
+        let target = Self {
+            verb,
+            resource,
+            namespace: path.namespace.map(str::to_owned),
+            name: path.name.map(str::to_owned),
+            subresource,
+        };
+        if target.is_served() { Ok(target) } else { Err(ApiError::MethodNotAllowed.into()) }
+    }
+
+    fn is_served(&self) -> bool {
+        let creates_nowhere = self.verb == Verb::Create && self.resource.namespaced() && self.namespace.is_none();
+        !creates_nowhere && self.resource.serves(self.verb, self.subresource)
+    }
+
+    /// `namespace/name`, or `name`.
+    pub(crate) fn path(&self) -> String {
+        let name = self.name.as_deref().unwrap_or_default();
+        match &self.namespace {
+            Some(namespace) => format!("{namespace}/{name}"),
+            None => name.to_owned(),
+        }
+    }
+}
+
+impl Verb {
+    fn of(method: &Method, query: &Query, path: &ResourcePath<'_>) -> Option<Self> {
+        let collection = path.name.is_none();
+        match *method {
+            Method::GET | Method::HEAD if path.subresource.is_none() && (path.watch || query.flag("watch")) => {
+                Some(Self::Watch)
+            }
+            Method::GET | Method::HEAD if collection => Some(Self::List),
+            Method::GET | Method::HEAD => Some(Self::Get),
+            Method::POST if collection || path.subresource.is_some() => Some(Self::Create),
+            Method::PUT if !collection => Some(Self::Update),
+            Method::PATCH if !collection => Some(Self::Patch),
+            Method::DELETE if collection => Some(Self::DeleteCollection),
+            Method::DELETE => Some(Self::Delete),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+
+    pub(crate) fn writes(self) -> bool {
+        !matches!(self, Self::Get | Self::List | Self::Watch)
+    }
+}
+
+impl Subresource {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "status" => Self::Status,
+            "scale" => Self::Scale,
+            "binding" => Self::Binding,
+            "eviction" => Self::Eviction,
+            "log" => Self::Log,
+            "ephemeralcontainers" => Self::EphemeralContainers,
+            "resize" => Self::Resize,
+            "finalize" => Self::Finalize,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Scale => "scale",
+            Self::Binding => "binding",
+            Self::Eviction => "eviction",
+            Self::Log => "log",
+            Self::EphemeralContainers => "ephemeralcontainers",
+            Self::Resize => "resize",
+            Self::Finalize => "finalize",
+        }
+    }
+}
+
+impl Endpoint {
+    fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "healthz" => Self::Healthz,
+            "livez" => Self::Livez,
+            "readyz" => Self::Readyz,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthz => "healthz",
+            Self::Livez => "livez",
+            Self::Readyz => "readyz",
+        }
+    }
+}

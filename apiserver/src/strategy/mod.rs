@@ -1,0 +1,175 @@
+//! What is particular to a kind: how an object is completed before it is stored, which part of it which write may
+//! touch, how it is deleted. One file a kind; everything that is the same for all kinds is in [`crate::handler`].
+//!
+//! Source: upstream's registry strategies (`RESTCreateStrategy`, `RESTUpdateStrategy`, `RESTDeleteStrategy`) and the
+//! admission plugins that are on by default.
+
+mod config_map;
+mod deployment;
+mod endpoint_slice;
+mod endpoints;
+mod event;
+mod lease;
+mod namespace;
+mod node;
+pub(crate) mod pod;
+mod replica_set;
+mod replication_controller;
+mod secret;
+mod service;
+mod service_account;
+
+pub(crate) use service::Allocators;
+
+use async_trait::async_trait;
+use coracle_api::any::AnyObject;
+use coracle_api::kind::Kind;
+use coracle_api::object::Object;
+use coracle_api::status::ApiError;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::api::Api;
+
+/// The rules of one kind. Every method has the answer of a kind that has no rule of its own.
+///
+/// The objects that are passed in are of the strategy's kind; see [`typed`].
+#[async_trait]
+pub(crate) trait Strategy: Send + Sync + 'static {
+    /// Completes an object that is to be created, and forgets what its creator may not set.
+    fn prepare_for_create(&self, _object: &mut AnyObject) {}
+
+    /// Keeps of `old` what an update may not touch.
+    fn prepare_for_update(&self, _object: &mut AnyObject, _old: &AnyObject) {}
+
+    /// Keeps of `old` everything but the status.
+    fn prepare_for_status(&self, _object: &mut AnyObject, _old: &AnyObject) {}
+
+    /// Keeps of `old` everything but what another subresource is there to change.
+    fn prepare_for_part(&self, _part: Part, _object: &mut AnyObject, _old: &AnyObject) {}
+
+    /// Looks at the cluster: fills in what the cluster gives, and refuses what it does not allow.
+    ///
+    /// # Errors
+    /// When the object may not be created.
+    async fn admit(&self, _api: &Api, _object: &mut AnyObject, _dry_run: bool) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    /// As [`Strategy::admit`], for an update.
+    ///
+    /// # Errors
+    /// When the object may not be changed so.
+    fn admit_update(&self, _api: &Api, _object: &mut AnyObject, _dry_run: bool) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    /// Gives back what one state of an object has and another has not: after an update what the old one had, after an
+    /// update that was refused what the new one took.
+    fn replaced(&self, _api: &Api, _gone: &AnyObject, _stays: &AnyObject) {}
+
+    /// Gives back what [`Strategy::admit`] took for an object that is not there after all, or no longer.
+    fn released(&self, _api: &Api, _object: &AnyObject) {}
+
+    /// Whether a PUT creates what is not there.
+    fn creates_on_update(&self) -> bool {
+        false
+    }
+
+    /// How long an object may take to end: `None` when the kind is deleted at once.
+    fn grace_seconds(&self, _object: &AnyObject, _asked: Option<i64>) -> Option<i64> {
+        None
+    }
+
+    /// Marks an object whose deletion begins.
+    fn begin_deletion(&self, _object: &mut AnyObject) {}
+
+    /// Whether something beyond its finalizers still holds an object that is being deleted.
+    fn held_beyond_finalizers(&self, _object: &AnyObject) -> bool {
+        false
+    }
+
+    /// Whether a deletion is answered with what was deleted, and not with a `Status`.
+    fn shows_deleted(&self) -> bool {
+        false
+    }
+
+    /// Whether dependents are left behind when the client does not say what becomes of them.
+    fn orphans_by_default(&self) -> bool {
+        false
+    }
+}
+
+/// What a subresource with a path of its own writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Everything but the status.
+    Main,
+    Status,
+    /// A pod's ephemeral containers.
+    EphemeralContainers,
+    /// A pod's resources.
+    Resize,
+    /// A namespace's own finalizers.
+    Finalize,
+}
+
+impl Part {
+    /// The subresource's name, none for the object itself.
+    pub(crate) fn subresource(self) -> Option<&'static str> {
+        match self {
+            Self::Main => None,
+            Self::Status => Some("status"),
+            Self::EphemeralContainers => Some("ephemeralcontainers"),
+            Self::Resize => Some("resize"),
+            Self::Finalize => Some("finalize"),
+        }
+    }
+}
+
+/// The rules of a kind of the table.
+pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
+    match (&*kind.group, &*kind.plural) {
+        ("", "configmaps") => &config_map::ConfigMapStrategy,
+        ("", "endpoints") => &endpoints::EndpointsStrategy,
+        ("" | "events.k8s.io", "events") => &event::EventStrategy,
+        ("", "namespaces") => &namespace::NamespaceStrategy,
+        ("", "nodes") => &node::NodeStrategy,
+        ("", "pods") => &pod::PodStrategy,
+        ("", "replicationcontrollers") => &replication_controller::ReplicationControllerStrategy,
+        ("", "secrets") => &secret::SecretStrategy,
+        ("", "serviceaccounts") => &service_account::ServiceAccountStrategy,
+        ("", "services") => &service::ServiceStrategy,
+        ("apps", "deployments") => &deployment::DeploymentStrategy,
+        ("apps", "replicasets") => &replica_set::ReplicaSetStrategy,
+        ("coordination.k8s.io", "leases") => &lease::LeaseStrategy,
+        ("discovery.k8s.io", "endpointslices") => &endpoint_slice::EndpointSliceStrategy,
+        _ => &Plain,
+    }
+}
+
+/// A kind without rules of its own.
+struct Plain;
+
+impl Strategy for Plain {}
+
+/// The object of a strategy's own kind.
+pub(crate) fn typed<T: Object>(object: &AnyObject) -> &T {
+    object.downcast_ref().expect("a strategy is given objects of its own kind")
+}
+
+/// The object of a strategy's own kind, to be changed.
+pub(crate) fn typed_mut<T: Object>(object: &mut AnyObject) -> &mut T {
+    object.downcast_mut().expect("a strategy is given objects of its own kind")
+}
+
+/// The first generation of an object that counts them.
+fn first_generation(meta: &mut ObjectMeta) {
+    meta.generation = Some(1);
+}
+
+/// Counts a generation when what it stands for has changed.
+fn next_generation(meta: &mut ObjectMeta, changed: bool) {
+    if changed {
+        meta.generation = Some(meta.generation.unwrap_or_default() + 1);
+    }
+}

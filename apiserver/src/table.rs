@@ -1,0 +1,100 @@
+//! Objects as the tables that `kubectl get` prints.
+//!
+//! Source: upstream's `metav1.Table` and its `TableConvertor`s.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use coracle_api::codec;
+use coracle_api::status::ApiError;
+use coracle_api::table::{Column, Writer, columns, row};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::cache::Cached;
+use crate::query::Query;
+use crate::resource::Resource;
+
+/// What of an object stands beside its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Include {
+    Nothing,
+    Metadata,
+    Object,
+}
+
+impl Include {
+    /// Reads the parameter `includeObject`.
+    ///
+    /// # Errors
+    /// When it is none of those that there are.
+    pub(crate) fn parse(query: &Query) -> Result<Self, ApiError> {
+        match query.get("includeObject") {
+            None | Some("Metadata") => Ok(Self::Metadata),
+            Some("None") => Ok(Self::Nothing),
+            Some("Object") => Ok(Self::Object),
+            Some(other) => Err(ApiError::BadRequest(format!("unrecognized includeObject value: {other:?}"))),
+        }
+    }
+}
+
+/// The table of one object.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn one(resource: &Resource, object: &Cached, include: Include) -> Result<Bytes, ApiError> {
+    write(resource, std::slice::from_ref(object), &at(object.revision), columns(resource.kind), include)
+}
+
+/// The table of one object in a watch, where the columns are told once.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn in_watch(
+    resource: &Resource,
+    object: &Cached,
+    include: Include,
+    is_first: bool,
+) -> Result<Bytes, ApiError> {
+    let columns = if is_first { columns(resource.kind) } else { &[] };
+    write(resource, std::slice::from_ref(object), &at(object.revision), columns, include)
+}
+
+/// The table of a list.
+///
+/// # Errors
+/// When an object cannot be read.
+pub(crate) fn many(
+    resource: &Resource,
+    objects: &[Arc<Cached>],
+    meta: &ListMeta,
+    include: Include,
+) -> Result<Bytes, ApiError> {
+    write(resource, objects, meta, columns(resource.kind), include)
+}
+
+fn at(revision: u64) -> ListMeta {
+    ListMeta { resource_version: Some(revision.to_string()), ..ListMeta::default() }
+}
+
+fn write(
+    resource: &Resource,
+    objects: &[impl AsRef<Cached>],
+    meta: &ListMeta,
+    columns: &[Column],
+    include: Include,
+) -> Result<Bytes, ApiError> {
+    let now = Timestamp::now();
+    let mut writer = Writer::new(meta, columns);
+    for cached in objects {
+        let cached = cached.as_ref();
+        let cells = row(&resource.load(cached)?, now);
+        let beside = match include {
+            Include::Nothing => Bytes::new(),
+            Include::Metadata => codec::partial_metadata(&cached.body),
+            Include::Object => resource.body(cached)?,
+        };
+        writer.row(&cells, &beside);
+    }
+    Ok(writer.finish())
+}
