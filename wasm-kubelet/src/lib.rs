@@ -1,1 +1,32 @@
-//! coracle-kubelet
+//! The agent of one node: runs the pods that are bound to it, as WebAssembly, and carries the cluster's services.
+//!
+//! ```text
+//! Kubelet::run ─┬─ node/     registers the Node, renews its Lease, tells its conditions
+//!               ├─ pod/      a worker a pod: a pure step, its effects, one coalesced status
+//!               │    ├─ images/    references, the node's store, pulls
+//!               │    ├─ logs/      what guests print, on disk
+//!               │    └─ runtime/   the Runtime trait; wasm (coracle-runtime) and fake
+//!               ├─ proxy/    service addresses, in userspace
+//!               └─ server/   the node's API: logs, pods, metrics
+//! ```
+//!
+//! Invariants: only `runtime/wasm.rs` names `coracle-runtime`; `pod::step` and `pod::report` see no clock, no client and
+//! no await; nothing here polls; and all that a kubelet knows can be made again from the API and its folder, so that it
+//! may be killed at any point.
+
+mod address;
+mod config;
+pub mod images;
+mod kubelet;
+pub mod limits;
+pub mod logs;
+mod node;
+mod pod;
+mod proxy;
+pub mod runtime;
+mod server;
+
+pub use address::{Addresses, Cidr, CidrError};
+pub use config::{Capacity, Config, ImageSources, LogLimits, Proxy as ProxyConfig, Tls};
+pub use kubelet::{Error, Kubelet};
+pub use runtime::{FakeRuntime, Runtime, WasmRuntime};

@@ -1,0 +1,132 @@
+//! What a kubelet is told when it starts.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::Cidr;
+
+/// Everything that differs between two nodes.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name of the `Node` object.
+    pub node_name: String,
+    /// Where images, logs, volumes and compiled code are kept; created when missing, readable by its owner only.
+    pub root_dir: PathBuf,
+    /// The addresses that pods get; they must be reachable from this host without setup (loopback).
+    pub pod_cidr: Cidr,
+    /// The node's own address: `InternalIP`, and `hostIP` of its pods.
+    pub node_ip: IpAddr,
+    /// Most pods at once; `allocatable.pods`.
+    pub max_pods: u32,
+    /// Where the node's API listens; `None` leaves it to whoever calls [`crate::Kubelet::router`] in-process.
+    pub listen: Option<SocketAddr>,
+    /// Keys for `listen`; without them nothing listens, since the node's API is never served unauthenticated.
+    pub tls: Option<Tls>,
+    /// Labels to put on the node beside its own.
+    pub labels: Vec<(String, String)>,
+    /// Host folders that `hostPath` volumes may use; none by default.
+    pub host_paths: Vec<PathBuf>,
+    /// Whether images may be named by `file://` and `https://`.
+    pub image_sources: ImageSources,
+    /// Whether this node carries the cluster's service addresses; one node a machine should.
+    pub proxy: Option<Proxy>,
+    /// Capacity to claim instead of the machine's.
+    pub capacity: Capacity,
+    /// How long pods may take to stop when the kubelet stops.
+    pub shutdown_grace: Duration,
+    /// Log rotation.
+    pub logs: LogLimits,
+}
+
+/// The service proxy's own settings.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    /// Where node ports listen.
+    pub node_port_address: IpAddr,
+}
+
+impl Default for Proxy {
+    fn default() -> Self {
+        Self { node_port_address: IpAddr::V4(Ipv4Addr::LOCALHOST) }
+    }
+}
+
+/// PEM texts of the node's server certificate and of those whom it answers.
+#[derive(Clone)]
+pub struct Tls {
+    pub certificate_pem: String,
+    pub key_pem: String,
+    /// The authority that signed the clients' certificates.
+    pub client_ca_pem: String,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// Which kinds of image reference this node follows, beside its own store.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageSources {
+    pub file: bool,
+    pub https: bool,
+}
+
+impl Default for ImageSources {
+    fn default() -> Self {
+        Self { file: true, https: true }
+    }
+}
+
+/// Capacity that overrides what the machine has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Capacity {
+    pub cpu_millis: Option<u64>,
+    pub memory_bytes: Option<u64>,
+}
+
+/// Bounds of a container's logs on disk.
+#[derive(Clone, Copy, Debug)]
+pub struct LogLimits {
+    pub file_bytes_max: u64,
+    pub files_max: usize,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { file_bytes_max: crate::limits::LOG_FILE_BYTES_MAX, files_max: crate::limits::LOG_FILES_MAX }
+    }
+}
+
+impl Config {
+    /// The usual node: pods in `127.64.0.0/16`, both image sources, the proxy on, no socket for its API.
+    pub fn new(node_name: impl Into<String>, root_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            node_name: node_name.into(),
+            root_dir: root_dir.into(),
+            pod_cidr: Cidr::new(Ipv4Addr::new(127, 64, 0, 0), 16),
+            node_ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            max_pods: 10_000,
+            listen: None,
+            tls: None,
+            labels: Vec::new(),
+            host_paths: Vec::new(),
+            image_sources: ImageSources::default(),
+            proxy: Some(Proxy::default()),
+            capacity: Capacity::default(),
+            shutdown_grace: Duration::from_secs(30),
+            logs: LogLimits::default(),
+        }
+    }
+
+    /// The same node as the `index`th of a machine: its pods live in `127.(64+index).0.0/16`, and only the first
+    /// carries the services.
+    #[must_use]
+    pub fn numbered(mut self, index: u8) -> Self {
+        self.pod_cidr = Cidr::new(Ipv4Addr::new(127, 64u8.saturating_add(index), 0, 0), 16);
+        self.proxy = (index == 0).then(Proxy::default);
+        self
+    }
+}

@@ -1,0 +1,177 @@
+//! The kubelet, wired: the node's heartbeat, its pods' workers, its API and its services, each a task of [`Kubelet::run`].
+
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use coracle_client::{Client, Clock, Informer, Informers, Recorder};
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::address::Addresses;
+use crate::config::Config;
+use crate::images::fetch::Fetcher;
+use crate::images::{ImageStore, Puller, StoreError};
+use crate::limits::STATUS_WRITES_MAX;
+use crate::logs::Logs;
+use crate::node::Machine;
+use crate::node::describe::{self, Description};
+use crate::node::heartbeat::Heartbeat;
+use crate::pod::admit::{Amount, Ledger};
+use crate::pod::{Host, Workers, report, volumes};
+use crate::proxy::Proxy;
+use crate::runtime::Runtime;
+use crate::server;
+
+/// The port that a node says it serves its API on when it is reached in-process. Source: kubelet's default.
+const PORT: u16 = 10250;
+
+/// Why a kubelet does not start, or stops.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Images(#[from] StoreError),
+    #[error(transparent)]
+    Server(#[from] server::ServeError),
+}
+
+/// The agent of one node.
+pub struct Kubelet {
+    workers: Arc<Workers>,
+    informers: Informers,
+    machine: Machine,
+    api: Option<server::Bound>,
+}
+
+impl Kubelet {
+    /// Makes a kubelet; nothing runs before [`Kubelet::run`]. `pods` holds this node's pods, or more. Must be called
+    /// within a tokio runtime.
+    ///
+    /// # Errors
+    /// When its folder cannot be used, or its API cannot listen where [`Config::listen`] says.
+    pub async fn new(
+        config: Config,
+        client: Client,
+        pods: Informer<Pod>,
+        informers: Informers,
+        runtime: Arc<dyn Runtime>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, Error> {
+        let clock = Clock::system();
+        let store = ImageStore::open(config.root_dir.join("images"))?;
+        let machine = Machine::look(&config.root_dir);
+        let allocatable = Amount {
+            cpu_millis: config.capacity.cpu_millis.unwrap_or(machine.cpu_millis),
+            memory_bytes: config.capacity.memory_bytes.unwrap_or(machine.memory_bytes),
+            pods: config.max_pods.into(),
+        };
+        let api = match (config.listen, &config.tls) {
+            (Some(listen), Some(tls)) => Some(server::bind(listen, tls).await?),
+            _ => None,
+        };
+        let recorder = Recorder::start_with_clock(client.clone(), "kubelet", Some(&config.node_name), clock, shutdown);
+        let host = Host {
+            addresses: Addresses::new(config.pod_cidr),
+            logs: Logs::new(config.root_dir.join("logs"), config.logs, clock),
+            puller: Arc::new(Puller::new(store, config.image_sources, Fetcher::default())),
+            ledger: Ledger::new(allocatable),
+            allocatable,
+            node: report::Node { ip: config.node_ip, scheme: runtime.scheme() },
+            writes: Semaphore::new(STATUS_WRITES_MAX),
+            tasks: TaskTracker::new(),
+            leaving: OnceLock::new(),
+            config,
+            client,
+            pods,
+            runtime,
+            recorder,
+            clock,
+        };
+        Ok(Self { workers: Workers::new(Arc::new(host)), informers, machine, api })
+    }
+
+    /// The node's API, to be called in-process by whoever has authenticated the caller.
+    pub fn router(&self) -> Router {
+        server::router(self.workers.clone())
+    }
+
+    /// The node's image store.
+    pub fn images(&self) -> &ImageStore {
+        self.workers.host().puller.store()
+    }
+
+    /// Where the node's API listens, if it does.
+    pub fn local_addr(&self) -> Option<std::net::SocketAddr> {
+        self.api.as_ref().map(server::Bound::local_addr)
+    }
+
+    /// Runs the node until `shutdown`: then its containers are stopped within their grace, and the pods stay in the API
+    /// as they are.
+    ///
+    /// # Errors
+    /// When the node's API can no longer be served.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let host = self.workers.host().clone();
+        let router = self.router();
+        let heartbeat = self.heartbeat();
+        let Some(uid) = shutdown.run_until_cancelled(heartbeat.register()).await else { return Ok(()) };
+        tracing::info!(node = host.config.node_name, "the node is registered");
+
+        let tasks = TaskTracker::new();
+        let until = shutdown.clone();
+        tasks.spawn(async move { heartbeat.run(uid, until).await });
+        if let Some(settings) = host.config.proxy.clone() {
+            let proxy = Proxy::new(settings, self.informers.clone(), host.recorder.clone());
+            tasks.spawn(proxy.run(shutdown.clone()));
+        }
+        let workers = self.workers.clone();
+        host.pods.on_change(move |delta| workers.changed(delta));
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(sweep(self.workers.clone())));
+
+        let served = match self.api {
+            Some(api) => server::serve(api, router, shutdown.clone()).await,
+            None => {
+                shutdown.cancelled().await;
+                Ok(())
+            }
+        };
+        self.workers.leave().await;
+        tasks.close();
+        tasks.wait().await;
+        Ok(served?)
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        let host = self.workers.host();
+        let config = &host.config;
+        let labels = describe::labels(&config.node_name, &self.machine, host.runtime.labels(), &config.labels);
+        let description = Description {
+            name: config.node_name.clone(),
+            labels,
+            address: config.node_ip,
+            port: self.local_addr().map_or(PORT, |address| address.port()),
+            pod_cidr: config.pod_cidr.to_string(),
+            runtime_version: host.runtime.version(),
+            machine: self.machine.clone(),
+            allocatable: host.allocatable,
+        };
+        Heartbeat { client: host.client.clone(), clock: host.clock, config: Arc::new(config.clone()), description }
+    }
+}
+
+/// Removes what pods left behind that went away while no kubelet ran.
+async fn sweep(workers: Arc<Workers>) {
+    let host = workers.host().clone();
+    host.pods.synced().await;
+    let known: HashSet<String> = host.pods.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+    let is_known = move |uid: &str| known.contains(uid) || workers.knows(uid);
+    let swept = tokio::task::spawn_blocking(move || {
+        host.logs.sweep(&is_known);
+        volumes::sweep(&host.config.root_dir, &is_known);
+    });
+    if let Err(error) = swept.await {
+        tracing::warn!(%error, "cannot clean up after former pods");
+    }
+}

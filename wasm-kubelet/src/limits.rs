@@ -1,0 +1,95 @@
+//! Every bound of the kubelet, in one place, with its unit and what happens at it.
+
+use std::time::Duration;
+
+/// Events that may wait for a pod's worker; whoever sends one more waits until the worker has read some.
+pub const WORKER_EVENTS_MAX: usize = 32;
+
+/// Status patches under way at once; a worker beyond that waits, and then sends its newest status only.
+pub const STATUS_WRITES_MAX: usize = 64;
+
+/// How long a pod that is on its way (its container about to start) may leave its status unreported: what settles
+/// within this time costs one write and not three.
+pub const STATUS_SETTLE: Duration = Duration::from_millis(40);
+
+/// First pause after a status write that failed; doubles up to [`STATUS_RETRY_MAX`].
+pub const STATUS_RETRY: Duration = Duration::from_millis(200);
+/// Longest pause between two attempts at writing a status.
+pub const STATUS_RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Pause before the second restart of a container; the first is immediate, and each further one doubles it.
+/// Source: kubelet, `MaxContainerBackOff` and the initial back-off period.
+pub const RESTART_BACKOFF: Duration = Duration::from_secs(10);
+/// Longest pause between two restarts, and between two attempts at an image.
+pub const RESTART_BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// A container that ran this long has its back-off forgotten. Source: kubelet, twice the longest back-off.
+pub const RESTART_BACKOFF_RESET: Duration = Duration::from_secs(600);
+const _: () = assert!(RESTART_BACKOFF_RESET.as_secs() == 2 * RESTART_BACKOFF_MAX.as_secs());
+
+/// How long a guest that was asked to stop may live on after its grace period, at most one kill away.
+pub const KILL_WAIT: Duration = Duration::from_secs(2);
+
+/// Largest `.wasm` file taken into the image store; a larger one is refused with this limit in the message.
+pub const IMAGE_BYTES_MAX: u64 = 512 << 20;
+/// Redirects followed for one `https://` image.
+pub const IMAGE_REDIRECTS_MAX: usize = 5;
+/// Longest silence of the other side while an image is fetched.
+pub const IMAGE_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Images fetched at once; further ones wait.
+pub const IMAGE_FETCHES_MAX: usize = 4;
+
+/// Bytes after which a container's log file is rotated. Source: kubelet, `containerLogMaxSize`.
+pub const LOG_FILE_BYTES_MAX: u64 = 10 << 20;
+/// Files kept of one container instance, the current one among them. Source: kubelet, `containerLogMaxFiles`.
+pub const LOG_FILES_MAX: usize = 5;
+/// Longest line written as one record; a longer one is split into partial records (`P`). Source: CRI log format.
+pub const LOG_LINE_BYTES_MAX: usize = 16 << 10;
+/// Log files open at once on this node; one more closes the one that was idle longest.
+pub const LOG_FILES_OPEN_MAX: usize = 256;
+/// Instances of one container whose logs are kept, the running one among them.
+pub const LOG_INSTANCES_MAX: u32 = 2;
+
+/// Longest `terminated.message`. Source: kubelet, `MaxContainerTerminationMessageLength`.
+pub const TERMINATION_MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Bytes of one config map or secret volume, all files together.
+pub const VOLUME_BYTES_MAX: usize = 4 << 20;
+
+/// Pause between two renewals of the node's lease. Source: kubelet, a quarter of the lease.
+pub const LEASE_RENEW: Duration = Duration::from_secs(10);
+/// How long the node's lease lasts, in seconds. Source: kubelet, `nodeLeaseDurationSeconds`.
+pub const LEASE_SECONDS: i32 = 40;
+/// Pause between two looks at the machine's memory and disk.
+pub const NODE_STATUS_CHECK: Duration = Duration::from_secs(10);
+/// Longest time that an unchanged node status is not written. Source: kubelet, `nodeStatusReportFrequency`.
+pub const NODE_STATUS_REPORT: Duration = Duration::from_secs(300);
+const _: () = assert!(LEASE_RENEW.as_secs() as i32 * 4 == LEASE_SECONDS);
+
+/// Memory available below which the node reports `MemoryPressure`. Source: kubelet, `memory.available<100Mi`.
+pub const MEMORY_AVAILABLE_MIN: u64 = 100 << 20;
+/// Share of the disk free below which the node reports `DiskPressure`. Source: kubelet, `nodefs.available<10%`.
+pub const DISK_AVAILABLE_MIN_PERCENT: u64 = 10;
+/// Free bytes that are never pressure, whatever share of a large disk they are.
+pub const DISK_AVAILABLE_PLENTY: u64 = 20 << 30;
+
+/// Connections that the proxy carries at once for one node; one more is closed at once.
+pub const PROXY_CONNECTIONS_MAX: usize = 16_384;
+/// Longest wait for one endpoint to accept; then the next one is tried.
+pub const PROXY_CONNECT_MAX: Duration = Duration::from_secs(2);
+/// Endpoints tried for one connection.
+pub const PROXY_ATTEMPTS_MAX: usize = 3;
+/// Clients remembered by a service with `sessionAffinity: ClientIP`; the oldest is forgotten beyond that.
+pub const PROXY_AFFINITIES_MAX: usize = 10_000;
+/// How long connections may go on after the proxy was told to stop.
+pub const PROXY_DRAIN: Duration = Duration::from_millis(500);
+/// Pause before a port that another process holds is tried again; doubles up to [`PROXY_REBIND_MAX`].
+pub const PROXY_REBIND: Duration = Duration::from_secs(1);
+/// Longest pause between two attempts at binding a port.
+pub const PROXY_REBIND_MAX: Duration = Duration::from_secs(60);
+/// Sessions of one UDP port; the idlest is dropped beyond that.
+pub const PROXY_UDP_SESSIONS_MAX: usize = 1024;
+/// Silence after which a UDP session is forgotten. Source: kube-proxy, `udpIdleTimeout`.
+pub const PROXY_UDP_IDLE: Duration = Duration::from_secs(30);
+
+/// Most bytes of an answer that an HTTP probe reads. Source: kubelet, `maxRespBodyLength`.
+pub const PROBE_BODY_BYTES_MAX: usize = 10 << 10;

@@ -1,0 +1,182 @@
+//! Registers the node, renews its lease, and writes its status when that changes or has not been written for long.
+//! Source: kubelet's `tryRegisterWithAPIServer`, `syncNodeStatus`, and the node lease controller.
+
+use std::sync::Arc;
+
+use coracle_client::{Client, Clock, Error, Patch};
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use serde_json::json;
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::describe::{Condition, Description, conditions, labels_patch, node, status_patch};
+use super::machine::Free;
+use crate::config::Config;
+use crate::limits::{LEASE_RENEW, LEASE_SECONDS, NODE_STATUS_CHECK, NODE_STATUS_REPORT};
+
+/// Where leases of nodes live.
+const LEASES: &str = "kube-node-lease";
+/// Pause after an attempt at registering that failed.
+const REGISTER_RETRY: Duration = Duration::from_millis(100);
+
+/// The node's life in the API.
+pub struct Heartbeat {
+    pub client: Client,
+    pub clock: Clock,
+    pub config: Arc<Config>,
+    pub description: Description,
+}
+
+/// What was last written.
+#[derive(Default)]
+struct Reported {
+    uid: String,
+    conditions: Vec<(Condition, Timestamp)>,
+    at: Option<Instant>,
+}
+
+impl Heartbeat {
+    /// Registers the node: when this returns, the API has it, `Ready`.
+    ///
+    /// # Cancel safety
+    /// May be dropped; registering twice is the same as once.
+    pub async fn register(&self) -> String {
+        loop {
+            match self.try_register().await {
+                Ok(uid) => return uid,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot register the node");
+                    self.clock.sleep(REGISTER_RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn try_register(&self) -> Result<String, Error> {
+        let nodes = self.client.all::<Node>();
+        let object = match nodes.create(&node(&self.description)).await {
+            Err(error) if error.is_already_exists() => {
+                nodes.patch(&self.description.name, &Patch::Strategic(labels_patch(&self.description))).await?
+            }
+            other => other?,
+        };
+        self.write(&self.now_true(&[])).await?;
+        let uid = object.metadata.uid.unwrap_or_default();
+        self.renew(&uid).await?;
+        Ok(uid)
+    }
+
+    /// Goes on until `shutdown`.
+    pub async fn run(&self, uid: String, shutdown: CancellationToken) {
+        let mut reported = Reported { uid, conditions: self.now_true(&[]), at: Some(Instant::now()) };
+        let mut lease = ticks(LEASE_RENEW);
+        let mut status = ticks(NODE_STATUS_CHECK);
+        loop {
+            let outcome = tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = lease.tick() => self.renew(&reported.uid).await,
+                _ = status.tick() => self.check(&mut reported).await,
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot tell the API server that the node lives"
+                );
+            }
+        }
+    }
+
+    /// Writes the status if it has changed, or was not written for long; registers again when the node was deleted.
+    async fn check(&self, reported: &mut Reported) -> Result<(), Error> {
+        let now_true = self.now_true(&reported.conditions);
+        let is_old = reported.at.is_none_or(|at| at.elapsed() >= NODE_STATUS_REPORT);
+        let is_there = self.client.all::<Node>().find(&self.description.name).await?;
+        let is_ours = is_there.as_ref().is_some_and(|node| node.metadata.uid.as_deref() == Some(&reported.uid));
+        if !is_ours {
+            tracing::info!(node = self.description.name, "the node is not in the API any more: registering it again");
+            reported.uid = self.try_register().await?;
+        } else if is_old || now_true != reported.conditions || is_there.is_some_and(|node| !says_ready(&node)) {
+            self.write(&now_true).await?;
+        } else {
+            return Ok(());
+        }
+        *reported = Reported { uid: std::mem::take(&mut reported.uid), conditions: now_true, at: Some(Instant::now()) };
+        Ok(())
+    }
+
+    /// The conditions as they are, each with the time since when.
+    fn now_true(&self, before: &[(Condition, Timestamp)]) -> Vec<(Condition, Timestamp)> {
+        let free = Free::look(&self.config.root_dir);
+        let now = self.clock.wall();
+        let since = |condition: &Condition| {
+            let same = before.iter().find(|(old, _)| old.kind == condition.kind && old.is_true == condition.is_true);
+            same.map_or(now, |(_, since)| *since)
+        };
+        conditions(free, &self.description.machine)
+            .into_iter()
+            .map(|condition| {
+                let since = since(&condition);
+                (condition, since)
+            })
+            .collect()
+    }
+
+    async fn write(&self, conditions: &[(Condition, Timestamp)]) -> Result<(), Error> {
+        let patch = Patch::Strategic(status_patch(&self.description, conditions, self.clock.wall()));
+        self.client.all::<Node>().patch_status(&self.description.name, &patch).await.map(drop)
+    }
+
+    async fn renew(&self, uid: &str) -> Result<(), Error> {
+        let leases = self.client.namespaced::<Lease>(LEASES);
+        let name = &self.description.name;
+        let spec = json!({
+            "holderIdentity": name,
+            "leaseDurationSeconds": LEASE_SECONDS,
+            "renewTime": self.clock.micro_time(),
+        });
+        match leases.patch(name, &Patch::Merge(json!({ "spec": spec }))).await {
+            Err(error) if error.is_not_found() => leases.create(&self.lease(uid)).await.map(drop),
+            other => other.map(drop),
+        }
+    }
+
+    fn lease(&self, uid: &str) -> Lease {
+        let name = &self.description.name;
+        let owner = OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: name.clone(),
+            uid: uid.to_owned(),
+            ..OwnerReference::default()
+        };
+        Lease {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                namespace: Some(LEASES.into()),
+                owner_references: Some(vec![owner]),
+                ..ObjectMeta::default()
+            },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(name.clone()),
+                lease_duration_seconds: Some(LEASE_SECONDS),
+                renew_time: Some(self.clock.micro_time()),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+}
+
+fn says_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn ticks(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.reset();
+    ticks
+}

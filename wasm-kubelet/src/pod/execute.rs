@@ -1,0 +1,467 @@
+//! A pod's effects, done. None of them waits here: what takes time is a task that answers with an event.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use coracle_api::quantity::parse_or_zero;
+use coracle_client::{DeleteOptions, Error, EventType};
+use futures::future::join_all;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Preconditions;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::env::{self, Facts, Sources};
+use super::host::Host;
+use super::probe::{self, Finding, Hear};
+use super::spec::{Container as ContainerSpecified, Spec};
+use super::state::{Effect, Event, Failure, Guest, Notice, ProbeKind};
+use super::volumes::{self, PodDir};
+use super::worker::{Message, Shared, Worker};
+use crate::images::pull::PullError;
+use crate::images::{Digest, Image, Reference};
+use crate::limits::{STATUS_RETRY, STATUS_RETRY_MAX};
+use crate::logs::PodLogs;
+use crate::logs::format::Source;
+use crate::runtime::{Container, ContainerSpec};
+
+/// Where a guest that serves HTTP listens when its container names no port.
+const HTTP_PORT_DEFAULT: u16 = 8080;
+
+impl Worker {
+    /// Does `effect`; the event that answers it, when it is done already.
+    pub(super) fn execute(&mut self, effect: Effect) -> Option<Event> {
+        match effect {
+            Effect::Prepare => self.prepare(),
+            Effect::Pull { container } => self.pull(container),
+            Effect::Start { guest } => self.start(guest),
+            Effect::Stop { guest } => self.with_live(guest, |live| live.stop()),
+            Effect::Kill { guest } => self.with_live(guest, |live| live.kill()),
+            Effect::Notice(notice) => self.tell(&notice),
+            Effect::Release => self.release(),
+            Effect::Delete => self.delete(),
+        }
+    }
+
+    fn prepare(&mut self) -> Option<Event> {
+        if self.address.is_none() {
+            self.address = self.host.addresses.allocate(self.former_ip);
+        }
+        let Some(address) = self.address else {
+            let message = format!("no address is left in {}", self.host.config.pod_cidr);
+            return Some(Event::Prepared(Err(Failure { reason: "FailedCreatePodSandBox", message })));
+        };
+        if !self.has_volumes() {
+            return Some(Event::Prepared(Ok(address)));
+        }
+        let (host, pod, dir, outbox) = (self.host.clone(), self.pod.clone(), self.dir(), self.outbox.clone());
+        self.host.tasks.spawn(async move {
+            let facts = host.facts(&pod, address);
+            let made = volumes::prepare(&dir, facts, &host.client).await;
+            let _ = outbox.send(Message::Event(Event::Prepared(made.map(|()| address)))).await;
+        });
+        None
+    }
+
+    fn pull(&mut self, at: usize) -> Option<Event> {
+        let spec = self.state().spec.clone();
+        let container = &spec.containers[at];
+        let answer = |result| Some(Event::Pulled { container: at, result });
+        let reference = match &container.image {
+            Ok(reference) => reference.clone(),
+            Err(error) => {
+                let message = format!("Failed to apply default image tag {:?}: {error}", container.image_text);
+                return answer(Err(Failure { reason: "InvalidImageName", message }));
+            }
+        };
+        if self.host.runtime.takes_any_image() {
+            return answer(Ok(imagined(&reference)));
+        }
+        match self.host.puller.present(&reference, container.pull) {
+            Ok(Some(image)) => {
+                let message = format!("Container image \"{}\" already present on machine", container.image_text);
+                self.notice(at, "Pulled", message);
+                answer(Ok(image))
+            }
+            Ok(None) => {
+                self.notice(at, "Pulling", format!("Pulling image \"{}\"", container.image_text));
+                self.fetch(at, reference, container);
+                None
+            }
+            Err(error) => answer(Err(pull_failure(&error, container))),
+        }
+    }
+
+    fn fetch(&self, at: usize, reference: Reference, container: &ContainerSpecified) {
+        let (host, outbox, container) = (self.host.clone(), self.outbox.clone(), container.clone());
+        let regarding = self.regarding(Some(at));
+        self.host.tasks.spawn(async move {
+            let begun = host.clock.now();
+            let result = match host.puller.pull(&reference, container.pull).await {
+                Ok(pulled) => {
+                    let took = host.clock.now().duration_since(begun);
+                    let message = format!("Successfully pulled image \"{}\" in {took:.3?}", container.image_text);
+                    host.recorder.event_on(regarding, EventType::Normal, "Pulled", message);
+                    Ok(pulled.image)
+                }
+                Err(error) => Err(pull_failure(&error, &container)),
+            };
+            let _ = outbox.send(Message::Event(Event::Pulled { container: at, result })).await;
+        });
+    }
+
+    fn start(&mut self, guest: Guest) -> Option<Event> {
+        let state = self.state();
+        let image = state.containers[guest.container].image.clone()?;
+        let start = Start {
+            host: self.host.clone(),
+            pod: self.pod.clone(),
+            spec: state.spec.clone(),
+            dir: self.dir(),
+            logs: self.logs(),
+            guest,
+            image,
+            address: self.address.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        };
+        let outbox = self.outbox.clone();
+        self.host.tasks.spawn(async move {
+            let message = match start.run().await {
+                Ok(container) => Message::Live { guest, container },
+                Err(failure) => Message::Event(Event::Started { guest, result: Err(failure) }),
+            };
+            let _ = outbox.send(message).await;
+        });
+        None
+    }
+
+    /// Keeps a container that was started, waits for its end, and probes it.
+    pub(super) fn attend(&mut self, guest: Guest, container: Arc<dyn Container>) {
+        let (host, logs, outbox) = (self.host.clone(), self.logs(), self.outbox.clone());
+        let (shared, waited) = (self.shared.clone(), container.clone());
+        self.host.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = waited.ready() => {
+                    let _ = outbox.send(Message::Event(Event::Up(guest))).await;
+                }
+                _ = waited.wait() => {}
+            }
+            let exit = waited.wait().await;
+            host.logs.end(&logs, &shared.containers[guest.container], guest.restart);
+            let _ = outbox.send(Message::Event(Event::Exited { guest, exit })).await;
+        });
+        let prober = self.probe(guest);
+        let slot = &mut self.shared.guests()[guest.container];
+        slot.newest = Some(guest.restart);
+        slot.live = Some(container);
+        slot.prober = prober;
+    }
+
+    /// Lets go of a container that has ended.
+    pub(super) fn bury(&mut self, guest: Guest) {
+        let slot = &mut self.shared.guests()[guest.container];
+        if slot.newest == Some(guest.restart) {
+            slot.live = None;
+            if let Some(prober) = slot.prober.take() {
+                prober.abort();
+            }
+        }
+    }
+
+    fn probe(&self, guest: Guest) -> Option<tokio::task::AbortHandle> {
+        let probes = self.state().spec.containers[guest.container].probes.clone();
+        let address = self.address?;
+        if probes.is_empty() {
+            return None;
+        }
+        let tell = Prober {
+            guest,
+            host: self.host.clone(),
+            outbox: self.outbox.clone(),
+            regarding: self.regarding(Some(guest.container)),
+        };
+        let task = self.host.tasks.spawn(probe::watch(probes, address, tell));
+        Some(task.abort_handle())
+    }
+
+    fn with_live(&self, guest: Guest, act: impl Fn(&dyn Container)) -> Option<Event> {
+        let live = {
+            let guests = self.shared.guests();
+            let slot = &guests[guest.container];
+            if let Some(prober) = &slot.prober {
+                prober.abort();
+            }
+            slot.live.clone().filter(|_| slot.newest == Some(guest.restart))
+        };
+        if let Some(live) = live {
+            act(&*live);
+        }
+        None
+    }
+
+    fn notice(&self, at: usize, reason: &'static str, message: String) {
+        self.tell(&Notice { container: Some(at), is_warning: false, reason, message });
+    }
+
+    fn tell(&self, notice: &Notice) -> Option<Event> {
+        let kind = if notice.is_warning { EventType::Warning } else { EventType::Normal };
+        self.host.recorder.event_on(self.regarding(notice.container), kind, notice.reason, notice.message.clone());
+        None
+    }
+
+    fn regarding(&self, container: Option<usize>) -> core::ObjectReference {
+        let field_path = container.map(|at| self.state().spec.containers[at].field_path());
+        core::ObjectReference { field_path, ..coracle_client::reference(&*self.pod) }
+    }
+
+    fn release(&mut self) -> Option<Event> {
+        if let Some(address) = self.address.take() {
+            self.host.addresses.release(address);
+        }
+        if let Some(amount) = self.booked.take() {
+            self.host.ledger.release(amount);
+        }
+        if self.has_volumes() {
+            let dir = self.dir();
+            self.host.tasks.spawn_blocking(move || dir.remove());
+        }
+        None
+    }
+
+    fn delete(&self) -> Option<Event> {
+        let (host, shared) = (self.host.clone(), self.shared.clone());
+        self.host.tasks.spawn(async move {
+            let pods = host.client.namespaced::<core::Pod>(&shared.key.namespace);
+            let mut pause = STATUS_RETRY;
+            while let Err(error) = pods.delete(&shared.key.name, &exactly(&shared.uid)).await {
+                if is_about_nobody(&error) || host.leaving.get().is_some() {
+                    return;
+                }
+                tracing::warn!(pod = %shared.key, error = &error as &dyn std::error::Error, "cannot remove a pod");
+                sleep(pause).await;
+                pause = (pause * 2).min(STATUS_RETRY_MAX);
+            }
+        });
+        None
+    }
+
+    /// Removes what is left of a pod that is gone; one whose kubelet stops keeps it all.
+    pub(super) fn clear(mut self) {
+        if self.host.leaving.get().is_some() {
+            return;
+        }
+        self.release();
+        let (host, logs, dir) = (self.host.clone(), self.logs(), self.dir());
+        if logs.dir().exists() || self.has_volumes() {
+            self.host.tasks.spawn_blocking(move || {
+                host.logs.remove(&logs);
+                dir.remove();
+            });
+        }
+    }
+
+    fn has_volumes(&self) -> bool {
+        self.pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref()).is_some_and(|volumes| !volumes.is_empty())
+    }
+
+    fn dir(&self) -> PodDir {
+        PodDir::new(&self.host.config.root_dir, &self.shared.uid)
+    }
+
+    fn logs(&self) -> PodLogs {
+        self.host.logs.pod(&self.shared.key.namespace, &self.shared.key.name, &self.shared.uid)
+    }
+}
+
+impl Shared {
+    /// Ends everything of a pod whose worker has failed.
+    pub(super) fn abandon(&self) {
+        for slot in self.guests().iter_mut() {
+            if let Some(live) = slot.live.take() {
+                live.kill();
+            }
+            if let Some(prober) = slot.prober.take() {
+                prober.abort();
+            }
+        }
+    }
+}
+
+impl Host {
+    /// What a pod's fields say here.
+    pub(super) fn facts<'a>(&self, pod: &'a core::Pod, pod_ip: Ipv4Addr) -> Facts<'a> {
+        Facts {
+            pod,
+            pod_ip,
+            host_ip: self.config.node_ip,
+            node_cpu_millis: self.allocatable.cpu_millis,
+            node_memory_bytes: self.allocatable.memory_bytes,
+        }
+    }
+}
+
+/// Tells a worker what its container's prober finds.
+struct Prober {
+    guest: Guest,
+    host: Arc<Host>,
+    outbox: mpsc::Sender<Message>,
+    regarding: core::ObjectReference,
+}
+
+impl Hear for Prober {
+    async fn hear(&self, finding: Finding) {
+        match finding {
+            Finding::Verdict(kind, result) => {
+                let _ = self.outbox.send(Message::Event(Event::Probed { guest: self.guest, kind, result })).await;
+            }
+            Finding::Failure(kind, reason) => {
+                let what = match kind {
+                    ProbeKind::Startup => "Startup",
+                    ProbeKind::Readiness => "Readiness",
+                    ProbeKind::Liveness => "Liveness",
+                };
+                let message = format!("{what} probe failed: {reason}");
+                self.host.recorder.event_on(self.regarding.clone(), EventType::Warning, "Unhealthy", message);
+            }
+        }
+    }
+}
+
+/// Everything that starting a container takes.
+struct Start {
+    host: Arc<Host>,
+    pod: Arc<core::Pod>,
+    spec: Arc<Spec>,
+    dir: PodDir,
+    logs: PodLogs,
+    guest: Guest,
+    image: Image,
+    address: Ipv4Addr,
+}
+
+impl Start {
+    async fn run(&self) -> Result<Arc<dyn Container>, Failure> {
+        let container = &self.spec.containers[self.guest.container];
+        let written = container.written(&self.pod).ok_or_else(|| Failure {
+            reason: "CreateContainerConfigError",
+            message: "the pod has no such container any more".into(),
+        })?;
+        let module = self.host.runtime.load(&self.image).await;
+        let module = module.map_err(|error| Failure { reason: "CreateContainerError", message: error.message })?;
+        let sources = self.sources(written).await?;
+        let environment = env::environment(written, self.host.facts(&self.pod, self.address), &sources)
+            .map_err(|message| Failure { reason: "CreateContainerConfigError", message })?;
+        let mounts = volumes::mounts(&self.dir, &self.pod, written)?;
+        let log = self.host.logs.begin(&self.logs, &container.name, self.guest.restart);
+        let limit = |kind: &str| amount(written, true, kind);
+        let spec = ContainerSpec {
+            args: env::arguments(written, &environment),
+            env: environment,
+            mounts,
+            stdout: log.stream(Source::Stdout),
+            stderr: log.stream(Source::Stderr),
+            memory_bytes_max: limit("memory").map(|memory| memory.bytes()),
+            cpu_millis_max: limit("cpu").and_then(|cpu| u32::try_from(cpu.milli()).ok()),
+            cpu_millis_requested: amount(written, false, "cpu")
+                .and_then(|cpu| cpu.milli().try_into().ok())
+                .unwrap_or(0),
+            http: http_addresses(written, self.address),
+            address: Some(self.address.into()),
+            hostname: self.hostname(),
+        };
+        let started = module.start(spec).await;
+        started.map_err(|error| {
+            self.host.logs.end(&self.logs, &container.name, self.guest.restart);
+            Failure { reason: "RunContainerError", message: error.message }
+        })
+    }
+
+    /// Reads the config maps and secrets that the container's environment names.
+    async fn sources(&self, container: &core::Container) -> Result<Sources, Failure> {
+        let wanted = env::wanted(container);
+        let config_maps = self.host.client.namespaced::<core::ConfigMap>(&self.spec.pod.namespace);
+        let secrets = self.host.client.namespaced::<core::Secret>(&self.spec.pod.namespace);
+        let maps = join_all(wanted.config_maps.iter().map(|name| config_maps.find(name))).await;
+        let found = join_all(wanted.secrets.iter().map(|name| secrets.find(name))).await;
+        let failure = |error: Error| Failure { reason: "CreateContainerConfigError", message: error.to_string() };
+        let mut sources = Sources::default();
+        for (name, map) in wanted.config_maps.into_iter().zip(maps) {
+            sources.config_maps.insert(name, map.map_err(failure)?);
+        }
+        for (name, secret) in wanted.secrets.into_iter().zip(found) {
+            sources.secrets.insert(name, secret.map_err(failure)?);
+        }
+        Ok(sources)
+    }
+
+    fn hostname(&self) -> String {
+        let written = self.pod.spec.as_ref().and_then(|spec| spec.hostname.clone());
+        written.filter(|hostname| !hostname.is_empty()).unwrap_or_else(|| self.spec.pod.name.clone())
+    }
+}
+
+fn amount(container: &core::Container, is_limit: bool, resource: &str) -> Option<coracle_api::quantity::Quantity> {
+    let resources = container.resources.as_ref()?;
+    let map = if is_limit { resources.limits.as_ref()? } else { resources.requests.as_ref()? };
+    map.get(resource).map(|written| parse_or_zero(Some(written)))
+}
+
+fn http_addresses(container: &core::Container, address: Ipv4Addr) -> Vec<std::net::SocketAddr> {
+    let is_tcp = |port: &&core::ContainerPort| matches!(port.protocol.as_deref(), None | Some("TCP"));
+    let ports =
+        container.ports.iter().flatten().filter(is_tcp).filter_map(|port| u16::try_from(port.container_port).ok());
+    let mut ports: Vec<u16> = ports.filter(|port| *port != 0).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    if ports.is_empty() {
+        ports.push(HTTP_PORT_DEFAULT);
+    }
+    ports.into_iter().map(|port| (address, port).into()).collect()
+}
+
+/// The image of a runtime that needs none.
+fn imagined(reference: &Reference) -> Image {
+    let name = reference.to_string();
+    let digest = Digest::of(name.as_bytes());
+    Image { name: name.into(), digest, path: std::path::Path::new("").into() }
+}
+
+fn pull_failure(error: &PullError, container: &ContainerSpecified) -> Failure {
+    let reason = match error {
+        PullError::Never(_) => "ErrImageNeverPull",
+        _ => "ErrImagePull",
+    };
+    let message = match error {
+        PullError::Never(_) => {
+            format!("Container image \"{}\" is not present with pull policy of Never", container.image_text)
+        }
+        other => chain(other),
+    };
+    Failure { reason, message }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Options that remove the pod with this uid, at once, and no other of its name.
+fn exactly(uid: &str) -> DeleteOptions {
+    DeleteOptions {
+        grace_period_seconds: Some(0),
+        preconditions: Some(Preconditions { uid: Some(uid.to_owned()), resource_version: None }),
+        ..DeleteOptions::default()
+    }
+}
+
+/// Whether a request about a pod failed because the pod is another one by now, or none.
+pub(super) fn is_about_nobody(error: &Error) -> bool {
+    error.is_not_found() || error.is_conflict()
+}

@@ -1,0 +1,39 @@
+//! What all pods of a node share.
+
+use std::sync::{Arc, OnceLock};
+
+use coracle_client::{Client, Clock, Informer, Recorder};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::admit::{Amount, Ledger};
+use super::report;
+use crate::address::Addresses;
+use crate::config::Config;
+use crate::images::Puller;
+use crate::logs::Logs;
+use crate::runtime::Runtime;
+
+/// The node, as its pods' workers see it.
+pub struct Host {
+    pub config: Config,
+    pub client: Client,
+    pub pods: Informer<Pod>,
+    pub runtime: Arc<dyn Runtime>,
+    pub puller: Arc<Puller>,
+    pub addresses: Addresses,
+    pub logs: Logs,
+    pub ledger: Ledger,
+    pub allocatable: Amount,
+    pub recorder: Recorder,
+    pub clock: Clock,
+    pub node: report::Node,
+    /// Who may write a status now.
+    pub writes: Semaphore,
+    /// The tasks that work for the pods' workers; nobody waits for them.
+    pub tasks: TaskTracker,
+    /// Set once the kubelet stops: until when containers may take.
+    pub leaving: OnceLock<Timestamp>,
+}

@@ -1,0 +1,467 @@
+//! The one place that decides what a pod does next. Pure: a state and an event give the next state and its effects.
+//!
+//! An event is first written into the state ([`Step::apply`]), and then the state alone says what is to be done
+//! ([`Step::advance`]), so that an event that comes twice, late or not at all does no harm.
+//! Source: kubelet, `computePodActions` and `syncPod`.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::report::container_id;
+use super::spec::Role;
+use super::state::{
+    Container, Deletion, Effect, Ended, Event, Failure, Guest, Life, Notice, Outcome, Phase, ProbeKind, Running,
+    Sandbox, State, Stop, Trouble, Wish,
+};
+use crate::images::Image;
+use crate::limits::TERMINATION_MESSAGE_BYTES_MAX;
+use crate::runtime::Exit;
+
+/// How long a failure is shown as itself before it is shown as a wait for the next attempt.
+const SETTLE: SignedDuration = SignedDuration::from_secs(1);
+
+/// What an event makes of a pod, and what is to be done for it. Nothing that is not due is done: who calls this wakes
+/// up again at [`State::wake`].
+pub fn step(state: State, event: Event, now: Timestamp) -> (State, Vec<Effect>) {
+    let mut step = Step { state, now, effects: Vec::new() };
+    step.apply(event);
+    step.advance();
+    (step.state, step.effects)
+}
+
+struct Step {
+    state: State,
+    now: Timestamp,
+    effects: Vec<Effect>,
+}
+
+/// What the pod is to come to.
+#[derive(Clone, Copy)]
+enum Aim {
+    /// Its containers run.
+    Run,
+    /// It stays as it is.
+    Stay,
+    /// Its containers end, and then it is settled.
+    End { grace: Option<Timestamp> },
+}
+
+impl Step {
+    fn apply(&mut self, event: Event) {
+        match event {
+            Event::Changed(wish) => self.changed(wish),
+            Event::Gone => {
+                let is_settled = !matches!(self.state.life, Life::Active | Life::Leaving { .. });
+                self.state.life = Life::Gone { is_settled };
+            }
+            Event::Rejected(outcome) => self.end(outcome, true),
+            Event::Prepared(result) => self.prepared(result),
+            Event::Pulled { container, result } => self.pulled(container, result),
+            Event::Started { guest, result } => self.started(guest, result),
+            Event::Up(guest) => {
+                if let Some(running) = self.running(guest) {
+                    running.is_up = true;
+                }
+            }
+            Event::Exited { guest, exit } => self.exited(guest, exit),
+            Event::Probed { guest, kind, result } => self.probed(guest, kind, result),
+            Event::Tick => self.tick(),
+            Event::Reported => {
+                if self.state.life == Life::Settled {
+                    self.state.life = Life::Reported;
+                }
+            }
+            Event::Leave { deadline } => {
+                if self.state.life == Life::Active {
+                    self.state.life = Life::Leaving { deadline };
+                }
+            }
+        }
+    }
+
+    fn changed(&mut self, wish: Wish) {
+        self.state.generation = self.state.generation.max(wish.generation);
+        self.state.unmet_gates = wish.unmet_gates;
+        if let Some(spec) = wish.spec {
+            self.respecified(spec);
+        }
+        if let Some(outcome) = wish.outcome
+            && self.state.outcome.is_none()
+            && !self.state.phase().is_final()
+        {
+            self.end(outcome, false);
+        }
+        let Some(grace_seconds) = wish.deletion_grace_seconds else { return };
+        let is_shorter = self.state.deletion.is_none_or(|deletion| grace_seconds < deletion.grace_seconds);
+        if is_shorter {
+            let deadline = self.later(SignedDuration::from_secs(grace_seconds.max(0)));
+            let deadline = self.state.deletion.map_or(deadline, |deletion| deletion.deadline.min(deadline));
+            self.state.deletion = Some(Deletion { grace_seconds, deadline });
+        }
+    }
+
+    /// A container whose image was changed is started again with the new one.
+    fn respecified(&mut self, spec: std::sync::Arc<super::spec::Spec>) {
+        let old = std::mem::replace(&mut self.state.spec, spec.clone());
+        for (at, (old, new)) in old.containers.iter().zip(spec.containers.iter()).enumerate() {
+            if old.image_text != new.image_text {
+                self.state.containers[at].trouble = None;
+                let message = format!("Container {} definition changed, will be restarted", new.name);
+                let deadline = self.later(SignedDuration::try_from(spec.grace).unwrap_or(SignedDuration::MAX));
+                self.stop(at, deadline, message);
+            }
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome, is_warning: bool) {
+        if is_warning {
+            let reason = reason_of(&outcome.reason);
+            self.notice(None, true, reason, outcome.message.clone());
+        }
+        self.state.outcome = Some(outcome);
+    }
+
+    fn prepared(&mut self, result: Result<std::net::Ipv4Addr, Failure>) {
+        if self.state.sandbox != Sandbox::Preparing {
+            return;
+        }
+        self.state.sandbox = match result {
+            Ok(address) => Sandbox::Ready(address),
+            Err(failure) => {
+                self.notice(None, true, failure.reason, failure.message.clone());
+                let retry = Some(self.later(SignedDuration::from_secs(2)));
+                Sandbox::Failing(Trouble { reason: failure.reason, message: failure.message, settles: None, retry })
+            }
+        };
+    }
+
+    fn pulled(&mut self, at: usize, result: Result<Image, Failure>) {
+        if !matches!(self.state.containers[at].phase, Phase::Pulling) {
+            return;
+        }
+        match result {
+            Ok(image) => {
+                let container = &mut self.state.containers[at];
+                container.image = Some(image);
+                container.phase = Phase::Starting;
+                let guest = Guest { container: at, restart: container.next_restart() };
+                self.effects.push(Effect::Start { guest });
+            }
+            Err(failure) => self.failed(at, failure),
+        }
+    }
+
+    /// Something keeps a container from starting: said, and tried again after a while.
+    fn failed(&mut self, at: usize, failure: Failure) {
+        let (settles, now) = (self.later(SETTLE), self.now);
+        let container = &mut self.state.containers[at];
+        container.failures.attempted(now);
+        let retry = container.failures.due(now);
+        let trouble = Trouble {
+            reason: failure.reason,
+            message: failure.message,
+            settles: (failure.reason == "ErrImagePull").then_some(settles),
+            retry: Some(retry),
+        };
+        self.notice(Some(at), true, "Failed", trouble_notice(&trouble));
+        let container = &mut self.state.containers[at];
+        container.trouble = Some(Box::new(trouble));
+        container.phase = Phase::Idle;
+    }
+
+    fn started(&mut self, guest: Guest, result: Result<(), Failure>) {
+        let now = self.now;
+        let name = self.state.spec.containers[guest.container].name.clone();
+        let has_startup_probe = self.state.spec.containers[guest.container].probes.startup.is_some();
+        let has_readiness_probe = self.state.spec.containers[guest.container].probes.readiness.is_some();
+        let container = &mut self.state.containers[guest.container];
+        if !matches!(container.phase, Phase::Starting) || container.next_restart() != guest.restart {
+            return;
+        }
+        if let Err(failure) = result {
+            return self.failed(guest.container, failure);
+        }
+        if container.ended.is_some() {
+            container.crashes.attempted(now);
+            container.ended_before = container.ended.take();
+        }
+        container.restarts = guest.restart;
+        container.trouble = None;
+        container.failures.reset();
+        container.phase = Phase::Running(Running {
+            since: now,
+            restart: guest.restart,
+            is_up: false,
+            is_started: !has_startup_probe,
+            probed_ready: has_readiness_probe.then_some(false),
+            stop: None,
+        });
+        self.notice(Some(guest.container), false, "Created", format!("Container created: {name}"));
+        self.notice(Some(guest.container), false, "Started", format!("Container started: {name}"));
+    }
+
+    fn exited(&mut self, guest: Guest, exit: Exit) {
+        let now = self.now;
+        let container_id = container_id(&self.state.spec, guest);
+        let Some(running) = self.running(guest) else { return };
+        let ended = ended(exit, running.since, now, container_id);
+        let container = &mut self.state.containers[guest.container];
+        container.ended = Some(Box::new(ended));
+        container.phase = Phase::Ended;
+        let role = self.state.spec.containers[guest.container].role;
+        let container = &self.state.containers[guest.container];
+        let goes_on = self.state.life == Life::Active && self.state.deletion.is_none() && self.state.outcome.is_none();
+        if goes_on && self.state.restarts(role, container) && container.crashes.delay_seconds(now) > 0 {
+            let pod = &self.state.spec.pod;
+            let name = &self.state.spec.containers[guest.container].name;
+            let message = format!(
+                "Back-off restarting failed container {name} in pod {}_{}({})",
+                pod.name, pod.namespace, pod.uid
+            );
+            self.notice(Some(guest.container), true, "BackOff", message);
+        }
+    }
+
+    fn probed(&mut self, guest: Guest, kind: ProbeKind, result: Result<(), String>) {
+        let Some(running) = self.running(guest) else { return };
+        match (kind, &result) {
+            (ProbeKind::Startup, Ok(())) => running.is_started = true,
+            (ProbeKind::Readiness, _) => running.probed_ready = Some(result.is_ok()),
+            (ProbeKind::Startup | ProbeKind::Liveness, Err(_)) => self.restart_unhealthy(guest, kind),
+            (ProbeKind::Liveness, Ok(())) => {}
+        }
+    }
+
+    fn restart_unhealthy(&mut self, guest: Guest, kind: ProbeKind) {
+        let container = &self.state.spec.containers[guest.container];
+        let (what, probe) = match kind {
+            ProbeKind::Startup => ("startup", &container.probes.startup),
+            _ => ("liveness", &container.probes.liveness),
+        };
+        let grace = probe.as_ref().and_then(|probe| probe.grace).unwrap_or(self.state.spec.grace);
+        let message = format!("Container {} failed {what} probe, will be restarted", container.name);
+        let deadline = self.later(SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX));
+        self.stop(guest.container, deadline, message);
+    }
+
+    fn tick(&mut self) {
+        for at in 0..self.state.containers.len() {
+            let now = self.now;
+            let trouble = self.state.containers[at].trouble.as_mut();
+            if let Some(trouble) = trouble.filter(|trouble| trouble.settles.is_some_and(|settles| settles <= now)) {
+                trouble.settles = None;
+                trouble.reason = "ImagePullBackOff";
+                let image = &self.state.spec.containers[at].image_text;
+                trouble.message = format!("Back-off pulling image {image:?}: ErrImagePull: {}", trouble.message);
+                let message = trouble.message.clone();
+                self.notice(Some(at), false, "BackOff", message);
+                self.notice(Some(at), true, "Failed", "Error: ImagePullBackOff".into());
+            }
+        }
+        let is_over_time = self.state.deadline().is_some_and(|deadline| deadline <= self.now);
+        if is_over_time && self.state.outcome.is_none() && !self.state.phase().is_final() {
+            let message = "Pod was active on the node longer than the specified deadline".to_owned();
+            self.end(Outcome { is_failed: true, reason: "DeadlineExceeded".into(), message }, true);
+        }
+    }
+
+    fn advance(&mut self) {
+        match self.aim() {
+            Aim::Stay => {}
+            Aim::Run => self.run(),
+            Aim::End { grace } => self.wind_down(grace),
+        }
+        self.kill_overdue();
+        if self.state.life == Life::Reported && self.state.deletion.is_some() {
+            self.state.life = Life::Deleting;
+            self.effects.push(Effect::Delete);
+        }
+    }
+
+    fn aim(&self) -> Aim {
+        let state = &self.state;
+        match (state.life, state.deletion) {
+            (Life::Settled | Life::Reported | Life::Deleting | Life::Gone { is_settled: true }, _) => Aim::Stay,
+            (Life::Gone { is_settled: false }, _) => Aim::End { grace: Some(self.now) },
+            (Life::Leaving { deadline }, _) => Aim::End { grace: Some(deadline) },
+            (Life::Active, Some(deletion)) => Aim::End { grace: Some(deletion.deadline) },
+            (Life::Active, None) if state.outcome.is_some() || state.is_finished() => Aim::End { grace: None },
+            (Life::Active, None) if !state.wants_to_run() => Aim::Stay,
+            (Life::Active, None) => Aim::Run,
+        }
+    }
+
+    fn run(&mut self) {
+        let is_due = match &self.state.sandbox {
+            Sandbox::Ready(_) => return self.run_containers(),
+            Sandbox::None => true,
+            Sandbox::Failing(trouble) => trouble.retry.is_some_and(|retry| retry <= self.now),
+            Sandbox::Preparing | Sandbox::Released(_) => false,
+        };
+        if is_due {
+            self.state.sandbox = Sandbox::Preparing;
+            self.effects.push(Effect::Prepare);
+        }
+    }
+
+    fn run_containers(&mut self) {
+        let spec = self.state.spec.clone();
+        for (at, container) in spec.containers.iter().enumerate() {
+            let is_past = self.state.is_initialized && container.role == Role::Init;
+            if is_past {
+                continue;
+            }
+            self.drive(at, container.role);
+            let now = &self.state.containers[at];
+            let lets_next = match container.role {
+                Role::Init => now.is_over() && now.has_succeeded(),
+                Role::Sidecar => self.state.is_initialized || now.running().is_some_and(|r| r.is_up && r.is_started),
+                Role::Main => true,
+            };
+            if !lets_next {
+                return;
+            }
+            if at + 1 == spec.init_count() {
+                self.state.is_initialized = true;
+            }
+        }
+    }
+
+    /// Starts a container whose time has come.
+    fn drive(&mut self, at: usize, role: Role) {
+        let container = &self.state.containers[at];
+        let is_due = match &container.phase {
+            Phase::Pulling | Phase::Starting | Phase::Running(_) => false,
+            Phase::Idle => container.trouble.as_ref().is_none_or(|t| t.retry.is_some_and(|retry| retry <= self.now)),
+            Phase::Ended => {
+                let finished = container.ended.as_ref().map_or(self.now, |ended| ended.finished_at);
+                self.state.restarts(role, container) && container.crashes.due(finished) <= self.now
+            }
+        };
+        if is_due {
+            self.state.containers[at].phase = Phase::Pulling;
+            self.effects.push(Effect::Pull { container: at });
+        }
+    }
+
+    /// Ends all containers, the sidecars after those whom they serve, and settles once nothing runs.
+    fn wind_down(&mut self, grace: Option<Timestamp>) {
+        let own = SignedDuration::try_from(self.state.spec.grace).unwrap_or(SignedDuration::MAX);
+        let deadline = grace.unwrap_or_else(|| self.later(own));
+        for container in &mut self.state.containers {
+            match container.phase {
+                Phase::Pulling if container.ended.is_some() => container.phase = Phase::Ended,
+                Phase::Pulling => container.phase = Phase::Idle,
+                _ => {}
+            }
+        }
+        let served = |(_, container, role): (usize, &Container, Role)| {
+            role != Role::Sidecar && matches!(container.phase, Phase::Starting | Phase::Running(_))
+        };
+        let has_served = self.state.each().any(served);
+        let stopping: Vec<usize> = self
+            .state
+            .each()
+            .filter(|(_, container, role)| container.running().is_some() && (*role != Role::Sidecar || !has_served))
+            .map(|(at, ..)| at)
+            .collect();
+        for at in stopping {
+            let name = &self.state.spec.containers[at].name;
+            let message = format!("Stopping container {name}");
+            self.stop(at, deadline, message);
+        }
+        if !self.state.is_busy() {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.state.life = match self.state.life {
+            Life::Leaving { deadline } => Life::Leaving { deadline },
+            Life::Gone { .. } => Life::Gone { is_settled: true },
+            _ => Life::Settled,
+        };
+        if matches!(self.state.life, Life::Leaving { .. }) {
+            return;
+        }
+        let address = self.state.address();
+        if self.state.sandbox != Sandbox::None {
+            self.effects.push(Effect::Release);
+        }
+        self.state.sandbox = Sandbox::Released(address);
+    }
+
+    /// Asks a container to end, once; a second time may only bring its deadline nearer.
+    fn stop(&mut self, at: usize, deadline: Timestamp, message: String) {
+        let Some(running) = self.state.containers[at].running_mut() else { return };
+        let guest = Guest { container: at, restart: running.restart };
+        match &mut running.stop {
+            Some(stop) => stop.deadline = stop.deadline.min(deadline),
+            None => {
+                running.stop = Some(Stop { deadline, is_killed: false });
+                self.effects.push(Effect::Stop { guest });
+                self.notice(Some(at), false, "Killing", message);
+            }
+        }
+    }
+
+    fn kill_overdue(&mut self) {
+        let now = self.now;
+        for (at, container) in self.state.containers.iter_mut().enumerate() {
+            let Some(running) = container.running_mut() else { continue };
+            let guest = Guest { container: at, restart: running.restart };
+            let overdue = running.stop.as_mut().filter(|stop| stop.deadline <= now && !stop.is_killed);
+            if let Some(stop) = overdue {
+                stop.is_killed = true;
+                self.effects.push(Effect::Kill { guest });
+            }
+        }
+    }
+
+    fn running(&mut self, guest: Guest) -> Option<&mut Running> {
+        self.state.containers.get_mut(guest.container)?.running_mut().filter(|running| running.restart == guest.restart)
+    }
+
+    fn later(&self, after: SignedDuration) -> Timestamp {
+        self.now.saturating_add(after).unwrap_or(Timestamp::MAX)
+    }
+
+    fn notice(&mut self, container: Option<usize>, is_warning: bool, reason: &'static str, message: String) {
+        self.effects.push(Effect::Notice(Notice { container, is_warning, reason, message }));
+    }
+}
+
+/// Source: kubelet's reasons and exit codes; a trap is shown as what aborts a native program (134), a stop and a kill
+/// as the signals they stand for (143, 137).
+fn ended(exit: Exit, since: Timestamp, now: Timestamp, container_id: String) -> Ended {
+    let (exit_code, reason, mut message) = match exit {
+        Exit::Code(0) => (0, "Completed", String::new()),
+        Exit::Code(code) => (code, "Error", String::new()),
+        Exit::OutOfMemory => (137, "OOMKilled", String::new()),
+        Exit::Trap { message } => (134, "Error", message),
+        Exit::Stopped => (143, "Error", String::new()),
+        Exit::Killed => (137, "Error", String::new()),
+    };
+    message.truncate(message.floor_char_boundary(TERMINATION_MESSAGE_BYTES_MAX));
+    Ended { exit_code, reason: reason.into(), message, started_at: Some(since), finished_at: now, container_id }
+}
+
+fn trouble_notice(trouble: &Trouble) -> String {
+    match trouble.reason {
+        "ErrImagePull" => format!("Failed to pull image: {}", trouble.message),
+        reason => format!("Error: {reason}: {}", trouble.message),
+    }
+}
+
+/// Rejections come with a handful of reasons, and events need them for as long as the process lives.
+fn reason_of(reason: &str) -> &'static str {
+    match reason {
+        "OutOfcpu" => "OutOfcpu",
+        "OutOfmemory" => "OutOfmemory",
+        "OutOfpods" => "OutOfpods",
+        "DeadlineExceeded" => "DeadlineExceeded",
+        _ => "Failed",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,327 @@
+//! One pod's worker: a task that turns what happens into events, events into steps, and steps into effects and status.
+//!
+//! It owns the pod's [`State`]; what others may look at is in [`Shared`]. It ends when the API has the pod no more and
+//! nothing of it runs here.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use coracle_client::{Key, Patch};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
+use tokio::time::{Duration, Instant, sleep, sleep_until};
+
+use super::admit::Amount;
+use super::execute::is_about_nobody;
+use super::host::Host;
+use super::report::{Conditions, is_worth_writing, report};
+use super::restore::{restore, wish};
+use super::spec::Spec;
+use super::state::{Event, Guest, Life, State};
+use super::step::step;
+use crate::limits::{STATUS_RETRY, STATUS_RETRY_MAX, STATUS_SETTLE, WORKER_EVENTS_MAX};
+use crate::runtime::Container;
+
+/// What others may see of a pod and do to its worker.
+pub struct Shared {
+    pub key: Key,
+    pub uid: String,
+    /// The names of its containers, init containers first.
+    pub containers: Box<[Arc<str>]>,
+    /// Wakes the worker: the API's object is another, or the kubelet stops.
+    pub changed: Notify,
+    guests: Mutex<Box<[Slot]>>,
+    newest: Mutex<Option<Written>>,
+}
+
+/// One container's instances.
+#[derive(Default)]
+pub struct Slot {
+    /// The number of the newest instance that ever ran.
+    pub newest: Option<u32>,
+    pub live: Option<Arc<dyn Container>>,
+    pub(super) prober: Option<AbortHandle>,
+}
+
+/// A status, with what tells it from another one.
+#[derive(Clone)]
+struct Written {
+    hash: u64,
+    patch: Value,
+}
+
+/// What comes to a worker.
+pub(super) enum Message {
+    Event(Event),
+    /// A container was started.
+    Live {
+        guest: Guest,
+        container: Arc<dyn Container>,
+    },
+    /// The API server has the status with this hash.
+    Written(u64),
+}
+
+impl Shared {
+    /// The slots of its containers.
+    pub fn guests(&self) -> MutexGuard<'_, Box<[Slot]>> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Option<Written>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See the module.
+pub struct Worker {
+    pub(super) host: Arc<Host>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) pod: Arc<Pod>,
+    /// There but while a step has it.
+    state: Option<State>,
+    conditions: Conditions,
+    /// The address that the pod had before this kubelet.
+    pub(super) former_ip: Option<Ipv4Addr>,
+    /// The address that it has taken.
+    pub(super) address: Option<Ipv4Addr>,
+    /// What it has booked of the node.
+    pub(super) booked: Option<Amount>,
+    inbox: mpsc::Receiver<Message>,
+    pub(super) outbox: mpsc::Sender<Message>,
+    /// When a status that is about to change is written all the same.
+    settles: Option<Instant>,
+    writing: bool,
+    written: Option<u64>,
+}
+
+impl Worker {
+    /// The worker of a pod that this node has just been told of.
+    pub fn new(host: Arc<Host>, pod: Arc<Pod>) -> Self {
+        let now = host.clock.wall();
+        let spec = Arc::new(Spec::of(&pod, &host.config.host_paths));
+        let restored = restore(spec.clone(), &pod, now);
+        let slot = |container: &super::state::Container| Slot {
+            newest: container.has_run().then_some(container.restarts),
+            ..Slot::default()
+        };
+        let (outbox, inbox) = mpsc::channel(WORKER_EVENTS_MAX);
+        let shared = Shared {
+            key: Key::of(&*pod),
+            uid: spec.pod.uid.clone(),
+            containers: spec.containers.iter().map(|container| container.name.clone()).collect(),
+            changed: Notify::new(),
+            guests: Mutex::new(restored.state.containers.iter().map(slot).collect()),
+            newest: Mutex::default(),
+        };
+        Self {
+            host,
+            shared: Arc::new(shared),
+            pod,
+            state: Some(restored.state),
+            conditions: restored.conditions,
+            former_ip: restored.address,
+            address: None,
+            booked: None,
+            inbox,
+            outbox,
+            settles: None,
+            writing: false,
+            written: None,
+        }
+    }
+
+    /// What others share with it.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn state(&self) -> &State {
+        self.state.as_ref().expect("a step gives back the state that it takes")
+    }
+
+    /// Runs until the pod is gone, or the kubelet has stopped.
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves containers running: their handles are in [`Shared`].
+    pub async fn run(mut self) {
+        self.begin();
+        while !self.is_done() {
+            let wake = self.wake();
+            tokio::select! {
+                message = self.inbox.recv() => match message {
+                    Some(message) => self.receive(message),
+                    None => break,
+                },
+                () = self.shared.changed.notified() => self.look(),
+                () = until(wake) => self.process(Event::Tick),
+            }
+        }
+        self.clear();
+    }
+
+    fn is_done(&self) -> bool {
+        match self.state().life {
+            Life::Gone { is_settled } => is_settled,
+            Life::Leaving { .. } => !self.state().is_busy(),
+            _ => false,
+        }
+    }
+
+    fn begin(&mut self) {
+        if let Some(rejected) = self.book() {
+            self.process(rejected);
+        }
+        self.look();
+    }
+
+    /// Books what the pod requests; one that ran here before is not rejected, one that has ended books nothing.
+    fn book(&mut self) -> Option<Event> {
+        let state = self.state();
+        if state.life != Life::Active || self.pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let amount = self.pod.spec.as_ref().map(Amount::of).unwrap_or_default();
+        let ran_before = self.former_ip.is_some();
+        if ran_before {
+            self.host.ledger.book(amount);
+        } else if let Err(outcome) = self.host.ledger.admit(amount) {
+            return Some(Event::Rejected(outcome));
+        }
+        self.booked = Some(amount);
+        None
+    }
+
+    /// Looks at what the API has now.
+    fn look(&mut self) {
+        if let Some(deadline) = self.host.leaving.get() {
+            return self.process(Event::Leave { deadline: *deadline });
+        }
+        let newest = self.host.pods.get(&self.shared.key);
+        let newest = newest.filter(|pod| pod.metadata.uid.as_deref() == Some(&*self.shared.uid));
+        let Some(pod) = newest else { return self.process(Event::Gone) };
+        let mut wish = wish(&pod, &self.state().spec);
+        if pod.metadata.generation != self.pod.metadata.generation {
+            wish.spec = Some(Arc::new(Spec::of(&pod, &self.host.config.host_paths)));
+        }
+        self.pod = pod;
+        self.process(Event::Changed(wish));
+    }
+
+    fn receive(&mut self, message: Message) {
+        match message {
+            Message::Event(event) => self.process(event),
+            Message::Live { guest, container } => {
+                self.attend(guest, container);
+                self.process(Event::Started { guest, result: Ok(()) });
+            }
+            Message::Written(hash) => {
+                self.writing = false;
+                self.written = Some(hash);
+                self.publish();
+            }
+        }
+    }
+
+    fn process(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            if let Event::Exited { guest, .. } = &event {
+                self.bury(*guest);
+            }
+            let state = self.state.take().expect("a step gives back the state that it takes");
+            let (state, effects) = step(state, event, self.host.clock.wall());
+            self.state = Some(state);
+            events.extend(effects.into_iter().filter_map(|effect| self.execute(effect)));
+        }
+        self.publish();
+    }
+
+    /// Sees to it that the API server gets the newest status, if it has another.
+    fn publish(&mut self) {
+        let state = self.state();
+        if !is_worth_writing(state) {
+            if !state.is_in_motion() {
+                return;
+            }
+            let settles = *self.settles.get_or_insert_with(|| Instant::now() + STATUS_SETTLE);
+            if Instant::now() < settles {
+                return;
+            }
+        }
+        self.settles = None;
+        let state = self.state();
+        let report = report(state, &self.host.node, &self.conditions, self.former_ip, self.host.clock.wall());
+        let patch = report.patch(&self.shared.uid);
+        let hash = hash(&patch);
+        self.conditions = report.conditions;
+        if self.written == Some(hash) {
+            if self.state().life == Life::Settled {
+                self.process(Event::Reported);
+            }
+            return;
+        }
+        *self.shared.newest() = Some(Written { hash, patch });
+        if !self.writing {
+            self.writing = true;
+            self.host.tasks.spawn(write(self.host.clone(), self.shared.clone(), self.outbox.clone()));
+        }
+    }
+
+    fn wake(&self) -> Option<Instant> {
+        let tick = self.state().wake().map(|at| self.instant(at));
+        tick.into_iter().chain(self.settles).min()
+    }
+
+    fn instant(&self, at: Timestamp) -> Instant {
+        /// So that a time that has just passed is not waited for again and again without a pause.
+        const LEAST: Duration = Duration::from_millis(1);
+        let left = at.duration_since(self.host.clock.wall());
+        Instant::now() + Duration::try_from(left).unwrap_or(LEAST).max(LEAST)
+    }
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn hash(patch: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    patch.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Writes the newest status there is when its turn comes, until the server has taken it.
+async fn write(host: Arc<Host>, shared: Arc<Shared>, outbox: mpsc::Sender<Message>) {
+    let pods = host.client.namespaced::<Pod>(&shared.key.namespace);
+    let mut pause = STATUS_RETRY;
+    loop {
+        let permit = host.writes.acquire().await.expect("the semaphore is never closed");
+        let Some(Written { hash, patch }) = shared.newest().clone() else { return };
+        let outcome = pods.patch_status(&shared.key.name, &Patch::Strategic(patch)).await;
+        drop(permit);
+        match outcome {
+            Err(error) if !is_about_nobody(&error) => {
+                if host.leaving.get().is_some() {
+                    return;
+                }
+                tracing::warn!(pod = %shared.key, error = &error as &dyn std::error::Error, "cannot write a pod's status");
+                sleep(pause).await;
+                pause = (pause * 2).min(STATUS_RETRY_MAX);
+            }
+            Ok(_) | Err(_) => {
+                shared.newest().take_if(|newest| newest.hash == hash);
+                let _ = outbox.send(Message::Written(hash)).await;
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Containers without guests: they run at once, cost nothing, and end as they are told.
+//!
+//! For tests of the kubelet's logic, and for clusters whose nodes only pretend to run pods.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::{Container, ContainerSpec, Exit, LoadError, Module, Runtime, StartError, Usage};
+use crate::images::Image;
+
+/// What becomes of the containers of an image.
+#[derive(Clone, Debug, Default)]
+pub enum Outcome {
+    /// Runs until it is stopped.
+    #[default]
+    Runs,
+    /// Runs for a while and ends so.
+    Exits { after: Duration, exit: Exit },
+    /// Runs, and does not listen when asked to stop.
+    Ignores,
+    /// The image is refused with this message.
+    RefusesImage(String),
+    /// Does not start, with this message.
+    FailsToStart(String),
+}
+
+/// A runtime without guests.
+#[derive(Clone, Default)]
+pub struct FakeRuntime {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    outcomes: Mutex<HashMap<String, Outcome>>,
+    started: AtomicUsize,
+    running: AtomicUsize,
+}
+
+impl FakeRuntime {
+    /// All containers run until they are stopped.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on, containers whose image is `name` (as in the pod, with its tag: `crash:latest`) end so.
+    #[must_use]
+    pub fn with(self, name: &str, outcome: Outcome) -> Self {
+        self.set(name, outcome);
+        self
+    }
+
+    /// As [`FakeRuntime::with`], for one that already runs.
+    pub fn set(&self, name: &str, outcome: Outcome) {
+        self.shared.outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), outcome);
+    }
+
+    /// Containers started so far.
+    pub fn started(&self) -> usize {
+        self.shared.started.load(Ordering::Relaxed)
+    }
+
+    /// Containers running now.
+    pub fn running(&self) -> usize {
+        self.shared.running.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Runtime for FakeRuntime {
+    fn version(&self) -> String {
+        concat!("fake://", env!("CARGO_PKG_VERSION")).to_owned()
+    }
+
+    fn scheme(&self) -> &'static str {
+        "fake"
+    }
+
+    fn takes_any_image(&self) -> bool {
+        true
+    }
+
+    async fn load(&self, image: &Image) -> Result<Arc<dyn Module>, LoadError> {
+        let outcomes = self.shared.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcomes.get(&*image.name).cloned().unwrap_or_default() {
+            Outcome::RefusesImage(message) => Err(LoadError { message, transient: false }),
+            outcome => Ok(Arc::new(FakeModule { outcome, shared: self.shared.clone() })),
+        }
+    }
+}
+
+struct FakeModule {
+    outcome: Outcome,
+    shared: Arc<Shared>,
+}
+
+#[async_trait]
+impl Module for FakeModule {
+    async fn start(&self, _spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
+        let (end, ended) = watch::channel(None);
+        match &self.outcome {
+            Outcome::FailsToStart(message) => return Err(StartError { message: message.clone() }),
+            Outcome::Exits { after, exit } => {
+                tokio::spawn(end_after(end.clone(), *after, exit.clone()));
+            }
+            Outcome::Runs | Outcome::Ignores | Outcome::RefusesImage(_) => {}
+        }
+        self.shared.started.fetch_add(1, Ordering::Relaxed);
+        self.shared.running.fetch_add(1, Ordering::Relaxed);
+        let listens = !matches!(self.outcome, Outcome::Ignores);
+        Ok(Arc::new(FakeContainer { end, ended, listens, shared: self.shared.clone() }))
+    }
+}
+
+async fn end_after(end: watch::Sender<Option<Exit>>, after: Duration, exit: Exit) {
+    tokio::time::sleep(after).await;
+    finish(&end, exit);
+}
+
+fn finish(end: &watch::Sender<Option<Exit>>, exit: Exit) {
+    end.send_if_modified(|ended| {
+        let first = ended.is_none();
+        ended.get_or_insert(exit);
+        first
+    });
+}
+
+struct FakeContainer {
+    end: watch::Sender<Option<Exit>>,
+    ended: watch::Receiver<Option<Exit>>,
+    listens: bool,
+    shared: Arc<Shared>,
+}
+
+#[async_trait]
+impl Container for FakeContainer {
+    async fn ready(&self) {}
+
+    async fn wait(&self) -> Exit {
+        let mut ended = self.ended.clone();
+        let exit = ended.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
+        exit.unwrap_or(Exit::Killed)
+    }
+
+    fn stop(&self) {
+        if self.listens {
+            finish(&self.end, Exit::Stopped);
+        }
+    }
+
+    fn kill(&self) {
+        finish(&self.end, Exit::Killed);
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
+}
+
+impl Drop for FakeContainer {
+    fn drop(&mut self) {
+        self.shared.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}

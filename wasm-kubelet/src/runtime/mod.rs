@@ -1,0 +1,150 @@
+//! What the kubelet needs of whatever runs guests: the [`Runtime`] and [`Container`] traits.
+//!
+//! [`wasm`] adapts `coracle-runtime` to it and is the only file that names that crate; [`fake`] keeps containers in
+//! memory, for tests and for clusters whose nodes only pretend. Everything else in this crate sees these traits.
+
+pub mod fake;
+pub mod wasm;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::images::Image;
+
+pub use fake::FakeRuntime;
+pub use wasm::WasmRuntime;
+
+/// Runs guests.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Name and version, as `nodeInfo.containerRuntimeVersion` has them: `wasmtime://48.0.8`.
+    fn version(&self) -> String;
+
+    /// The scheme of container ids: `wasm` in `wasm://…`.
+    fn scheme(&self) -> &'static str {
+        "wasm"
+    }
+
+    /// Labels that say what guests the node can run.
+    fn labels(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Whether any image name will do, and no image is ever looked up: so with a fake.
+    fn takes_any_image(&self) -> bool {
+        false
+    }
+
+    /// Makes an image ready to start: checked, compiled, linked; quick when that was done before.
+    ///
+    /// # Errors
+    /// [`LoadError`], when the image is not one that this runtime can run.
+    async fn load(&self, image: &Image) -> Result<Arc<dyn Module>, LoadError>;
+}
+
+/// A loaded image.
+#[async_trait]
+pub trait Module: Send + Sync {
+    /// Starts a container of it; it runs when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`], when it cannot.
+    async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError>;
+}
+
+/// Why an image cannot run here. The texts go into container statuses as they are.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct LoadError {
+    pub message: String,
+    /// Whether a later attempt could end differently (a full disk, say); the image's own faults are final.
+    pub transient: bool,
+}
+
+/// Why a container did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StartError {
+    pub message: String,
+}
+
+/// What a container is given, and nothing else.
+#[derive(Clone)]
+pub struct ContainerSpec {
+    /// `argv`, the program's name first.
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub mounts: Vec<Mount>,
+    pub stdout: Arc<dyn Sink>,
+    pub stderr: Arc<dyn Sink>,
+    pub memory_bytes_max: Option<u64>,
+    pub cpu_millis_max: Option<u32>,
+    /// The share under contention, as `requests.cpu` in thousandths.
+    pub cpu_millis_requested: u32,
+    /// Where a guest that serves HTTP is to be reached.
+    pub http: Vec<SocketAddr>,
+    /// The pod's own address.
+    pub address: Option<IpAddr>,
+    pub hostname: String,
+}
+
+/// A folder of the host that the guest sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    pub host: PathBuf,
+    pub guest: String,
+    pub read_only: bool,
+}
+
+/// Takes what a guest writes; called on the guest's thread.
+pub trait Sink: Send + Sync + 'static {
+    /// Takes these bytes, all of them.
+    fn write(&self, bytes: &[u8]);
+}
+
+/// A running container.
+#[async_trait]
+pub trait Container: Send + Sync {
+    /// Waits until the guest is there: its first instruction, or its HTTP listener.
+    async fn ready(&self);
+
+    /// Waits for its end. May be called more than once.
+    async fn wait(&self) -> Exit;
+
+    /// Asks it to end: listeners close and requests under way finish; a guest that cannot be asked is ended at once.
+    fn stop(&self);
+
+    /// Ends it.
+    fn kill(&self);
+
+    /// What it used so far.
+    fn usage(&self) -> Usage;
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Code(i32),
+    /// It wanted more memory than its limit.
+    OutOfMemory,
+    /// It did what WebAssembly forbids.
+    Trap {
+        message: String,
+    },
+    /// By [`Container::stop`].
+    Stopped,
+    /// By [`Container::kill`].
+    Killed,
+}
+
+/// What a container used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub cpu_time: Duration,
+    pub memory_bytes: u64,
+    pub memory_bytes_peak: u64,
+}

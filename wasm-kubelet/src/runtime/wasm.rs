@@ -1,0 +1,137 @@
+//! `coracle-runtime` as the kubelet's [`Runtime`]: the only file that names that crate. No decision is taken here.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use coracle_runtime as wasm;
+
+use super::{Container, ContainerSpec, Exit, LoadError, Module, Runtime, Sink, StartError, Usage};
+use crate::images::Image;
+use crate::pod::execute::chain;
+
+/// Runs WebAssembly guests.
+#[derive(Clone)]
+pub struct WasmRuntime {
+    runtime: wasm::Runtime,
+}
+
+impl WasmRuntime {
+    /// Containers run on `runtime`'s guest threads.
+    pub fn new(runtime: wasm::Runtime) -> Self {
+        Self { runtime }
+    }
+}
+
+#[async_trait]
+impl Runtime for WasmRuntime {
+    fn version(&self) -> String {
+        // Kept with the workspace's own dependency on wasmtime.
+        "wasmtime://48.0.8".to_owned()
+    }
+
+    fn labels(&self) -> Vec<(String, String)> {
+        ["wasi-p1", "wasi-p2", "wasi-http"].map(|feature| (format!("coracle.dev/{feature}"), "true".to_owned())).into()
+    }
+
+    async fn load(&self, image: &Image) -> Result<Arc<dyn Module>, LoadError> {
+        let digest = wasm::Digest::from_bytes(image.digest.bytes());
+        let artifact = match self.runtime.loaded(digest) {
+            Some(artifact) => artifact,
+            None => self.runtime.load(&*image.path).await.map_err(|error| LoadError {
+                transient: matches!(error, wasm::LoadError::Read { .. }),
+                message: format!("image {}: {}", image.name, chain(&error)),
+            })?,
+        };
+        Ok(Arc::new(WasmModule { runtime: self.runtime.clone(), artifact }))
+    }
+}
+
+struct WasmModule {
+    runtime: wasm::Runtime,
+    artifact: Arc<wasm::Artifact>,
+}
+
+#[async_trait]
+impl Module for WasmModule {
+    async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
+        let started = self.runtime.start(&self.artifact, translate(spec));
+        let container = started.map_err(|error| StartError { message: chain(&error) })?;
+        Ok(Arc::new(WasmContainer { container, is_stopped: AtomicBool::new(false) }))
+    }
+}
+
+/// `requests.cpu` of one core weighs as much as no request: 1024, as with cgroups' shares.
+fn translate(spec: ContainerSpec) -> wasm::ContainerSpec {
+    let mount = |mount: super::Mount| wasm::Mount { host: mount.host, guest: mount.guest, read_only: mount.read_only };
+    let weight = (spec.cpu_millis_requested > 0).then(|| (u64::from(spec.cpu_millis_requested) * 1024 / 1000).max(2));
+    wasm::ContainerSpec {
+        args: spec.args,
+        env: spec.env,
+        mounts: spec.mounts.into_iter().map(mount).collect(),
+        stdout: Arc::new(Output(spec.stdout)),
+        stderr: Arc::new(Output(spec.stderr)),
+        memory_bytes_max: spec.memory_bytes_max,
+        cpu_millis_max: spec.cpu_millis_max,
+        cpu_weight: weight.and_then(|weight| u32::try_from(weight).ok()),
+        http: Some(wasm::HttpServe { listen: spec.http }),
+        address: spec.address,
+        hostname: Some(spec.hostname),
+        ..wasm::ContainerSpec::default()
+    }
+}
+
+struct Output(Arc<dyn Sink>);
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Output")
+    }
+}
+
+impl wasm::Output for Output {
+    fn write(&self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+}
+
+struct WasmContainer {
+    container: wasm::Container,
+    /// Whether it was ended because it cannot be asked to end.
+    is_stopped: AtomicBool,
+}
+
+#[async_trait]
+impl Container for WasmContainer {
+    async fn ready(&self) {
+        self.container.ready().await;
+    }
+
+    async fn wait(&self) -> Exit {
+        match self.container.wait().await {
+            wasm::Exit::Code(code) => Exit::Code(code),
+            wasm::Exit::OutOfMemory => Exit::OutOfMemory,
+            wasm::Exit::Trap { message } => Exit::Trap { message },
+            wasm::Exit::Killed if self.is_stopped.load(Ordering::Relaxed) => Exit::Stopped,
+            wasm::Exit::Killed => Exit::Killed,
+        }
+    }
+
+    /// A guest that cannot hear the request has no handler for it: as with a signal, it is ended.
+    fn stop(&self) {
+        if self.container.stop() == wasm::Stop::Deaf {
+            self.is_stopped.store(true, Ordering::Relaxed);
+            self.container.kill();
+        }
+    }
+
+    fn kill(&self) {
+        self.container.kill();
+    }
+
+    fn usage(&self) -> Usage {
+        let used = self.container.usage();
+        Usage { cpu_time: used.cpu_time, memory_bytes: used.memory_bytes, memory_bytes_peak: used.memory_bytes_peak }
+    }
+}

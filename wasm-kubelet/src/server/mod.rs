@@ -1,0 +1,65 @@
+//! The node's own API, as upstream's kubelet has it: what the API server forwards `kubectl logs` to, and what monitoring
+//! reads.
+//!
+//! | path | answer |
+//! | --- | --- |
+//! | `/healthz` | `ok` |
+//! | `/pods` | the pods of this node, a `PodList` |
+//! | `/containerLogs/{namespace}/{pod}/{container}` | see [`logs`] |
+//! | `/metrics`, `/metrics/resource`, `/stats/summary` | see [`metrics`] |
+//!
+//! The router authenticates nobody: in-process its caller has done so, and over the network [`tls`] has.
+
+mod logs;
+mod metrics;
+mod query;
+mod tls;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::routing::get;
+use bytes::BytesMut;
+use coracle_api::Object;
+use http::{Response, StatusCode, header};
+
+use crate::pod::Workers;
+
+pub use tls::{Bound, ServeError, bind, serve};
+
+/// The node's API over its pods.
+pub fn router(workers: Arc<Workers>) -> Router {
+    Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/pods", get(pods))
+        .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::get))
+        .route("/metrics", get(metrics::node))
+        .route("/metrics/resource", get(metrics::resource))
+        .route("/stats/summary", get(metrics::summary))
+        .with_state(workers)
+}
+
+async fn pods(State(workers): State<Arc<Workers>>) -> Response<Body> {
+    let mut list = BytesMut::from(&br#"{"kind":"PodList","apiVersion":"v1","metadata":{},"items":["#[..]);
+    for (at, pod) in workers.host().pods.list().iter().filter(|pod| workers.of(pod).is_some()).enumerate() {
+        if at > 0 {
+            list.extend_from_slice(b",");
+        }
+        list.extend_from_slice(&pod.encode());
+    }
+    list.extend_from_slice(b"]}");
+    answer(StatusCode::OK, "application/json", Body::from(list.freeze()))
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(content_type));
+    response
+}
+
+fn refuse(status: StatusCode, message: impl Into<String>) -> Response<Body> {
+    answer(status, "text/plain; charset=utf-8", message.into())
+}
