@@ -9,10 +9,10 @@ use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::negotiate::Accept;
+use crate::negotiate::{Accept, Format};
 use crate::query::Query;
 use crate::route::{Endpoint, Probe, Route};
-use crate::{discovery, respond};
+use crate::{discovery, openapi, respond};
 
 /// The version of Kubernetes' API that is served.
 const VERSION: &str = "v1.36.2+coracle";
@@ -40,7 +40,12 @@ pub(crate) async fn answer(api: &Api, route: &Route, headers: &HeaderMap) -> Res
             Ok(respond::document(StatusCode::OK, paths(api).to_string(), Accept::negotiate(headers)?.format))
         }
         Route::Version => Ok(version()),
-        Route::Resource(_) | Route::Health(_) | Route::OpenApi(_) => Err(ApiError::NoSuchPath),
+        Route::OpenApi(document) => Ok(respond::document(
+            StatusCode::OK,
+            openapi::answer(document, &api.resources)?.to_string(),
+            Format::Json,
+        )),
+        Route::Resource(_) | Route::Health(_) => Err(ApiError::NoSuchPath),
     }
 }
 
@@ -57,7 +62,7 @@ pub(crate) fn version() -> Response<Body> {
         "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, architecture()),
     });
-    respond::document(StatusCode::OK, version.to_string(), crate::negotiate::Format::Json)
+    respond::document(StatusCode::OK, version.to_string(), Format::Json)
 }
 
 /// The machine as Kubernetes calls it.

@@ -33,6 +33,7 @@ mod handler;
 pub mod limits;
 mod metrics;
 mod negotiate;
+mod openapi;
 pub mod pki;
 mod proxy;
 mod query;
