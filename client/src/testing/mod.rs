@@ -328,10 +328,8 @@ impl Watching {
                     let expired = Refusal(StatusCode::GONE, "Expired", "compacted".into());
                     return Some((line("ERROR", &status(&expired)), u64::MAX));
                 }
-                let next = state
-                    .history
-                    .iter()
-                    .find(|change| change.revision > after && self.collection.holds(&change.resource));
+                let later = state.history.partition_point(|change| change.revision <= after);
+                let next = state.history[later..].iter().find(|change| self.collection.holds(&change.resource));
                 next.cloned()
             };
             if let Some(change) = found {

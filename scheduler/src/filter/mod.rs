@@ -1,0 +1,68 @@
+//! Which nodes a pod can run on. A filter looks at one node and says why not; it also says which events could change
+//! its mind, so that a rejected pod is not tried again for nothing.
+
+pub mod affinity;
+pub mod fit;
+pub mod node_name;
+pub mod ports;
+pub mod taints;
+pub mod unschedulable;
+
+use crate::event::ClusterEvent;
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+
+/// The filters in the order that they are asked in; the first that rejects a node decides about it. Cheap ones and
+/// those that reject most come first. Source: the default plugins' order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter {
+    Unschedulable,
+    NodeName,
+    Taints,
+    Affinity,
+    Ports,
+    Fit,
+}
+
+impl Filter {
+    pub const ALL: [Self; 6] =
+        [Self::Unschedulable, Self::NodeName, Self::Taints, Self::Affinity, Self::Ports, Self::Fit];
+
+    /// Why the pod cannot run on the node; empty when it can, as far as this filter goes.
+    pub fn reasons(self, pod: &PodInfo, node: &NodeInfo) -> Vec<String> {
+        match self {
+            Self::Unschedulable => unschedulable::reason(pod, node).into_iter().collect(),
+            Self::NodeName => node_name::reason(pod, node).into_iter().collect(),
+            Self::Taints => taints::reason(pod, node).into_iter().collect(),
+            Self::Affinity => affinity::reason(pod, node).into_iter().collect(),
+            Self::Ports => ports::reason(pod, node).into_iter().collect(),
+            Self::Fit => fit::reasons(pod, node),
+        }
+    }
+
+    /// Whether the event could make this filter accept a node that it rejected.
+    pub fn is_helped(self, pod: &PodInfo, event: &ClusterEvent<'_>) -> bool {
+        match self {
+            Self::Unschedulable => unschedulable::is_helped(pod, event),
+            Self::NodeName => node_name::is_helped(pod, event),
+            Self::Taints => taints::is_helped(pod, event),
+            Self::Affinity => affinity::is_helped(pod, event),
+            Self::Ports => ports::is_helped(pod, event),
+            Self::Fit => fit::is_helped(pod, event),
+        }
+    }
+}
+
+/// A set of filters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilterSet(u8);
+
+impl FilterSet {
+    pub fn insert(&mut self, filter: Filter) {
+        self.0 |= 1 << filter as u8;
+    }
+
+    pub fn iter(self) -> impl Iterator<Item = Filter> {
+        Filter::ALL.into_iter().filter(move |&filter| self.0 & (1 << filter as u8) != 0)
+    }
+}
