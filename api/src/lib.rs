@@ -20,6 +20,7 @@ pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod table;
+pub mod validation;
 
 pub use any::AnyObject;
 pub use kind::Kind;

@@ -120,7 +120,7 @@ pub fn requests(spec: &PodSpec) -> BTreeMap<String, Quantity> {
     }
     total.raise(&most);
     if let Some(own) = spec.resources.as_ref().and_then(|r| r.requests.as_ref()) {
-        own.iter().for_each(|(name, q)| drop(total.0.insert(name.clone(), parse_or_zero(Some(q)))));
+        total.0.extend(own.iter().map(|(name, quantity)| (name.clone(), parse_or_zero(Some(quantity)))));
     }
     total.add(spec.overhead.as_ref());
     total.0

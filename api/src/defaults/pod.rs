@@ -14,6 +14,9 @@ pub fn pod(pod: &mut core::Pod) {
     let spec = pod.spec.get_or_insert_default();
     pod_spec(spec);
     set(&mut spec.enable_service_links, true);
+    if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
+        spec.termination_grace_period_seconds = Some(1);
+    }
     for container in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
         if let Some(resources) = &mut container.resources {
             requests_from_limits(resources);

@@ -70,10 +70,7 @@ fn apply_one(document: &mut Value, operation: &Operation, copied_bytes: &mut usi
     match operation {
         Operation::Add { path, value } => add(document, path, value.clone()),
         Operation::Remove { path } => remove(document, path).map(drop),
-        Operation::Replace { path, value } => {
-            *get_mut(document, path)? = value.clone();
-            Ok(())
-        }
+        Operation::Replace { path, value } => replace(document, path, value.clone()),
         Operation::Move { from, path } => {
             if path.strip_prefix(from.as_str()).is_some_and(|rest| rest.starts_with('/')) {
                 return Err(Error::Inapplicable(format!("unable to move {from:?} into itself")));
@@ -176,6 +173,18 @@ fn add(document: &mut Value, pointer: &str, value: Value) -> Result<(), Error> {
     Ok(())
 }
 
+/// Source: in an object, what is not there is replaced all the same.
+fn replace(document: &mut Value, pointer: &str, value: Value) -> Result<(), Error> {
+    if !pointer.is_empty()
+        && let (Value::Object(members), key) = parent(document, pointer)?
+    {
+        members.insert(key, value);
+        return Ok(());
+    }
+    *get_mut(document, pointer)? = value;
+    Ok(())
+}
+
 fn remove(document: &mut Value, pointer: &str) -> Result<Value, Error> {
     let (parent, key) = parent(document, pointer)?;
     match parent {
@@ -209,6 +218,7 @@ mod tests {
             (json!({"a":[1,2]}), json!([{"op":"remove","path":"/a/-1"}]), json!({"a":[1]})),
             (json!({"a":[1,2]}), json!([{"op":"add","path":"/a/-1","value":3}]), json!({"a":[1,2,3]})),
             (json!({"a/b":{"~c":1}}), json!([{"op":"replace","path":"/a~1b/~0c","value":2}]), json!({"a/b":{"~c":2}})),
+            (json!({}), json!([{"op":"replace","path":"/a","value":1}]), json!({"a":1})),
             (json!({"a":{"b":1}}), json!([{"op":"move","from":"/a/b","path":"/c"}]), json!({"a":{},"c":1})),
             (
                 json!({"a":[1]}),
@@ -231,7 +241,8 @@ mod tests {
         let document = json!({"a":{"b":1},"l":[1]});
         for patch in [
             json!([{"op":"remove","path":"/x"}]),
-            json!([{"op":"replace","path":"/x","value":1}]),
+            json!([{"op":"replace","path":"/x/y","value":1}]),
+            json!([{"op":"replace","path":"/l/1","value":1}]),
             json!([{"op":"add","path":"/x/y","value":1}]),
             json!([{"op":"add","path":"/l/2","value":1}]),
             json!([{"op":"add","path":"/l/01","value":1}]),

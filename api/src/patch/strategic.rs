@@ -99,6 +99,8 @@ fn merge_value(original: Option<Value>, patch: Value, member: &Member) -> Result
         (Some(Value::Object(original)), Value::Object(patch)) if !member.replaces => {
             merge_object(original, patch, member.shape).map(Value::Object)
         }
+        // A directive has nothing to work on. Source: upstream's `removeDirectives`.
+        (_, Value::Object(patch)) if patch.contains_key(DIRECTIVE) => Ok(Value::Null),
         (_, Value::Object(patch)) => merge_object(Object::new(), patch, member.shape).map(Value::Object),
         (original, Value::Array(patch)) if member.merges => {
             let original = if let Some(Value::Array(original)) = original { original } else { Vec::new() };

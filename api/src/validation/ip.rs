@@ -1,0 +1,47 @@
+//! Addresses.
+
+use std::net::IpAddr;
+
+use crate::field::{Errors, Path};
+
+const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+
+/// An address must be one.
+pub(super) fn address(value: &str, path: &Path<'_>, errors: &mut Errors) -> Option<IpAddr> {
+    let parsed = value.parse().ok();
+    if parsed.is_none() {
+        errors.invalid(path, value, IP);
+    }
+    parsed
+}
+
+/// An address that traffic is sent to. Unlike upstream's, it may be a loopback address: those are what pods have here.
+pub(super) fn endpoint(value: &str, path: &Path<'_>, errors: &mut Errors) {
+    let Some(ip) = address(value, path, errors) else { return };
+    let link_local = match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    if ip.is_unspecified() {
+        errors.invalid(path, value, &format!("may not be unspecified ({ip})"));
+    } else if link_local {
+        errors.invalid(path, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    } else if ip.is_multicast() {
+        errors.invalid(path, value, "may not be in the multicast range (224.0.0.0/4, ff00::/10)");
+    }
+}
+
+/// A range of addresses must be one: `10.0.0.0/8`.
+pub(super) fn cidr(value: &str, path: &Path<'_>, errors: &mut Errors) {
+    let right = value.split_once('/').is_some_and(|(ip, bits)| {
+        let most = match ip.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => 32,
+            Ok(IpAddr::V6(_)) => 128,
+            Err(_) => return false,
+        };
+        bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+    });
+    if !right {
+        errors.invalid(path, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+    }
+}

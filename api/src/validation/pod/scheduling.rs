@@ -1,0 +1,201 @@
+//! Where pods may run: tolerations, affinities, spread, gates.
+
+use k8s_openapi::api::core::v1::{
+    Affinity, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, PodSchedulingGate, PodSpec, Toleration,
+    TopologySpreadConstraint, WeightedPodAffinityTerm,
+};
+
+use crate::field::{Errors, Path};
+use crate::names;
+use crate::validation::labels;
+use crate::validation::rules::{POSITIVE, one_of, one_of_if_set, text, unique};
+
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+
+pub(super) fn gates(spec: &PodSpec) -> &[PodSchedulingGate] {
+    spec.scheduling_gates.as_deref().unwrap_or_default()
+}
+
+pub(super) fn all(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    let list = path.child("readinessGates");
+    for (i, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        let path = list.index(i);
+        errors.invalid_each(&path.child("conditionType"), &gate.condition_type, names::qualified(&gate.condition_type));
+    }
+    let list = path.child("schedulingGates");
+    for (i, gate) in gates(spec).iter().enumerate() {
+        errors.invalid_each(&list.index(i), &gate.name, names::qualified(&gate.name));
+    }
+    unique(gates(spec), |g| Some(g.name.clone()), &list, None, errors);
+    tolerations(spec.tolerations.as_deref().unwrap_or_default(), &path.child("tolerations"), errors);
+    let constraints = spec.topology_spread_constraints.as_deref().unwrap_or_default();
+    spread(constraints, &path.child("topologySpreadConstraints"), errors);
+}
+
+pub(super) fn tolerations(tolerations: &[Toleration], list: &Path<'_>, errors: &mut Errors) {
+    for (i, toleration) in tolerations.iter().enumerate() {
+        let path = list.index(i);
+        let (key, operator) = (text(toleration.key.as_ref()), text(toleration.operator.as_ref()));
+        let (value, effect) = (text(toleration.value.as_ref()), text(toleration.effect.as_ref()));
+        let operator_path = path.child("operator");
+        if !key.is_empty() {
+            errors.invalid_each(&path.child("key"), key, names::qualified(key));
+        } else if operator != "Exists" {
+            let rule = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+            errors.invalid(&operator_path, operator, rule);
+        }
+        if toleration.toleration_seconds.is_some() && effect != "NoExecute" {
+            errors.invalid(&path.child("effect"), effect, "effect must be 'NoExecute' when `tolerationSeconds` is set");
+        }
+        match operator {
+            "" | "Equal" => errors.invalid_each(&operator_path, value, names::label_value(value)),
+            "Exists" if value.is_empty() => {}
+            "Exists" => errors.invalid(&operator_path, toleration, "value must be empty when `operator` is 'Exists'"),
+            other => errors.not_supported(&operator_path, other, &["Equal", "Exists"]),
+        }
+        if !effect.is_empty() {
+            one_of(effect, &["NoSchedule", "PreferNoSchedule", "NoExecute"], &path.child("effect"), errors);
+        }
+    }
+}
+
+fn spread(constraints: &[TopologySpreadConstraint], list: &Path<'_>, errors: &mut Errors) {
+    for (i, constraint) in constraints.iter().enumerate() {
+        let path = list.index(i);
+        if constraint.max_skew <= 0 {
+            errors.invalid(&path.child("maxSkew"), &constraint.max_skew, POSITIVE);
+        }
+        topology_key(&constraint.topology_key, &path, errors);
+        let actions = ["DoNotSchedule", "ScheduleAnyway"];
+        one_of(&constraint.when_unsatisfiable, &actions, &path.child("whenUnsatisfiable"), errors);
+        if let Some(domains) = constraint.min_domains {
+            if domains <= 0 {
+                errors.invalid(&path.child("minDomains"), &domains, POSITIVE);
+            } else if constraint.when_unsatisfiable != "DoNotSchedule" {
+                let rule = "can only use minDomains if whenUnsatisfiable=DoNotSchedule";
+                errors.invalid(&path.child("minDomains"), &domains, rule);
+            }
+        }
+        let policies = ["Honor", "Ignore"];
+        one_of_if_set(constraint.node_affinity_policy.as_ref(), &policies, &path.child("nodeAffinityPolicy"), errors);
+        one_of_if_set(constraint.node_taints_policy.as_ref(), &policies, &path.child("nodeTaintsPolicy"), errors);
+        labels::selector(constraint.label_selector.as_ref(), &path.child("labelSelector"), errors);
+    }
+    let key_of = |c: &TopologySpreadConstraint| Some((c.topology_key.clone(), c.when_unsatisfiable.clone()));
+    unique(constraints, key_of, list, Some("{topologyKey, whenUnsatisfiable}"), errors);
+}
+
+fn topology_key(key: &str, path: &Path<'_>, errors: &mut Errors) {
+    let path = path.child("topologyKey");
+    if key.is_empty() {
+        errors.required(&path, "can not be empty");
+    } else {
+        errors.invalid_each(&path, key, names::qualified(key));
+    }
+}
+
+pub(super) fn affinity(affinity: Option<&Affinity>, path: &Path<'_>, errors: &mut Errors) {
+    let Some(affinity) = affinity else { return };
+    if let Some(node) = &affinity.node_affinity {
+        let path = path.child("nodeAffinity");
+        if let Some(selector) = &node.required_during_scheduling_ignored_during_execution {
+            let path = path.child(REQUIRED);
+            let terms = path.child("nodeSelectorTerms");
+            if selector.node_selector_terms.is_empty() {
+                errors.required(&terms, "must have at least one node selector term");
+            }
+            for (i, term) in selector.node_selector_terms.iter().enumerate() {
+                node_term(term, &terms.index(i), errors);
+            }
+        }
+        let list = path.child(PREFERRED);
+        for (i, term) in node.preferred_during_scheduling_ignored_during_execution.iter().flatten().enumerate() {
+            let path = list.index(i);
+            weight(term.weight, &path, errors);
+            node_term(&term.preference, &path.child("preference"), errors);
+        }
+    }
+    if let Some(pods) = &affinity.pod_affinity {
+        let required = pods.required_during_scheduling_ignored_during_execution.as_deref();
+        let preferred = pods.preferred_during_scheduling_ignored_during_execution.as_deref();
+        pod_terms(required, preferred, &path.child("podAffinity"), errors);
+    }
+    if let Some(pods) = &affinity.pod_anti_affinity {
+        let required = pods.required_during_scheduling_ignored_during_execution.as_deref();
+        let preferred = pods.preferred_during_scheduling_ignored_during_execution.as_deref();
+        pod_terms(required, preferred, &path.child("podAntiAffinity"), errors);
+    }
+}
+
+fn weight(weight: i32, path: &Path<'_>, errors: &mut Errors) {
+    if !(1..=100).contains(&weight) {
+        errors.invalid(&path.child("weight"), &weight, "must be in the range 1-100");
+    }
+}
+
+fn node_term(term: &NodeSelectorTerm, path: &Path<'_>, errors: &mut Errors) {
+    let list = path.child("matchExpressions");
+    for (i, requirement) in term.match_expressions.iter().flatten().enumerate() {
+        let path = list.index(i);
+        node_requirement(requirement, &path, errors);
+        errors.invalid_each(&path.child("key"), &requirement.key, names::qualified(&requirement.key));
+    }
+    let list = path.child("matchFields");
+    for (i, requirement) in term.match_fields.iter().flatten().enumerate() {
+        let path = list.index(i);
+        let values = requirement.values.as_deref().unwrap_or_default();
+        if !matches!(requirement.operator.as_str(), "In" | "NotIn") {
+            errors.invalid(&path.child("operator"), &requirement.operator, "not a valid selector operator");
+        } else if values.len() != 1 {
+            let rule = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+            errors.required(&path.child("values"), rule);
+        }
+        if requirement.key == "metadata.name" {
+            let list = path.child("values");
+            for (i, value) in values.iter().enumerate() {
+                errors.invalid_each(&list.index(i), value, names::dns_subdomain(value));
+            }
+        } else {
+            errors.invalid(&path.child("key"), &requirement.key, "not a valid field selector key");
+        }
+    }
+}
+
+fn node_requirement(requirement: &NodeSelectorRequirement, path: &Path<'_>, errors: &mut Errors) {
+    let count = requirement.values.as_ref().map_or(0, Vec::len);
+    match requirement.operator.as_str() {
+        "Gt" | "Lt" if count == 1 => {}
+        "Gt" | "Lt" => {
+            errors.required(&path.child("values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
+        }
+        operator => labels::values_fit(operator, count, path, errors),
+    }
+}
+
+fn pod_terms(
+    required: Option<&[PodAffinityTerm]>,
+    preferred: Option<&[WeightedPodAffinityTerm]>,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) {
+    let list = path.child(REQUIRED);
+    for (i, term) in required.unwrap_or_default().iter().enumerate() {
+        pod_term(term, &list.index(i), errors);
+    }
+    let list = path.child(PREFERRED);
+    for (i, term) in preferred.unwrap_or_default().iter().enumerate() {
+        let path = list.index(i);
+        weight(term.weight, &path, errors);
+        pod_term(&term.pod_affinity_term, &path.child("podAffinityTerm"), errors);
+    }
+}
+
+fn pod_term(term: &PodAffinityTerm, path: &Path<'_>, errors: &mut Errors) {
+    labels::selector(term.label_selector.as_ref(), &path.child("labelSelector"), errors);
+    labels::selector(term.namespace_selector.as_ref(), &path.child("namespaceSelector"), errors);
+    for namespace in term.namespaces.iter().flatten() {
+        errors.invalid_each(&path.child("namespace"), namespace, names::dns_label(namespace));
+    }
+    topology_key(&term.topology_key, path, errors);
+}

@@ -1,0 +1,281 @@
+//! Deployments, replica sets and replication controllers.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as Typed;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::rules::{NOT_NEGATIVE, immutable, not_negative, required_one_of, text};
+use super::{labels, meta, pod};
+use crate::field::{Errors, Path};
+use crate::selector::LabelSelector;
+
+const SPEC: Path<'static> = Path::new("spec");
+const STATUS: Path<'static> = Path::new("status");
+const NO_MATCH: &str = "`selector` does not match template `labels`";
+
+pub(super) fn deployment(deployment: &apps::Deployment, errors: &mut Errors) {
+    meta::create(&deployment.metadata, meta::IN_NAMESPACE, errors);
+    deployment_spec(deployment, errors);
+}
+
+fn deployment_spec(deployment: &apps::Deployment, errors: &mut Errors) {
+    let default = apps::DeploymentSpec::default();
+    let spec = deployment.spec.as_ref().unwrap_or(&default);
+    not_negative(spec.replicas, &SPEC.child("replicas"), errors);
+    selector(&spec.selector, "deployment", errors);
+    template(&spec.template, Some(&spec.selector), errors);
+    strategy(spec.strategy.as_ref(), errors);
+    not_negative(spec.min_ready_seconds, &SPEC.child("minReadySeconds"), errors);
+    not_negative(spec.revision_history_limit, &SPEC.child("revisionHistoryLimit"), errors);
+    let progress = SPEC.child("progressDeadlineSeconds");
+    not_negative(spec.progress_deadline_seconds, &progress, errors);
+    if let Some(deadline) = spec.progress_deadline_seconds.filter(|d| *d <= spec.min_ready_seconds.unwrap_or(0)) {
+        errors.invalid(&progress, &deadline, "must be greater than minReadySeconds");
+    }
+}
+
+/// k8s-openapi can't tell a selector that is missing from one that is empty; both select too much.
+fn selector(selector: &Typed, kind: &str, errors: &mut Errors) {
+    let path = SPEC.child("selector");
+    labels::selector(Some(selector), &path, errors);
+    if is_empty(selector) {
+        errors.invalid(&path, selector, &format!("empty selector is invalid for {kind}"));
+    }
+}
+
+fn is_empty(selector: &Typed) -> bool {
+    selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
+        && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
+}
+
+fn template(template: &core::PodTemplateSpec, selector: Option<&Typed>, errors: &mut Errors) {
+    let path = SPEC.child("template");
+    let template_labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
+    let matches = match selector {
+        Some(typed) if is_empty(typed) => true,
+        typed => LabelSelector::of_typed(typed).is_ok_and(|s| s.matches(template_labels)),
+    };
+    if !matches {
+        let metadata = path.child("metadata");
+        errors.invalid(&metadata.child("labels"), &template_labels, NO_MATCH);
+    }
+    template_spec(template, &path, errors);
+}
+
+/// Pods that are kept running are always restarted, and end by nobody's clock.
+fn template_spec(template: &core::PodTemplateSpec, path: &Path<'_>, errors: &mut Errors) {
+    pod::template(template, path, errors);
+    let Some(spec) = &template.spec else { return };
+    let spec_path = path.child("spec");
+    let policy = text(spec.restart_policy.as_ref());
+    if policy != "Always" && matches!(policy, "OnFailure" | "Never") {
+        errors.not_supported(&spec_path.child("restartPolicy"), policy, &["Always"]);
+    }
+    if spec.active_deadline_seconds.is_some() {
+        errors.forbidden(&spec_path.child("activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported");
+    }
+}
+
+fn strategy(strategy: Option<&apps::DeploymentStrategy>, errors: &mut Errors) {
+    let path = SPEC.child("strategy");
+    let type_ = text(strategy.and_then(|s| s.type_.as_ref()));
+    let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
+    let rolling_path = path.child("rollingUpdate");
+    required_one_of(type_, &["Recreate", "RollingUpdate"], &path.child("type"), errors);
+    match (type_, rolling) {
+        ("Recreate", Some(_)) => {
+            errors.forbidden(&rolling_path, "may not be specified when strategy `type` is 'Recreate'");
+        }
+        ("RollingUpdate", None) => errors.required(&rolling_path, "this should be defaulted and never be nil"),
+        ("RollingUpdate", Some(rolling)) => steps(rolling, &rolling_path, errors),
+        _ => {}
+    }
+}
+
+fn steps(rolling: &apps::RollingUpdateDeployment, path: &Path<'_>, errors: &mut Errors) {
+    let unavailable = path.child("maxUnavailable");
+    let surge = step(rolling.max_surge.as_ref(), &path.child("maxSurge"), errors);
+    let down = step(rolling.max_unavailable.as_ref(), &unavailable, errors);
+    if surge == Some(0) && down == Some(0) {
+        errors.invalid(&unavailable, &rolling.max_unavailable, "may not be 0 when `maxSurge` is 0");
+    }
+    if matches!(&rolling.max_unavailable, Some(IntOrString::String(_))) && down.is_some_and(|d| d > 100) {
+        errors.invalid(&unavailable, &rolling.max_unavailable, "must not be greater than 100%");
+    }
+}
+
+/// A number or a percentage; what it is, if it is one.
+fn step(value: Option<&IntOrString>, path: &Path<'_>, errors: &mut Errors) -> Option<i32> {
+    match value? {
+        IntOrString::Int(number) if *number < 0 => {
+            errors.invalid(path, number, NOT_NEGATIVE);
+            None
+        }
+        IntOrString::Int(number) => Some(*number),
+        IntOrString::String(text) => {
+            let digits = text.strip_suffix('%').filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()));
+            if digits.is_none() {
+                errors.invalid(path, text, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%', or '93%', regex used for validation is '[0-9]+%')");
+            }
+            digits?.parse().ok().or(Some(i32::MAX))
+        }
+    }
+}
+
+pub(super) fn update_deployment(new: &apps::Deployment, old: &apps::Deployment, errors: &mut Errors) {
+    deployment_spec(new, errors);
+    let selector = |d: &apps::Deployment| d.spec.as_ref().map(|s| s.selector.clone());
+    immutable(&selector(new), &selector(old), &SPEC.child("selector"), errors);
+}
+
+pub(super) fn deployment_status(deployment: &apps::Deployment, errors: &mut Errors) {
+    let Some(status) = &deployment.status else { return };
+    for (field, count) in [
+        ("observedGeneration", status.observed_generation),
+        ("replicas", status.replicas.map(i64::from)),
+        ("updatedReplicas", status.updated_replicas.map(i64::from)),
+        ("readyReplicas", status.ready_replicas.map(i64::from)),
+        ("availableReplicas", status.available_replicas.map(i64::from)),
+        ("unavailableReplicas", status.unavailable_replicas.map(i64::from)),
+        ("collisionCount", status.collision_count.map(i64::from)),
+    ] {
+        not_negative(count, &STATUS.child(field), errors);
+    }
+    counted(status.replicas, status.ready_replicas, status.available_replicas, errors);
+    if status.updated_replicas > status.replicas.or(Some(0)) {
+        errors.invalid(&STATUS.child("updatedReplicas"), &status.updated_replicas, "cannot be greater than status.replicas");
+    }
+}
+
+/// Of the pods that are there some are ready, and of those some have been for long enough.
+fn counted(all: Option<i32>, ready: Option<i32>, available: Option<i32>, errors: &mut Errors) {
+    let (all, ready, available) = (all.unwrap_or(0), ready.unwrap_or(0), available.unwrap_or(0));
+    if ready > all {
+        errors.invalid(&STATUS.child("readyReplicas"), &ready, "cannot be greater than status.replicas");
+    }
+    let path = STATUS.child("availableReplicas");
+    if available > all {
+        errors.invalid(&path, &available, "cannot be greater than status.replicas");
+    }
+    if available > ready {
+        errors.invalid(&path, &available, "cannot be greater than readyReplicas");
+    }
+}
+
+pub(super) fn replica_set(set: &apps::ReplicaSet, errors: &mut Errors) {
+    meta::create(&set.metadata, meta::IN_NAMESPACE, errors);
+    replica_set_spec(set, errors);
+}
+
+fn replica_set_spec(set: &apps::ReplicaSet, errors: &mut Errors) {
+    let default = apps::ReplicaSetSpec::default();
+    let spec = set.spec.as_ref().unwrap_or(&default);
+    not_negative(spec.replicas, &SPEC.child("replicas"), errors);
+    not_negative(spec.min_ready_seconds, &SPEC.child("minReadySeconds"), errors);
+    selector(&spec.selector, "deployment", errors);
+    match &spec.template {
+        Some(t) => template(t, Some(&spec.selector), errors),
+        None => errors.required(&SPEC.child("template"), ""),
+    }
+}
+
+pub(super) fn update_replica_set(new: &apps::ReplicaSet, old: &apps::ReplicaSet, errors: &mut Errors) {
+    replica_set_spec(new, errors);
+    let selector = |s: &apps::ReplicaSet| s.spec.as_ref().map(|s| s.selector.clone());
+    immutable(&selector(new), &selector(old), &SPEC.child("selector"), errors);
+}
+
+pub(super) fn replica_set_status(set: &apps::ReplicaSet, errors: &mut Errors) {
+    let Some(status) = &set.status else { return };
+    not_negative(Some(status.replicas), &STATUS.child("replicas"), errors);
+    not_negative(status.fully_labeled_replicas, &STATUS.child("fullyLabeledReplicas"), errors);
+    counts_of_status(status.ready_replicas, status.available_replicas, status.observed_generation, errors);
+    counted(Some(status.replicas), status.ready_replicas, status.available_replicas, errors);
+}
+
+fn counts_of_status(ready: Option<i32>, available: Option<i32>, generation: Option<i64>, errors: &mut Errors) {
+    not_negative(ready, &STATUS.child("readyReplicas"), errors);
+    not_negative(available, &STATUS.child("availableReplicas"), errors);
+    not_negative(generation, &STATUS.child("observedGeneration"), errors);
+}
+
+pub(super) fn replication_controller(controller: &core::ReplicationController, errors: &mut Errors) {
+    meta::create(&controller.metadata, meta::IN_NAMESPACE, errors);
+    replication_controller_spec(controller, errors);
+}
+
+pub(super) fn replication_controller_spec(controller: &core::ReplicationController, errors: &mut Errors) {
+    let default = core::ReplicationControllerSpec::default();
+    let spec = controller.spec.as_ref().unwrap_or(&default);
+    not_negative(spec.min_ready_seconds, &SPEC.child("minReadySeconds"), errors);
+    let selector = spec.selector.as_ref().filter(|s| !s.is_empty());
+    if selector.is_none() {
+        errors.required(&SPEC.child("selector"), "");
+    }
+    labels::labels(selector, &SPEC.child("selector"), errors);
+    not_negative(spec.replicas, &SPEC.child("replicas"), errors);
+    let path = SPEC.child("template");
+    let Some(template) = &spec.template else { return errors.required(&path, "") };
+    let template_labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
+    if selector.is_some_and(|s| !LabelSelector::of_labels(s).matches(template_labels)) {
+        let metadata = path.child("metadata");
+        errors.invalid(&metadata.child("labels"), &template_labels, NO_MATCH);
+    }
+    template_spec(template, &path, errors);
+}
+
+pub(super) fn replication_controller_status(controller: &core::ReplicationController, errors: &mut Errors) {
+    let Some(status) = &controller.status else { return };
+    not_negative(Some(status.replicas), &STATUS.child("replicas"), errors);
+    not_negative(status.fully_labeled_replicas, &STATUS.child("fullyLabeledReplicas"), errors);
+    counts_of_status(status.ready_replicas, status.available_replicas, status.observed_generation, errors);
+    counted(Some(status.replicas), status.ready_replicas, status.available_replicas, errors);
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
+
+    use crate::validation::tests::{refused, refused_update};
+
+    fn deployment(fields: &str) -> String {
+        let template = r#""template":{"metadata":{"labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"i"}]}}"#;
+        format!(r#"{{"metadata":{{"name":"w","namespace":"n"}},"spec":{{{fields},{template}}}}}"#)
+    }
+
+    #[test]
+    fn deployments_are_held_to_their_rules() {
+        const SELECTOR: &str = r#""selector":{"matchLabels":{"app":"x"}}"#;
+        for (fields, expected) in [
+            (SELECTOR.to_owned(), &[][..]),
+            (r#""selector":{"matchLabels":{"app":"y"}}"#.to_owned(), &["spec.template.metadata.labels Invalid"]),
+            (r#""selector":{}"#.to_owned(), &["spec.selector Invalid"]),
+            (format!(r#"{SELECTOR},"replicas":-1"#), &["spec.replicas Invalid"]),
+            (format!(r#"{SELECTOR},"strategy":{{"rollingUpdate":{{"maxSurge":0,"maxUnavailable":0}}}}"#), &["spec.strategy.rollingUpdate.maxUnavailable Invalid"]),
+            (format!(r#"{SELECTOR},"strategy":{{"rollingUpdate":{{"maxSurge":"50%","maxUnavailable":"120%"}}}}"#), &["spec.strategy.rollingUpdate.maxUnavailable Invalid"]),
+            (format!(r#"{SELECTOR},"strategy":{{"rollingUpdate":{{"maxSurge":"x"}}}}"#), &["spec.strategy.rollingUpdate.maxSurge Invalid"]),
+            (format!(r#"{SELECTOR},"strategy":{{"type":"Recreate","rollingUpdate":{{}}}}"#), &["spec.strategy.rollingUpdate Forbidden"]),
+            (format!(r#"{SELECTOR},"minReadySeconds":600"#), &["spec.progressDeadlineSeconds Invalid"]),
+        ] {
+            assert_eq!(refused::<apps::Deployment>(&deployment(&fields)), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn selectors_stay() {
+        let old = deployment(r#""selector":{"matchLabels":{"app":"x"}}"#);
+        let new = deployment(r#""selector":{"matchExpressions":[{"key":"app","operator":"Exists"}]}"#);
+        assert_eq!(refused_update::<apps::Deployment>(&old, &new), ["spec.selector Invalid"]);
+    }
+
+    #[test]
+    fn controllers_select_their_template() {
+        let rc = |fields: &str| refused::<core::ReplicationController>(&deployment(fields));
+        assert_eq!(rc(r#""replicas":0"#), [""; 0]);
+        assert_eq!(rc(r#""selector":{"other":"x"}"#), ["spec.template.metadata.labels Invalid"]);
+        let restarted = r#"{"metadata":{"name":"w","namespace":"n"},"spec":{"selector":{"matchLabels":{"a":"b"}},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"restartPolicy":"Never","containers":[{"name":"c","image":"i"}]}}}}"#;
+        assert_eq!(refused::<apps::ReplicaSet>(restarted), ["spec.template.spec.restartPolicy NotSupported"]);
+    }
+}
