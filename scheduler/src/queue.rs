@@ -126,9 +126,7 @@ impl Queue {
     pub fn wake(&mut self, event: &ClusterEvent<'_>, now: Instant) {
         self.events += 1;
         let helped = |key: &&Key| match self.pods.get(*key) {
-            Some(Entry { pod, place: Place::Unschedulable { filters, .. }, .. }) => {
-                filters.iter().any(|filter| filter.is_helped(pod, event)) || *filters == FilterSet::default()
-            }
+            Some(Entry { pod, place: Place::Unschedulable { filters, .. }, .. }) => filters.is_helped(pod, event),
             _ => false,
         };
         let woken: Vec<Key> = self.unschedulable.iter().filter(helped).cloned().collect();

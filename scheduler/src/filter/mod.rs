@@ -62,6 +62,13 @@ impl FilterSet {
         self.0 |= 1 << filter as u8;
     }
 
+    /// Whether the event could let a pod fit that these rejected everywhere (or nobody, as there was no node). A node must
+    /// please more than who rejected others: it helps only if the pod fits there.
+    pub fn is_helped(self, pod: &PodInfo, event: &ClusterEvent<'_>) -> bool {
+        let could = self == Self::default() || self.iter().any(|filter| filter.is_helped(pod, event));
+        could && event.node().is_none_or(|node| Filter::ALL.iter().all(|filter| filter.reasons(pod, node).is_empty()))
+    }
+
     pub fn iter(self) -> impl Iterator<Item = Filter> {
         Filter::ALL.into_iter().filter(move |&filter| self.0 & (1 << filter as u8) != 0)
     }
