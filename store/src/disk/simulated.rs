@@ -40,7 +40,9 @@ struct Platter {
     /// Operations until the fault.
     countdown: Option<(u64, DiskFault)>,
     errors_left: u32,
+    read_errors_left: u32,
     powered: bool,
+    syncs: u64,
     blocks: BTreeSet<u64>,
     capacity_bytes: u64,
 }
@@ -61,7 +63,9 @@ impl SimulatedDisk {
             lots: Lots(seed),
             countdown: None,
             errors_left: 0,
+            read_errors_left: 0,
             powered: true,
+            syncs: 0,
             blocks: BTreeSet::new(),
             capacity_bytes: u64::MAX,
         })))
@@ -72,11 +76,14 @@ impl SimulatedDisk {
         self.platter().countdown = Some((operations, fault));
     }
 
-    /// Takes back a fault that has not happened yet.
+    /// Lets the next reads fail.
+    pub fn fail_reads(&self, reads: u32) {
+        self.platter().read_errors_left = reads;
+    }
+
+    /// Takes back the faults that have not happened yet.
     pub fn heal(&self) {
-        let mut platter = self.platter();
-        platter.countdown = None;
-        platter.errors_left = 0;
+        self.platter().heal();
     }
 
     /// Cuts the power now.
@@ -91,8 +98,7 @@ impl SimulatedDisk {
             platter.cut_power();
         }
         platter.powered = true;
-        platter.countdown = None;
-        platter.errors_left = 0;
+        platter.heal();
         platter.content = platter.durable.clone();
     }
 
@@ -104,6 +110,11 @@ impl SimulatedDisk {
     /// What of the room is taken. Zeros that were never written take none, as in a sparse file.
     pub fn used_bytes(&self) -> u64 {
         self.platter().used_bytes()
+    }
+
+    /// Syncs that have succeeded.
+    pub fn syncs(&self) -> u64 {
+        self.platter().syncs
     }
 
     /// Turns over one bit of what is on the disk.
@@ -139,6 +150,12 @@ impl Platter {
                 Err(io::Error::other("a simulated fault"))
             }
         }
+    }
+
+    fn heal(&mut self) {
+        self.countdown = None;
+        self.errors_left = 0;
+        self.read_errors_left = 0;
     }
 
     fn check_power(&self) -> io::Result<()> {
@@ -210,8 +227,12 @@ impl Disk for SimulatedDisk {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let platter = self.platter();
+        let mut platter = self.platter();
         platter.check_power()?;
+        if platter.read_errors_left > 0 {
+            platter.read_errors_left -= 1;
+            return Err(io::Error::other("a simulated fault"));
+        }
         let start = offset as usize;
         let found = platter.content.get(start..start + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(found);
@@ -249,6 +270,7 @@ impl Disk for SimulatedDisk {
             }
             return Err(error);
         }
+        platter.syncs += 1;
         for operation in std::mem::take(&mut platter.unsynced) {
             match operation {
                 Operation::Write { offset, data } => put(&mut platter.durable, offset, &data),
