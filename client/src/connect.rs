@@ -72,3 +72,59 @@ fn connector(config: &Config) -> Result<HttpsConnector<HttpConnector>, Error> {
     }
     Ok(builder.enable_all_versions().wrap_connector(tcp))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use bytes::Bytes;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::Client;
+
+    fn kubeconfig(server: &str) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        let text = format!(
+            r#"{{
+                "apiVersion": "v1", "kind": "Config", "current-context": "here",
+                "clusters": [{{ "name": "c", "cluster": {{ "server": "{server}" }} }}],
+                "users": [{{ "name": "u", "user": {{ "token": "secret" }} }}],
+                "contexts": [{{ "name": "here", "context": {{ "cluster": "c", "user": "u", "namespace": "team" }} }}]
+            }}"#
+        );
+        file.write_all(text.as_bytes()).expect("room for it");
+        file
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_says_where_and_as_whom() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await?;
+            let mut request = vec![0; 4096];
+            let length = socket.read(&mut request).await?;
+            socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await?;
+            Ok::<_, std::io::Error>(String::from_utf8_lossy(&request[..length]).to_lowercase())
+        });
+        let file = kubeconfig(&format!("http://{address}/base"));
+        let client = Client::from_kubeconfig(Some(file.path()), None).await.expect("a client").named("tester");
+        assert_eq!(client.default_namespace(), "team");
+        let request = Request::get("/healthz").body(Bytes::new()).expect("a request");
+        assert_eq!(client.raw(request).await.expect("an answer").body(), "ok");
+        let seen = server.await.expect("no panic").expect("a request");
+        assert!(seen.starts_with("get /base/healthz http/1.1"), "{seen}");
+        assert!(seen.contains("authorization: bearer secret") && seen.contains("user-agent: tester/"), "{seen}");
+    }
+
+    #[tokio::test]
+    async fn a_kubeconfig_that_is_not_there_is_named() {
+        let Err(error) = Client::from_kubeconfig(Some(Path::new("/nowhere/kubeconfig")), None).await else {
+            panic!("there is none")
+        };
+        assert_eq!(error.to_string(), "cannot use the kubeconfig");
+        assert!(std::error::Error::source(&error).is_some_and(|source| source.to_string().contains("/nowhere")));
+    }
+}

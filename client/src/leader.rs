@@ -216,9 +216,8 @@ impl LeaderElector {
         spec.lease_duration_seconds = Some(1);
         spec.renew_time = Some(self.clock.micro_time());
         let leases = self.client.namespaced::<Lease>(&self.config.namespace);
-        match timeout(self.config.retry_period, leases.update(&lease)).await {
-            Ok(Err(error)) => self.report(&error),
-            Ok(Ok(_)) | Err(_) => {}
+        if let Ok(Err(error)) = timeout(self.config.retry_period, leases.update(&lease)).await {
+            self.report(&error);
         }
     }
 

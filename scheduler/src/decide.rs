@@ -75,7 +75,7 @@ fn best<'a>(pod: &PodInfo, feasible: &[&'a NodeInfo], random: &mut u64) -> &'a N
             std::cmp::Ordering::Equal => {
                 equals += 1;
                 *random = mixed(*random);
-                if *random % equals == 0 {
+                if random.is_multiple_of(equals) {
                     best = at;
                 }
             }
