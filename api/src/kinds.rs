@@ -41,7 +41,7 @@ pub fn called(word: &str) -> Option<&'static Kind> {
 /// The row of a type.
 ///
 /// # Panics
-/// For the types that only subresources have, which are in no row: `Scale`, `Binding`, `Eviction`.
+/// For the types that only subresources have, which are in no row: `Scale`, `Eviction`.
 #[must_use]
 pub fn of<T: Object>() -> &'static Kind {
     find_kind(T::GROUP, T::VERSION, T::KIND).expect("the kind has a row")
@@ -108,6 +108,8 @@ macro_rules! kinds {
 }
 
 kinds! {
+    core::Binding: "bindings" "binding" short [] categories [] CREATE,
+        subresources [] selectable [];
     core::ConfigMap: "configmaps" "configmap" short ["cm"] categories [] Verbs::ALL,
         subresources [] selectable [];
     core::Endpoints: "endpoints" "endpoints" short ["ep"] categories [] Verbs::ALL,

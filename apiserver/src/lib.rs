@@ -21,7 +21,6 @@ mod api;
 pub mod auth;
 mod body;
 mod cache;
-mod checks;
 mod clock;
 mod config;
 mod describe;

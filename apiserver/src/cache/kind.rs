@@ -235,11 +235,6 @@ impl KindCache {
         }
     }
 
-    /// The present object at a key, for the feed to say what a change replaced.
-    pub(super) fn present(&self, key: &[u8]) -> Option<Arc<Cached>> {
-        self.read().objects.get(key).cloned()
-    }
-
     /// How many objects, recent events and watchers there are.
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
         let state = self.read();

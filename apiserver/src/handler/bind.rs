@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use coracle_api::any::AnyObject;
-use coracle_api::codec;
-use coracle_api::field::{Errors, Path};
+use coracle_api::{codec, validation};
 use coracle_api::status::{self, ApiError, GroupKind, GroupResource};
 use http::Response;
 use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition, PodSpec, PodStatus};
@@ -36,27 +35,14 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
         }
         None => binding.metadata.name.clone().unwrap_or_default(),
     };
-    check(&binding, &name)?;
+    let errors = validation::binding(&binding);
+    if !errors.is_empty() {
+        return Err(ApiError::Invalid { kind: GroupKind::fixed("", "Binding"), name, errors });
+    }
     bind(call, &name, &binding, options.dry_run).await?;
     let mut response = respond::status(&status::done(), call.accept.format);
     respond::warn(&mut response, &decoded.warnings);
     Ok(response)
-}
-
-fn check(binding: &Binding, name: &str) -> Result<(), ApiError> {
-    let mut errors = Errors::new();
-    let target = Path::new("target");
-    match binding.target.kind.as_deref().unwrap_or_default() {
-        "" | "Node" => {}
-        other => errors.not_supported(&target.child("kind"), other, &["Node", "<empty>"]),
-    }
-    if binding.target.name.as_deref().is_none_or(str::is_empty) {
-        errors.required(&target.child("name"), "");
-    }
-    if errors.is_empty() {
-        return Ok(());
-    }
-    Err(ApiError::Invalid { kind: GroupKind::fixed("", "Binding"), name: name.to_owned(), errors })
 }
 
 /// Writes the node's name into the pod. Between the read and the write nobody else may have.

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::checks as validation;
 use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::status::{ApiError, GroupResource};
-use coracle_api::{defaults, names};
+use coracle_api::{defaults, names, validation};
 use http::{Response, StatusCode};
 
 use super::options::WriteOptions;

@@ -1,5 +1,6 @@
 //! The options of writes, from the query or the body, checked as upstream checks them.
 
+use coracle_api::validation;
 use coracle_api::codec::{self, FieldValidation, Format};
 use coracle_api::field::{Errors, Path};
 use coracle_api::status::{ApiError, GroupKind};
@@ -82,29 +83,15 @@ impl DeleteOptions {
     /// # Errors
     /// As [`DeleteOptions::parse`].
     pub(super) fn check(typed: Typed) -> Result<Self, ApiError> {
-        let mut errors = Errors::new();
-        let dry_run = dry_run(typed.dry_run.iter().flatten().map(String::as_str), &mut errors);
-        let path = Path::new("propagationPolicy");
+        refuse("DeleteOptions", validation::delete_options(&typed))?;
         let propagation = match typed.propagation_policy.as_deref() {
-            None => None,
             Some("Orphan") => Some(Propagation::Orphan),
             Some("Background") => Some(Propagation::Background),
             Some("Foreground") => Some(Propagation::Foreground),
-            Some(other) => {
-                errors.not_supported(&path, other, &["Foreground", "Background", "Orphan", "nil"]);
-                None
-            }
+            _ => None,
         };
-        if typed.orphan_dependents.is_some() && typed.propagation_policy.is_some() {
-            errors.invalid(
-                &path,
-                &typed.propagation_policy,
-                "orphanDependents and deletionPropagation cannot be both set",
-            );
-        }
-        refuse("DeleteOptions", errors)?;
         Ok(Self {
-            dry_run,
+            dry_run: typed.dry_run.iter().flatten().any(|value| !value.is_empty()),
             grace_seconds: typed.grace_period_seconds,
             propagation,
             orphan_dependents: typed.orphan_dependents,

@@ -3,8 +3,8 @@
 use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, Format};
-use coracle_api::field::{Errors, Path};
 use coracle_api::object::Object as _;
+use coracle_api::validation;
 use coracle_api::selector::format_labels;
 use coracle_api::status::{ApiError, GroupKind};
 use http::{Response, StatusCode};
@@ -86,11 +86,8 @@ async fn change(
 }
 
 fn check(name: &str, replicas: i32) -> Result<(), ApiError> {
-    let mut errors = Errors::new();
-    if replicas < 0 {
-        let path = Path::new("spec");
-        errors.invalid(&path.child("replicas"), &replicas, "must be greater than or equal to 0");
-    }
+    let spec = Some(ScaleSpec { replicas: Some(replicas) });
+    let errors = validation::create(&AnyObject::new(Scale { spec, ..Scale::default() }));
     if errors.is_empty() {
         return Ok(());
     }

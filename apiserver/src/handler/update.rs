@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::checks as validation;
 use axum::body::Body;
 use coracle_api::any::AnyObject;
-use coracle_api::defaults;
+use coracle_api::{defaults, validation};
+use coracle_api::field::Errors;
 use coracle_api::status::ApiError;
 use http::{Response, StatusCode};
+use k8s_openapi::api::core::v1::Pod;
 
 use super::options::WriteOptions;
 use super::{Call, create, meta};
@@ -109,7 +110,7 @@ async fn store(
     if part == Part::Main {
         strategy.admit_update(&call.api, new, writer.dry_run)?;
     }
-    let errors = validation::update(new, old, part.subresource());
+    let errors = check(part, new, old);
     let stored = if !errors.is_empty() {
         Err(Lost::Refused(call.invalid(call.name(), errors)))
     } else if ends(strategy, new, old) {
@@ -122,6 +123,16 @@ async fn store(
         strategy.replaced(&call.api, gone, stays);
     }
     stored
+}
+
+/// What is wrong with a change of this part.
+fn check(part: Part, new: &AnyObject, old: &AnyObject) -> Errors {
+    match (part, new.downcast_ref::<Pod>(), old.downcast_ref::<Pod>()) {
+        (Part::EphemeralContainers, Some(new), Some(old)) => validation::update_ephemeral_containers(new, old),
+        (Part::Resize, Some(new), Some(old)) => validation::update_resize(new, old),
+        (Part::Status, ..) => validation::update_status(new, old),
+        _ => validation::update(new, old),
+    }
 }
 
 /// Whether the change is the last one of an object that is being deleted: nothing holds it any more.

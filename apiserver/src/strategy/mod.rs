@@ -113,19 +113,6 @@ pub(crate) enum Part {
     Finalize,
 }
 
-impl Part {
-    /// The subresource's name, none for the object itself.
-    pub(crate) fn subresource(self) -> Option<&'static str> {
-        match self {
-            Self::Main => None,
-            Self::Status => Some("status"),
-            Self::EphemeralContainers => Some("ephemeralcontainers"),
-            Self::Resize => Some("resize"),
-            Self::Finalize => Some("finalize"),
-        }
-    }
-}
-
 /// The rules of a kind of the table.
 pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
     match (&*kind.group, &*kind.plural) {
