@@ -1,0 +1,19 @@
+//! The command line's verbs, one a file: each has its `Options`, and runs to a `Result`.
+
+pub mod apiserver;
+pub mod apply;
+pub mod controller_manager;
+pub mod delete;
+pub mod describe;
+pub mod events;
+pub mod get;
+pub mod image;
+pub mod inspect;
+pub mod kubeconfig;
+pub mod kubelet;
+pub mod logs;
+pub mod rollout;
+pub mod run;
+pub mod scale;
+pub mod scheduler;
+pub mod up;
