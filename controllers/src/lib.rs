@@ -2,8 +2,8 @@
 //!
 //! One file (or folder) a controller, all of one shape: **observe** (from informers) → a pure **plan** → **execute**
 //! (typed requests). A reconciler takes a key and nothing else; what woke it does not matter to what it does. No
-//! controller keeps what it could not read again, but for two things that are about the present alone: expectations,
-//! and when a node was last heard. [`run`] starts them all.
+//! controller keeps what it could not read again, but for what is about the present alone: what it has written
+//! and not yet seen, and when a node was last heard. [`run`] starts them all.
 
 mod config;
 mod context;
@@ -24,6 +24,7 @@ mod root_ca;
 mod run;
 mod service;
 mod service_account;
+mod written;
 
 pub use config::Config;
 pub use context::Context;

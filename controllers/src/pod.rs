@@ -116,7 +116,7 @@ pub(crate) mod build {
 
     use super::*;
     use k8s_openapi::api::core::v1::{PodIP, PodSpec, PodStatus};
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
     pub fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_700_000_000 + second).expect("in range")
@@ -139,12 +139,6 @@ pub(crate) mod build {
     pub fn with(mut pod: Pod, change: impl FnOnce(&mut Pod)) -> Pod {
         change(&mut pod);
         pod
-    }
-
-    pub fn labelled(pod: Pod, labels: &[(&str, &str)]) -> Pod {
-        with(pod, |pod| {
-            pod.metadata.labels = Some(labels.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
-        })
     }
 
     pub fn on(pod: Pod, node: &str) -> Pod {
@@ -176,16 +170,6 @@ pub(crate) mod build {
             let status = pod.status.get_or_insert_default();
             status.pod_ip = Some(ip.into());
             status.pod_ips = Some(vec![PodIP { ip: ip.into() }]);
-        })
-    }
-
-    pub fn owned(pod: Pod, uid: &str) -> Pod {
-        with(pod, |pod| {
-            pod.metadata.owner_references.get_or_insert_default().push(OwnerReference {
-                uid: uid.into(),
-                controller: Some(true),
-                ..Default::default()
-            })
         })
     }
 }

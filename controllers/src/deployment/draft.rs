@@ -70,6 +70,19 @@ impl Draft {
         self.counts.available.min(self.replicas)
     }
 
+    /// As [`Draft::available`], of a set that grows: where its last size has not been seen by it, what it reports may
+    /// be from before it shrank, so none are counted.
+    pub fn available_for_sure(&self) -> i32 {
+        if self.is_observed() { self.available() } else { 0 }
+    }
+
+    /// Whether what it reports is about the size that it has.
+    pub fn is_observed(&self) -> bool {
+        let Some(set) = &self.stored else { return false };
+        let observed = set.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
+        set.metadata.generation.unwrap_or(0) <= observed
+    }
+
     /// The number in an annotation.
     pub fn number(&self, annotation: &str) -> Option<i64> {
         self.annotations.get(annotation)?.parse().ok()

@@ -20,6 +20,7 @@ use super::rollout::Observed;
 use super::target::{Strategy, Target};
 use super::{conditions, template};
 use crate::ownership::{self, Claims, claims, controller_of};
+use crate::written::Written;
 use crate::{Context, pod};
 
 /// Runs the controller until `shutdown`.
@@ -44,6 +45,8 @@ struct Controller {
     pods: Informer<Pod>,
     pods_by_owner: Index<Pod>,
     queue: WorkQueue<Key>,
+    /// Replica sets.
+    written: Written,
 }
 
 impl Controller {
@@ -55,6 +58,7 @@ impl Controller {
             sets_by_owner: ownership::by_controller(&sets),
             pods_by_owner: ownership::by_controller(&pods),
             queue: WorkQueue::new(),
+            written: Written::default(),
             context,
             recorder,
             deployments,
@@ -91,20 +95,22 @@ impl Controller {
     }
 
     fn set_changed(&self, delta: &Delta<ReplicaSet>) {
-        if let Delta::Updated { old, .. } = delta {
-            self.queue_owner(&old.metadata);
-        }
         let meta = &delta.object().metadata;
-        match controller_of(meta) {
-            Some(_) => self.queue_owner(meta),
-            None => self.wake_adopters(meta),
+        let before = match delta {
+            Delta::Updated { old, .. } => owner_of(&old.metadata),
+            _ => None,
+        };
+        for owner in before.into_iter().chain(owner_of(meta)) {
+            self.written.seen(&owner, delta);
+            self.queue.add(owner);
+        }
+        if controller_of(meta).is_none() {
+            self.wake_adopters(meta);
         }
     }
 
     fn queue_owner(&self, meta: &ObjectMeta) {
-        if let Some(owner) = controller_of(meta).filter(|owner| owner.kind == "Deployment") {
-            self.queue.add(Key::new(meta.namespace.clone().unwrap_or_default(), owner.name.clone()));
-        }
+        owner_of(meta).into_iter().for_each(|owner| self.queue.add(owner));
     }
 
     /// Wakes every deployment that would take this orphan.
@@ -132,7 +138,14 @@ impl Controller {
     }
 
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, ClientError> {
-        let Some(deployment) = self.deployments.get(&key) else { return Ok(Action::Done) };
+        let Some(deployment) = self.deployments.get(&key) else {
+            self.written.forget(&key);
+            return Ok(Action::Done);
+        };
+        // The coming of what is awaited is what wakes us.
+        if !self.written.all_seen(&key) {
+            return Ok(Action::Done);
+        }
         let Some(target) = Target::of(&deployment) else { return Ok(Action::Done) };
         if target.selector.is_everything() {
             return self.refuse(&target).await;
@@ -218,6 +231,7 @@ impl Controller {
     ) -> Result<(), ClientError> {
         match sets.create(set).await {
             Ok(created) => {
+                self.written.wrote(&Key::of(target.object), &created, &self.sets);
                 self.tell_scaled(target, &created, 0, replicas(&created));
                 Ok(())
             }
@@ -278,6 +292,7 @@ impl Controller {
         update: &Update,
     ) -> Result<(), ClientError> {
         let updated = sets.update(&update.replica_set).await?;
+        self.written.wrote(&Key::of(target.object), &updated, &self.sets);
         self.tell_scaled(target, &updated, update.from, update.to);
         Ok(())
     }
@@ -314,6 +329,12 @@ impl Controller {
             other => other.map(drop),
         }
     }
+}
+
+/// The deployment that controls an object.
+fn owner_of(meta: &ObjectMeta) -> Option<Key> {
+    let owner = controller_of(meta).filter(|owner| owner.kind == "Deployment")?;
+    Some(Key::new(meta.namespace.clone().unwrap_or_default(), owner.name.clone()))
 }
 
 fn replicas(set: &ReplicaSet) -> i32 {

@@ -149,9 +149,7 @@ fn is_deleting(draft: &Draft) -> bool {
 }
 
 fn is_empty(draft: &Draft) -> bool {
-    let Some(set) = &draft.stored else { return false };
-    let observed = set.status.as_ref().and_then(|status| status.observed_generation).unwrap_or(0);
-    draft.replicas == 0 && draft.counts.actual == 0 && set.metadata.generation.unwrap_or(0) <= observed
+    draft.replicas == 0 && draft.counts.actual == 0 && draft.is_observed()
 }
 
 #[cfg(test)]

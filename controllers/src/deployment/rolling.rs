@@ -16,7 +16,7 @@ fn shrink_old(rollout: &mut Rollout<'_>) {
     if rollout.old_replicas() == 0 {
         return;
     }
-    let new_unavailable = rollout.new.as_ref().map_or(0, |new| new.replicas - new.available());
+    let new_unavailable = rollout.new.as_ref().map_or(0, |new| new.replicas - new.available_for_sure());
     let most = rollout.replicas() - rollout.available_min() - new_unavailable;
     drop_unhealthy(rollout, most);
     drop_healthy(rollout);

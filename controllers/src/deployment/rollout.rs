@@ -55,7 +55,7 @@ impl<'a> Rollout<'a> {
     }
 
     pub fn available(&self) -> i32 {
-        sum(self.all().map(Draft::available))
+        sum(self.old.iter().map(Draft::available).chain(self.new.iter().map(Draft::available_for_sure)))
     }
 
     /// The least number of pods that have to be available.

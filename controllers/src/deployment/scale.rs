@@ -9,13 +9,14 @@ use super::revision::{DESIRED_REPLICAS, MAX_REPLICAS};
 use super::rollout::Rollout;
 use super::target::{Strategy, Target};
 
-/// Whether an active set was last sized for another size of the deployment.
+/// Whether an active set was last sized for another size of the deployment. Of no account when recreating, where only
+/// the new set ever grows.
 pub fn is_due(rollout: &Rollout<'_>) -> bool {
-    let target = i64::from(rollout.target.replicas);
-    rollout
-        .all()
-        .filter(|draft| draft.is_active())
-        .any(|draft| draft.number(DESIRED_REPLICAS).is_some_and(|desired| desired != target))
+    let target = rollout.target;
+    let outdated =
+        |draft: &Draft| draft.number(DESIRED_REPLICAS).is_some_and(|size| size != i64::from(target.replicas));
+    let rolling = matches!(target.strategy, Strategy::Rolling { .. });
+    rolling && rollout.all().filter(|draft| draft.is_active()).any(outdated)
 }
 
 /// Plans the sizes.

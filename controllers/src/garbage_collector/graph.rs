@@ -89,13 +89,12 @@ impl Coordinates {
 /// What the graph knows of an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// It is there.
+    /// It is there, or its deletion has yet to be seen, which will be a reason to look again.
     Solid,
-    /// It is there, and waits for its dependents to go.
-    Waiting,
     /// It was there, and was deleted.
     Gone,
-    /// It has not been seen, or is another object than the reference says.
+    /// It has not been seen, or is another object than the reference says; or it waited for its dependents to go, when
+    /// last seen, which may have been thought better of.
     Unknown,
 }
 
@@ -127,11 +126,16 @@ impl Graph {
         self.relink(&uid, before.as_deref().map(Meta::meta), &object, &mut work);
         let node = self.nodes.entry(uid.clone()).or_insert_with(|| Node::of(State::Seen(object.clone())));
         node.state = State::Seen(object.clone());
+        let dependents: Vec<String> = node.dependents.iter().cloned().collect();
         let began =
             |is: fn(&ObjectMeta) -> bool| is(object.meta()) && !before.as_ref().is_some_and(|one| is(one.meta()));
         if began(is_waiting) {
-            work.extend(node.dependents.iter().cloned().map(Work::Collect));
+            work.extend(dependents.iter().cloned().map(Work::Collect));
             work.push(Work::Collect(uid.clone()));
+        }
+        if before.is_none() {
+            // They named it before it was seen, and perhaps as something that it is not.
+            work.extend(dependents.into_iter().filter(|one| self.misnames(one, &uid)).map(Work::Collect));
         }
         if began(is_orphaning) {
             work.push(Work::Orphan(uid));
@@ -244,11 +248,16 @@ impl Graph {
             return Known::Gone;
         }
         match self.object(&owner.uid) {
-            Some(object) if !fits(&**object, owner, dependent) => Known::Unknown,
-            Some(object) if is_waiting(object.meta()) => Known::Waiting,
-            Some(_) => Known::Solid,
-            None => Known::Unknown,
+            Some(object) if fits(&**object, owner, dependent) && !is_waiting(object.meta()) => Known::Solid,
+            _ => Known::Unknown,
         }
+    }
+
+    /// Whether the dependent's reference is to something that the object of this uid is not.
+    fn misnames(&self, dependent: &str, owner: &str) -> bool {
+        let Some(object) = self.object(dependent) else { return false };
+        let mut references = owners(Some(object.meta())).filter(|one| one.uid == owner);
+        references.any(|one| self.known(one, object.meta()) != Known::Solid)
     }
 
     fn is_waiting(&self, uid: &str) -> bool {

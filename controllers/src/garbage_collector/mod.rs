@@ -17,4 +17,7 @@ mod mapper;
 mod plan;
 mod reconcile;
 
+#[cfg(test)]
+mod simulation;
+
 pub use reconcile::run;

@@ -117,7 +117,7 @@ impl Collector {
     }
 
     /// What an owner is; `None` when that cannot be known now. The graph is believed where it says that an owner is
-    /// there, or was deleted; never where it merely does not have it.
+    /// there to stay, or was deleted; never where it merely does not have it.
     async fn classify(
         &self,
         dependent: &ObjectMeta,
@@ -125,7 +125,6 @@ impl Collector {
     ) -> Result<Option<(OwnerReference, Owner)>, Error> {
         let owner = match known {
             Known::Solid => Owner::Solid,
-            Known::Waiting => Owner::Waiting,
             Known::Gone => Owner::Absent,
             Known::Unknown => match self.find(&Coordinates::of(&reference, dependent)).await? {
                 Found::Absent => Owner::Absent,

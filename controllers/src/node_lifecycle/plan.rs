@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn nothing_is_evicted_where_no_node_is_ready() {
-        let mut alone = observed(node("Unknown"), 4000, 4000);
+        let silent = plan(&observed(node("True"), 40, 40)).silence.expect("silence is noticed");
+        let mut alone = observed(silent, 4000, 4000);
         alone.some_ready = false;
         let plan = plan(&alone);
         assert_eq!(keys(&plan.taints.expect("it takes no new pods")), ["node.kubernetes.io/unreachable:NoSchedule"]);

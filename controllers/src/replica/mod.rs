@@ -16,4 +16,7 @@ mod replication_controller;
 mod set;
 mod status;
 
+#[cfg(test)]
+mod convergence;
+
 pub use reconcile::run;
