@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use crate::field::Path;
 use crate::limits;
 use crate::quantity::Quantity;
-use crate::schema::{Shape, Type};
+use crate::schema::{Field, Presence, Shape, Type};
 
 /// What a body has that its type has not.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub(super) struct Scan {
     /// The body's own `apiVersion` and `kind`, where it has them.
     pub api_version: Option<String>,
     pub kind: Option<String>,
+    /// Where, just inside of their braces, the empty selectors are that may not be left out.
+    pub empty_selectors: Vec<usize>,
 }
 
 /// Why a body can't be decoded, beyond its syntax.
@@ -129,7 +131,12 @@ impl<'j> Scanner<'j> {
             if self.depth == 1 {
                 self.note_kind(&key);
             }
-            self.value(type_.fields[position].shape, &path.child(&key))?;
+            let field = &type_.fields[position];
+            let start = self.at;
+            self.value(field.shape, &path.child(&key))?;
+            if is_required_selector(field) && is_empty_object(&self.json[start..self.at]) {
+                self.result.empty_selectors.push(self.at - 1);
+            }
         }
         Ok(())
     }
@@ -296,6 +303,16 @@ impl<'j> Scanner<'j> {
             _ => ScanError::Root { found, expected },
         })
     }
+}
+
+fn is_required_selector(field: &Field) -> bool {
+    field.presence == Presence::Always
+        && matches!(field.shape, Shape::Object(id) if id.get().name == "meta.v1.LabelSelector")
+}
+
+fn is_empty_object(json: &[u8]) -> bool {
+    let mut inside = json.iter().filter(|b| !b.is_ascii_whitespace());
+    (inside.next(), inside.next(), inside.next()) == (Some(&b'{'), Some(&b'}'), None)
 }
 
 /// The name of a shape in Go.

@@ -1,6 +1,6 @@
 //! The rules that fields of many kinds have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::Hash;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -107,7 +107,10 @@ pub(super) fn unique<T, K: Hash + Eq + Serialize>(
     at: Option<&str>,
     errors: &mut Errors,
 ) {
-    let mut seen = std::collections::HashSet::new();
+    if elements.len() < 2 {
+        return;
+    }
+    let mut seen = HashSet::new();
     for (i, element) in elements.iter().enumerate() {
         let Some(key) = key_of(element) else { continue };
         let element_path = path.index(i);

@@ -25,7 +25,7 @@ fn deployment_spec(deployment: &apps::Deployment, errors: &mut Errors) {
     let spec = deployment.spec.as_ref().unwrap_or(&default);
     not_negative(spec.replicas, &SPEC.child("replicas"), errors);
     selector(&spec.selector, "deployment", errors);
-    template(&spec.template, Some(&spec.selector), errors);
+    template(&spec.template, &spec.selector, errors);
     strategy(spec.strategy.as_ref(), errors);
     not_negative(spec.min_ready_seconds, &SPEC.child("minReadySeconds"), errors);
     not_negative(spec.revision_history_limit, &SPEC.child("revisionHistoryLimit"), errors);
@@ -36,13 +36,20 @@ fn deployment_spec(deployment: &apps::Deployment, errors: &mut Errors) {
     }
 }
 
-/// k8s-openapi can't tell a selector that is missing from one that is empty; both select too much.
+/// A selector must be given and not be empty: the first would select nothing, the second everything.
 fn selector(selector: &Typed, kind: &str, errors: &mut Errors) {
     let path = SPEC.child("selector");
     labels::selector(Some(selector), &path, errors);
-    if is_empty(selector) {
+    if is_missing(selector) {
+        errors.required(&path, "");
+    } else if is_empty(selector) {
         errors.invalid(&path, selector, &format!("empty selector is invalid for {kind}"));
     }
+}
+
+/// The codec writes `{}` as `{"matchLabels":{}}`.
+fn is_missing(selector: &Typed) -> bool {
+    *selector == Typed::default()
 }
 
 fn is_empty(selector: &Typed) -> bool {
@@ -50,13 +57,11 @@ fn is_empty(selector: &Typed) -> bool {
         && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
 }
 
-fn template(template: &core::PodTemplateSpec, selector: Option<&Typed>, errors: &mut Errors) {
+fn template(template: &core::PodTemplateSpec, selector: &Typed, errors: &mut Errors) {
     let path = SPEC.child("template");
     let template_labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
-    let matches = match selector {
-        Some(typed) if is_empty(typed) => true,
-        typed => LabelSelector::of_typed(typed).is_ok_and(|s| s.matches(template_labels)),
-    };
+    let matches = !is_missing(selector)
+        && LabelSelector::of_typed(Some(selector)).is_ok_and(|s| s.matches(template_labels));
     if !matches {
         let metadata = path.child("metadata");
         errors.invalid(&metadata.child("labels"), &template_labels, NO_MATCH);
@@ -176,7 +181,7 @@ fn replica_set_spec(set: &apps::ReplicaSet, errors: &mut Errors) {
     not_negative(spec.min_ready_seconds, &SPEC.child("minReadySeconds"), errors);
     selector(&spec.selector, "deployment", errors);
     match &spec.template {
-        Some(t) => template(t, Some(&spec.selector), errors),
+        Some(t) => template(t, &spec.selector, errors),
         None => errors.required(&SPEC.child("template"), ""),
     }
 }
@@ -251,7 +256,8 @@ mod tests {
         for (fields, expected) in [
             (SELECTOR.to_owned(), &[][..]),
             (r#""selector":{"matchLabels":{"app":"y"}}"#.to_owned(), &["spec.template.metadata.labels Invalid"]),
-            (r#""selector":{}"#.to_owned(), &["spec.selector Invalid"]),
+            (r#""selector":{"matchLabels":{}}"#.to_owned(), &["spec.selector Invalid"]),
+            (r#""replicas":1"#.to_owned(), &["spec.selector Required", "spec.template.metadata.labels Invalid"]),
             (format!(r#"{SELECTOR},"replicas":-1"#), &["spec.replicas Invalid"]),
             (format!(r#"{SELECTOR},"strategy":{{"rollingUpdate":{{"maxSurge":0,"maxUnavailable":0}}}}"#), &["spec.strategy.rollingUpdate.maxUnavailable Invalid"]),
             (format!(r#"{SELECTOR},"strategy":{{"rollingUpdate":{{"maxSurge":"50%","maxUnavailable":"120%"}}}}"#), &["spec.strategy.rollingUpdate.maxUnavailable Invalid"]),

@@ -1,6 +1,10 @@
 //! Volumes: each has a name of its own and exactly one source.
 
-use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, KeyToPath, ProjectedVolumeSource, Volume, VolumeProjection};
+use k8s_openapi::api::core::v1::{
+    CSIVolumeSource, ConfigMapVolumeSource, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource,
+    EphemeralVolumeSource, HostPathVolumeSource, ImageVolumeSource, KeyToPath, NFSVolumeSource,
+    PersistentVolumeClaimVolumeSource, ProjectedVolumeSource, SecretVolumeSource, Volume, VolumeProjection,
+};
 
 use super::env;
 use crate::field::{Errors, Path};
@@ -34,84 +38,106 @@ fn source(volume: &Volume, path: &Path<'_>, errors: &mut Errors) {
                 if count > 1 {
                     errors.forbidden(&path, "may not specify more than 1 volume type");
                 } else {
-                    let check: &dyn Fn(&_, &Path<'_>, &mut Errors) = &$check;
-                    check(source, &path, errors);
+                    $check(source, &path, errors);
                 }
             }
         )*};
     }
     sources! {
-        empty_dir "emptyDir" |s: &k8s_openapi::api::core::v1::EmptyDirVolumeSource, path: &Path<'_>, e: &mut Errors| {
-            if quantity::parse_or_zero(s.size_limit.as_ref()).is_negative() {
-                e.forbidden(&path.child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
-            }
-        };
-        host_path "hostPath" |s: &k8s_openapi::api::core::v1::HostPathVolumeSource, path: &Path<'_>, e: &mut Errors| {
-            required(&s.path, &path.child("path"), e);
-            no_backsteps(&s.path, &path.child("path"), e);
-            one_of_if_set(s.type_.as_ref(), &HOST_PATH_TYPES, &path.child("type"), e);
-        };
-        secret "secret" |s: &k8s_openapi::api::core::v1::SecretVolumeSource, path: &Path<'_>, e: &mut Errors| {
-            required(text(s.secret_name.as_ref()), &path.child("secretName"), e);
-            mode(s.default_mode, &path.child("defaultMode"), e);
-            items(s.items.as_deref(), &path.child("items"), e);
-        };
-        nfs "nfs" |s: &k8s_openapi::api::core::v1::NFSVolumeSource, path: &Path<'_>, e: &mut Errors| {
-            required(&s.server, &path.child("server"), e);
-            required(&s.path, &path.child("path"), e);
-            if !s.path.is_empty() && !s.path.starts_with('/') {
-                e.invalid(&path.child("path"), &s.path, "must be an absolute path");
-            }
-        };
-        persistent_volume_claim "persistentVolumeClaim"
-            |s: &k8s_openapi::api::core::v1::PersistentVolumeClaimVolumeSource, path: &Path<'_>, e: &mut Errors| {
-                required(&s.claim_name, &path.child("claimName"), e);
-            };
-        downward_api "downwardAPI" |s: &k8s_openapi::api::core::v1::DownwardAPIVolumeSource, path: &Path<'_>, e: &mut Errors| {
-            mode(s.default_mode, &path.child("defaultMode"), e);
-            downward(s.items.as_deref(), &path.child("items"), e);
-        };
-        config_map "configMap" |s: &k8s_openapi::api::core::v1::ConfigMapVolumeSource, path: &Path<'_>, e: &mut Errors| {
-            required(&s.name, &path.child("name"), e);
-            mode(s.default_mode, &path.child("defaultMode"), e);
-            items(s.items.as_deref(), &path.child("items"), e);
-        };
+        empty_dir "emptyDir" empty_dir;
+        host_path "hostPath" host_path;
+        git_repo "gitRepo" of_other_systems;
+        gce_persistent_disk "gcePersistentDisk" of_other_systems;
+        aws_elastic_block_store "awsElasticBlockStore" of_other_systems;
+        secret "secret" secret;
+        nfs "nfs" nfs;
+        iscsi "iscsi" of_other_systems;
+        glusterfs "glusterfs" of_other_systems;
+        persistent_volume_claim "persistentVolumeClaim" claim;
+        rbd "rbd" of_other_systems;
+        cinder "cinder" of_other_systems;
+        cephfs "cephfs" of_other_systems;
+        flocker "flocker" of_other_systems;
+        downward_api "downwardAPI" downward_api;
+        fc "fc" of_other_systems;
+        flex_volume "flexVolume" of_other_systems;
+        azure_file "azureFile" of_other_systems;
+        config_map "configMap" config_map;
+        vsphere_volume "vsphereVolume" of_other_systems;
+        quobyte "quobyte" of_other_systems;
+        azure_disk "azureDisk" of_other_systems;
+        storageos "storageos" of_other_systems;
+        photon_persistent_disk "photonPersistentDisk" of_other_systems;
+        portworx_volume "portworxVolume" of_other_systems;
+        scale_io "scaleIO" of_other_systems;
         projected "projected" projected;
-        csi "csi" |s: &k8s_openapi::api::core::v1::CSIVolumeSource, path: &Path<'_>, e: &mut Errors| {
-            required(&s.driver, &path.child("driver"), e);
-        };
-        ephemeral "ephemeral" |s: &k8s_openapi::api::core::v1::EphemeralVolumeSource, path: &Path<'_>, e: &mut Errors| {
-            if s.volume_claim_template.is_none() {
-                e.required(&path.child("volumeClaimTemplate"), "");
-            }
-        };
-        image "image" |s: &k8s_openapi::api::core::v1::ImageVolumeSource, path: &Path<'_>, e: &mut Errors| {
-            required(text(s.reference.as_ref()), &path.child("reference"), e);
-            one_of_if_set(s.pull_policy.as_ref(), &["Always", "IfNotPresent", "Never"], &path.child("pullPolicy"), e);
-        };
-        aws_elastic_block_store "awsElasticBlockStore" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        azure_disk "azureDisk" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        azure_file "azureFile" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        cephfs "cephfs" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        cinder "cinder" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        fc "fc" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        flex_volume "flexVolume" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        flocker "flocker" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        gce_persistent_disk "gcePersistentDisk" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        git_repo "gitRepo" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        glusterfs "glusterfs" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        iscsi "iscsi" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        photon_persistent_disk "photonPersistentDisk" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        portworx_volume "portworxVolume" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        quobyte "quobyte" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        rbd "rbd" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        scale_io "scaleIO" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        storageos "storageos" |_: &_, _: &Path<'_>, _: &mut Errors| {};
-        vsphere_volume "vsphereVolume" |_: &_, _: &Path<'_>, _: &mut Errors| {};
+        csi "csi" csi;
+        ephemeral "ephemeral" ephemeral;
+        image "image" image;
     }
     if count == 0 {
         errors.required(path, "must specify a volume type");
     }
+}
+
+/// Volumes of storage systems that no node here has are taken as they are.
+fn of_other_systems<T>(_: &T, _: &Path<'_>, _: &mut Errors) {}
+
+fn empty_dir(volume: &EmptyDirVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    if quantity::parse_or_zero(volume.size_limit.as_ref()).is_negative() {
+        errors.forbidden(&path.child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
+    }
+}
+
+fn host_path(volume: &HostPathVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    required(&volume.path, &path.child("path"), errors);
+    no_backsteps(&volume.path, &path.child("path"), errors);
+    one_of_if_set(volume.type_.as_ref(), &HOST_PATH_TYPES, &path.child("type"), errors);
+}
+
+fn secret(volume: &SecretVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    required(text(volume.secret_name.as_ref()), &path.child("secretName"), errors);
+    mode(volume.default_mode, &path.child("defaultMode"), errors);
+    items(volume.items.as_deref(), &path.child("items"), errors);
+}
+
+fn nfs(volume: &NFSVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    required(&volume.server, &path.child("server"), errors);
+    required(&volume.path, &path.child("path"), errors);
+    if !volume.path.is_empty() && !volume.path.starts_with('/') {
+        errors.invalid(&path.child("path"), &volume.path, "must be an absolute path");
+    }
+}
+
+fn claim(volume: &PersistentVolumeClaimVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    required(&volume.claim_name, &path.child("claimName"), errors);
+}
+
+fn downward_api(volume: &DownwardAPIVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    mode(volume.default_mode, &path.child("defaultMode"), errors);
+    downward(volume.items.as_deref(), &path.child("items"), errors);
+}
+
+fn config_map(volume: &ConfigMapVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    required(&volume.name, &path.child("name"), errors);
+    mode(volume.default_mode, &path.child("defaultMode"), errors);
+    items(volume.items.as_deref(), &path.child("items"), errors);
+}
+
+fn csi(volume: &CSIVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    required(&volume.driver, &path.child("driver"), errors);
+}
+
+fn ephemeral(volume: &EphemeralVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    if volume.volume_claim_template.is_none() {
+        errors.required(&path.child("volumeClaimTemplate"), "");
+    }
+}
+
+fn image(volume: &ImageVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+    required(text(volume.reference.as_ref()), &path.child("reference"), errors);
+    let policies = ["Always", "IfNotPresent", "Never"];
+    one_of_if_set(volume.pull_policy.as_ref(), &policies, &path.child("pullPolicy"), errors);
 }
 
 fn mode(mode: Option<i32>, path: &Path<'_>, errors: &mut Errors) {
