@@ -2,4 +2,4 @@
 # Builds hello.wasm, a WASI preview 1 command. Needs `pip install ziglang`.
 set -eu
 cd "$(dirname "$0")"
-python3 -m ziglang cc --target=wasm32-wasi -Oz -s -o hello.wasm hello.c
+python3 -m ziglang cc --target=wasm32-wasi -Oz -s -Wl,-z,stack-size=65536 -o hello.wasm hello.c

@@ -5,5 +5,5 @@ set -eu
 cd "$(dirname "$0")"
 core=$(mktemp)
 trap 'rm -f "$core"' EXIT
-python3 -m ziglang cc --target=wasm32-freestanding -Oz -s -nostdlib -Wl,--no-entry -o "$core" web.c
+python3 -m ziglang cc --target=wasm32-freestanding -Oz -s -nostdlib -Wl,--no-entry -Wl,-z,stack-size=16384 -o "$core" web.c
 node componentize.cjs "$core" web.wit web.wasm

@@ -36,6 +36,10 @@ impl Memory {
         self.bytes.load(Relaxed)
     }
 
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max
+    }
+
     pub(crate) fn bytes_peak(&self) -> u64 {
         self.bytes_peak.load(Relaxed)
     }
@@ -78,11 +82,22 @@ pub(crate) struct Holding {
     bytes: u64,
     /// The growth granted last, which wasmtime may still fail to make.
     granted: u64,
+    /// Whether the growth asked for last was more than the account has, whoever else holds what.
+    exceeds: bool,
 }
 
 impl Holding {
     pub(crate) fn new(account: Arc<Memory>) -> Self {
-        Self { account, bytes: 0, granted: 0 }
+        Self { account, bytes: 0, granted: 0, exceeds: false }
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether this instance alone wants more than its account has.
+    pub(crate) fn exceeds(&self) -> bool {
+        self.exceeds
     }
 
     /// Asks for the growth from `current` to `desired`, both in units of `unit` bytes. One past the
@@ -92,6 +107,7 @@ impl Holding {
             return false;
         }
         let bytes = (desired.saturating_sub(current) as u64).saturating_mul(unit as u64);
+        self.exceeds = self.bytes.saturating_add(bytes) > self.account.bytes_max;
         let granted = self.account.take(bytes);
         self.granted = if granted { bytes } else { 0 };
         self.bytes += self.granted;
@@ -237,6 +253,16 @@ mod tests {
         assert!(!account.is_refused(), "the guest got what it asked for after all");
         drop(first);
         assert_eq!((account.bytes(), account.bytes_peak()), (0, 100));
+    }
+
+    #[test]
+    fn an_instance_that_wants_too_much_is_told_from_one_that_is_crowded_out() {
+        let account = memory(100, None);
+        let mut first = Holding::new(account.clone());
+        let mut second = Holding::new(account);
+        assert!(first.grow(1, 0, 60, None));
+        assert!(!second.grow(1, 0, 60, None) && !second.exceeds());
+        assert!(!first.grow(1, 60, 101, None) && first.exceeds());
     }
 
     #[test]

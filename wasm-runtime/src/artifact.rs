@@ -3,7 +3,7 @@
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
-use wasmtime::InstancePre;
+use wasmtime::{Engine, InstancePre};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 
@@ -71,6 +71,17 @@ pub(crate) enum Program {
     Command(CommandPre<Guest>),
     /// A component that exports `wasi:http/incoming-handler`.
     Http(ProxyPre<Guest>),
+}
+
+impl Program {
+    /// The engine that the program is compiled for.
+    pub(crate) fn engine(&self) -> &Engine {
+        match self {
+            Self::Module(program) => program.module().engine(),
+            Self::Command(program) => program.engine(),
+            Self::Http(program) => program.engine(),
+        }
+    }
 }
 
 impl fmt::Debug for Program {

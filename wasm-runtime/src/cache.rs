@@ -31,7 +31,6 @@ const READ_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct Cache {
     dir: PathBuf,
-    settings: String,
     writes: AtomicU64,
 }
 
@@ -41,7 +40,7 @@ impl Cache {
     /// # Errors
     ///
     /// When it cannot be made, or belongs to somebody else.
-    pub(crate) fn open(dir: &Path, settings: String) -> io::Result<Self> {
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let metadata = fs::symlink_metadata(dir)?;
         if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
@@ -51,12 +50,12 @@ impl Cache {
         if metadata.mode() & 0o077 != 0 {
             fs::set_permissions(dir, Permissions::from_mode(0o700))?;
         }
-        Ok(Self { dir: dir.to_owned(), settings, writes: AtomicU64::new(0) })
+        Ok(Self { dir: dir.to_owned(), writes: AtomicU64::new(0) })
     }
 
     /// The file that holds the code of `digest`, if it is there and whole.
-    pub(crate) fn find(&self, digest: Digest) -> Option<PathBuf> {
-        let path = self.path(digest);
+    pub(crate) fn find(&self, digest: Digest, settings: &str) -> Option<PathBuf> {
+        let path = self.path(digest, settings);
         match verify(&path) {
             Ok(()) => Some(path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -72,8 +71,8 @@ impl Cache {
     /// # Errors
     ///
     /// When it cannot be written, a full disk above all.
-    pub(crate) fn store(&self, digest: Digest, code: &[u8]) -> io::Result<PathBuf> {
-        let path = self.path(digest);
+    pub(crate) fn store(&self, digest: Digest, settings: &str, code: &[u8]) -> io::Result<PathBuf> {
+        let path = self.path(digest, settings);
         let write = self.writes.fetch_add(1, Ordering::Relaxed);
         let partial = self.dir.join(format!(".partial-{}-{write}", process::id()));
         let stored = write_whole(&partial, code).and_then(|()| fs::rename(&partial, &path));
@@ -86,13 +85,13 @@ impl Cache {
     }
 
     /// Removes the code of `digest`, if it is there.
-    pub(crate) fn remove(&self, digest: Digest) {
+    pub(crate) fn remove(&self, digest: Digest, settings: &str) {
         // Another process that shares the folder may have been first.
-        let _ = fs::remove_file(self.path(digest));
+        let _ = fs::remove_file(self.path(digest, settings));
     }
 
-    fn path(&self, digest: Digest) -> PathBuf {
-        self.dir.join(format!("{digest}-{}.cwasm", self.settings))
+    fn path(&self, digest: Digest, settings: &str) -> PathBuf {
+        self.dir.join(format!("{digest}-{settings}.cwasm"))
     }
 }
 
@@ -147,8 +146,10 @@ fn invalid(reason: &str) -> io::Error {
 mod tests {
     use super::*;
 
+    const SETTINGS: &str = "settings";
+
     fn cache(dir: &Path) -> Cache {
-        Cache::open(dir, "settings".to_owned()).expect("a folder")
+        Cache::open(dir).expect("a folder")
     }
 
     #[test]
@@ -156,14 +157,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let cache = cache(&dir.path().join("a/b"));
         let digest = Digest::of(b"x");
-        assert_eq!(cache.find(digest), None);
-        let path = cache.store(digest, b"code").expect("stored");
-        assert_eq!(cache.find(digest), Some(path.clone()));
+        assert_eq!(cache.find(digest, SETTINGS), None);
+        let path = cache.store(digest, SETTINGS, b"code").expect("stored");
+        assert_eq!(cache.find(digest, SETTINGS), Some(path.clone()));
+        assert_eq!(cache.find(digest, "other settings"), None);
         assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&cache.dir).expect("there").mode() & 0o777, 0o700);
         assert_eq!(fs::read_dir(&cache.dir).expect("there").count(), 1);
-        cache.remove(digest);
-        assert_eq!(cache.find(digest), None);
+        cache.remove(digest, SETTINGS);
+        assert_eq!(cache.find(digest, SETTINGS), None);
     }
 
     #[test]
@@ -171,22 +173,22 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let cache = cache(dir.path());
         let digest = Digest::of(b"x");
-        let path = cache.store(digest, b"some code").expect("stored");
+        let path = cache.store(digest, SETTINGS, b"some code").expect("stored");
         let whole = fs::read(&path).expect("there");
         for length in 0..whole.len() {
             fs::write(&path, &whole[..length]).expect("written");
-            assert_eq!(cache.find(digest), None, "{length} bytes");
+            assert_eq!(cache.find(digest, SETTINGS), None, "{length} bytes");
         }
         for place in 0..whole.len() {
             let mut flipped = whole.clone();
             flipped[place] ^= 0x10;
             fs::write(&path, flipped).expect("written");
-            assert_eq!(cache.find(digest), None, "byte {place}");
+            assert_eq!(cache.find(digest, SETTINGS), None, "byte {place}");
         }
         fs::write(&path, &whole).expect("written");
-        assert_eq!(cache.find(digest), Some(path.clone()));
+        assert_eq!(cache.find(digest, SETTINGS), Some(path.clone()));
         fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("changed");
-        assert_eq!(cache.find(digest), None);
+        assert_eq!(cache.find(digest, SETTINGS), None);
     }
 
     #[test]

@@ -186,7 +186,7 @@ pub(crate) fn prepare(
     host: Host,
     handle: &Handle,
 ) -> Result<(Container, impl Future<Output = ()> + Send + 'static), StartError> {
-    let sandbox = Arc::new(Sandbox::new(host, &mut spec));
+    let sandbox = Arc::new(Sandbox::new(host, artifact.program.engine(), &mut spec));
     let work = match &artifact.program {
         Program::Http(_) => Work::serve(&sandbox, spec.http.unwrap_or_default(), handle)?,
         Program::Module(_) | Program::Command(_) => Work::run(&sandbox, spec.stdin)?,
@@ -242,8 +242,8 @@ async fn live(shared: Arc<Shared>, artifact: Arc<Artifact>, work: Work) {
             shared.sandbox.killed.run_until_cancelled(outcome).await
         }
         Work::Serve(listeners) => {
-            shared.set_started();
-            let served = http::serve(artifact, shared.sandbox.clone(), listeners, shared.stop.clone());
+            let started = || shared.set_started();
+            let served = http::serve(artifact, shared.sandbox.clone(), listeners, shared.stop.clone(), started);
             Some(served.await).filter(|exit| *exit == Exit::OutOfMemory || !shared.sandbox.killed.is_cancelled())
         }
     };

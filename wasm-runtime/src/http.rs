@@ -3,7 +3,8 @@
 //! A request waits for one of [`HTTP_REQUESTS_MAX`] places, gets a store of its own, and runs as a
 //! task of its own, so that the guest can go on after its response has begun. Bodies are streamed
 //! in both directions. A guest that fails is answered with 500 and a line on its standard error;
-//! one that fails for want of memory ends the container, as it would with a process. A client that
+//! one that alone wanted more memory than the container has ends the container, as it would end a
+//! process. A client that
 //! goes away before the response ends its instance.
 //!
 //! Stopping closes the listeners, lets connections finish the request that they are in, and ends
@@ -57,20 +58,27 @@ pub(crate) fn listen(address: SocketAddr, handle: &Handle) -> io::Result<TcpList
     socket.listen(HTTP_BACKLOG)
 }
 
-/// Serves `artifact` on `listeners` until `stop`, and then until it is idle.
+/// Serves `artifact` on `listeners` until `stop`, and then until it is idle. One instance is made
+/// ahead, before `started` is told: it shows that instances can be made, and how much memory each
+/// takes.
 pub(crate) async fn serve(
     artifact: Arc<Artifact>,
     sandbox: Arc<Sandbox>,
     listeners: Vec<TcpListener>,
     stop: CancellationToken,
+    started: impl FnOnce(),
 ) -> Exit {
+    let instance_bytes = match rehearse(&artifact, &sandbox).await {
+        Ok(bytes) => bytes,
+        Err(error) => return Exit::of(Err(error), &sandbox.memory),
+    };
     let tasks = Tasks { tracker: TaskTracker::new(), killed: sandbox.killed.clone() };
     let server = Arc::new(Server {
         artifact,
+        requests: Arc::new(Semaphore::new(requests_max(sandbox.memory.bytes_max(), instance_bytes))),
         sandbox,
         tasks: tasks.clone(),
         connections: Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX)),
-        requests: Arc::new(Semaphore::new(HTTP_REQUESTS_MAX)),
         out_of_memory: CancellationToken::new(),
         stop,
     });
@@ -78,6 +86,7 @@ pub(crate) async fn serve(
         tasks.execute(server.clone().accept(listener));
     }
     tasks.tracker.close();
+    started();
     tokio::select! {
         () = tasks.tracker.wait() => Exit::Code(0),
         () = server.out_of_memory.cancelled() => {
@@ -87,6 +96,22 @@ pub(crate) async fn serve(
             Exit::OutOfMemory
         }
     }
+}
+
+/// Makes an instance, and returns the memory that it takes before its first request.
+async fn rehearse(artifact: &Artifact, sandbox: &Sandbox) -> wasmtime::Result<u64> {
+    let (mut store, meter) = sandbox.store(Stdin::Empty)?;
+    let made = Metered::new(meter, async {
+        program(artifact).instantiate_async(&mut store).await?;
+        Ok(store.data().memory.bytes())
+    });
+    sandbox.killed.run_until_cancelled(made).await.unwrap_or_else(|| Err(Interrupted.into()))
+}
+
+/// How many instances of `instance_bytes` fit into `memory_bytes_max`, within the general bound.
+fn requests_max(memory_bytes_max: u64, instance_bytes: u64) -> usize {
+    let fitting = memory_bytes_max / instance_bytes.max(1);
+    usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, HTTP_REQUESTS_MAX)
 }
 
 /// What the connections and requests of one container share.
@@ -204,12 +229,17 @@ impl Server {
             store.data_mut().http().new_response_outparam(sender).map_err(|error| failed(&error.to_string()))?;
         let artifact = self.artifact.clone();
         let called = async move {
-            let instance = program(&artifact).instantiate_async(&mut store).await?;
-            instance.wasi_http_incoming_handler().call_handle(&mut store, request, sender).await
+            let outcome = async {
+                let instance = program(&artifact).instantiate_async(&mut store).await?;
+                let handler = instance.wasi_http_incoming_handler();
+                handler.call_handle(&mut store, request, sender).await
+            };
+            let outcome = outcome.await;
+            (outcome, store.data().memory.exceeds())
         };
         let instance = self.tasks.spawn(async move {
-            if let Err(error) = Metered::new(meter, called).await {
-                log.failure(&error);
+            if let (Err(error), exceeds) = Metered::new(meter, called).await {
+                log.failure(&error, exceeds);
             }
             drop(place);
         });
@@ -260,11 +290,12 @@ struct Log {
 }
 
 impl Log {
-    fn failure(&self, error: &wasmtime::Error) {
+    /// An instance has failed, perhaps after it wanted more memory than the container `exceeds`.
+    fn failure(&self, error: &wasmtime::Error, exceeds: bool) {
         if error.is::<Interrupted>() {
             return;
         }
-        if self.server.sandbox.memory.is_refused() {
+        if exceeds {
             self.line("out of memory");
             self.server.out_of_memory.cancel();
         } else {
@@ -283,4 +314,21 @@ fn plain(status: StatusCode, text: &str) -> Response<WasiBody> {
     let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_requests_as_fit_into_the_memory() {
+        for (memory_bytes_max, instance_bytes, requests) in [
+            (u64::MAX, 1 << 20, HTTP_REQUESTS_MAX),
+            (32 << 20, 1 << 20, 32),
+            (32 << 20, 33 << 20, 1),
+            (32 << 20, 0, HTTP_REQUESTS_MAX),
+        ] {
+            assert_eq!(requests_max(memory_bytes_max, instance_bytes), requests);
+        }
+    }
 }

@@ -5,6 +5,19 @@ use std::time::Duration;
 /// Largest `.wasm` that is read. A bigger one is refused before it is parsed.
 pub const WASM_BYTES_MAX: u64 = 256 << 20;
 
+/// Size from which a `.wasm` has its initial memory mapped instead of copied.
+pub const MAPPED_BYTES_MIN: usize = 1 << 20;
+
+/// Mappings that an instance of a small program takes of those that the kernel allows a process:
+/// guard, memory and reservation; guard and stack.
+pub const MAPPINGS_PER_INSTANCE: usize = 5;
+
+/// Mappings that a process may have where the kernel does not say.
+pub const MAPPINGS_DEFAULT: usize = 65_530;
+
+/// Mappings left for the process itself: its libraries, threads, heap and compiled code.
+pub const MAPPINGS_OWN: usize = 4096;
+
 /// Modules that are compiled at the same time. More wait their turn: a compilation already uses
 /// every compiler thread and may take gigabytes.
 pub const COMPILATIONS_MAX: usize = 2;
@@ -57,7 +70,8 @@ pub const BACKTRACE_FRAMES_MAX: usize = 12;
 /// Connections that one container holds open. Further ones wait in the kernel's backlog.
 pub const HTTP_CONNECTIONS_MAX: usize = 4096;
 
-/// Requests, and so instances, that one container handles at the same time. Further ones wait.
+/// Requests, and so instances, that one container handles at the same time; fewer if its memory
+/// does not suffice for as many. Further ones wait.
 pub const HTTP_REQUESTS_MAX: usize = 512;
 
 /// Connections that the kernel accepts for a listener ahead of us.

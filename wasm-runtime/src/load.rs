@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
@@ -17,9 +17,11 @@ use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use crate::artifact::{Artifact, Digest, Program};
 use crate::cache::Cache;
 use crate::compile::{Compiler, Panicked};
+use crate::engine::{self, MemoryInit};
 use crate::inspect::{Form, Inspection, World, inspect};
-use crate::limits::WASM_BYTES_MAX;
+use crate::limits::{MAPPED_BYTES_MIN, WASM_BYTES_MAX};
 use crate::offer::Linkers;
+use crate::schedule::Ticker;
 
 /// Where a `.wasm` comes from.
 #[derive(Clone, Debug)]
@@ -138,16 +140,52 @@ impl From<Panicked> for LoadError {
 
 /// Loads artifacts, each digest once.
 pub(crate) struct Loader {
-    engine: Engine,
+    copied: Workshop,
+    mapped: OnceLock<Workshop>,
+    ticker: Arc<Ticker>,
     cache: Option<Cache>,
     compiler: Compiler,
-    linkers: Linkers,
     loaded: Mutex<HashMap<Digest, Arc<OnceCell<Arc<Artifact>>>>>,
 }
 
+/// One engine and what programs need of it.
+struct Workshop {
+    engine: Engine,
+    settings: String,
+    linkers: Linkers,
+}
+
+impl Workshop {
+    fn open(memory_init: MemoryInit, ticker: &Ticker) -> wasmtime::Result<Self> {
+        let engine = engine::new(memory_init)?;
+        ticker.add(&engine);
+        let settings = engine::settings_name(&engine);
+        Ok(Self { engine, settings, linkers: Linkers::default() })
+    }
+}
+
 impl Loader {
-    pub(crate) fn new(engine: Engine, cache: Option<Cache>) -> Self {
-        Self { engine, cache, compiler: Compiler::new(), linkers: Linkers::default(), loaded: Mutex::default() }
+    /// Makes the first engine.
+    pub(crate) fn new(cache: Option<Cache>, ticker: Arc<Ticker>) -> wasmtime::Result<Self> {
+        Ok(Self {
+            copied: Workshop::open(MemoryInit::Copied, &ticker)?,
+            mapped: OnceLock::new(),
+            ticker,
+            cache,
+            compiler: Compiler::new(),
+            loaded: Mutex::default(),
+        })
+    }
+
+    /// The workshop for a program of `bytes`.
+    fn workshop(&self, bytes: u64) -> &Workshop {
+        if bytes < MAPPED_BYTES_MIN as u64 {
+            return &self.copied;
+        }
+        self.mapped.get_or_init(|| {
+            Workshop::open(MemoryInit::Mapped, &self.ticker)
+                .expect("it differs from the first in a setting that every host has")
+        })
     }
 
     /// The artifact of `digest`, if it has been loaded.
@@ -159,7 +197,9 @@ impl Loader {
     pub(crate) fn forget(&self, digest: Digest) {
         self.loaded().remove(&digest);
         if let Some(cache) = &self.cache {
-            cache.remove(digest);
+            for workshop in [Some(&self.copied), self.mapped.get()].into_iter().flatten() {
+                cache.remove(digest, &workshop.settings);
+            }
         }
     }
 
@@ -182,7 +222,7 @@ impl Loader {
             if let Some(refusal) = inspection.refusal() {
                 return Err(refusal);
             }
-            let code = loader.find(digest, inspection.form);
+            let code = loader.find(digest, &inspection);
             Ok((inspection, code))
         })
         .await?;
@@ -194,40 +234,60 @@ impl Loader {
                 self.compiler.run(move || loader.compile(digest, form, &bytes)).await??
             }
         };
-        let program = self.link(&code, &inspection)?;
+        let program = self.workshop(inspection.bytes).link(&code, inspection.world)?;
         Ok(Arc::new(Artifact::new(digest, inspection, program)))
     }
 
     /// Maps the code that an earlier run left.
-    fn find(&self, digest: Digest, form: Form) -> Option<Code> {
-        let path = self.cache.as_ref()?.find(digest)?;
-        Code::map(&self.engine, form, &path)
+    fn find(&self, digest: Digest, inspection: &Inspection) -> Option<Code> {
+        let workshop = self.workshop(inspection.bytes);
+        let path = self.cache.as_ref()?.find(digest, &workshop.settings)?;
+        Code::map(&workshop.engine, inspection.form, &path)
             .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "compiling anew"))
             .ok()
     }
 
     /// Compiles, and leaves the code for the next time.
     fn compile(&self, digest: Digest, form: Form, bytes: &[u8]) -> Result<Code, LoadError> {
-        let compiled = match form {
-            Form::Module => self.engine.precompile_module(bytes),
-            Form::Component => self.engine.precompile_component(bytes),
-        };
+        let Workshop { engine, settings, .. } = self.workshop(bytes.len() as u64);
         let failed = |error: wasmtime::Error| LoadError::Compile { message: format!("{error:#}") };
-        let compiled = compiled.map_err(failed)?;
+        let compiled = match form {
+            Form::Module => engine.precompile_module(bytes),
+            Form::Component => engine.precompile_component(bytes),
+        }
+        .map_err(failed)?;
         let stored = self.cache.as_ref().and_then(|cache| {
-            cache.store(digest, &compiled).inspect_err(|error| tracing::warn!(%error, "cannot keep compiled code")).ok()
+            cache
+                .store(digest, settings, &compiled)
+                .inspect_err(|error| tracing::warn!(%error, "cannot keep compiled code"))
+                .ok()
         });
         match stored {
-            Some(path) => Code::map(&self.engine, form, &path),
-            None => Code::copy(&self.engine, form, &compiled),
+            Some(path) => Code::map(engine, form, &path),
+            None => Code::copy(engine, form, &compiled),
         }
         .map_err(failed)
     }
 
-    fn link(&self, code: &Code, inspection: &Inspection) -> Result<Program, LoadError> {
+    /// Lets the next load of a failed digest start over, unless somebody has already.
+    fn forget_failed(&self, digest: Digest) {
+        let mut loaded = self.loaded();
+        if loaded.get(&digest).is_some_and(|cell| cell.get().is_none() && Arc::strong_count(cell) <= 2) {
+            loaded.remove(&digest);
+        }
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, HashMap<Digest, Arc<OnceCell<Arc<Artifact>>>>> {
+        // A map is whole between its operations.
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Workshop {
+    fn link(&self, code: &Code, world: World) -> Result<Program, LoadError> {
         match code {
             Code::Module(module) => self.link_module(module),
-            Code::Component(component) => self.link_component(component, inspection.world),
+            Code::Component(component) => self.link_component(component, world),
         }
         .map_err(|error| LoadError::Link { message: format!("{error:#}") })
     }
@@ -246,19 +306,6 @@ impl Loader {
             World::HttpProxy => Program::Http(ProxyPre::new(linked)?),
             _ => Program::Command(CommandPre::new(linked)?),
         })
-    }
-
-    /// Lets the next load of a failed digest start over, unless somebody has already.
-    fn forget_failed(&self, digest: Digest) {
-        let mut loaded = self.loaded();
-        if loaded.get(&digest).is_some_and(|cell| cell.get().is_none() && Arc::strong_count(cell) <= 2) {
-            loaded.remove(&digest);
-        }
-    }
-
-    fn loaded(&self) -> MutexGuard<'_, HashMap<Digest, Arc<OnceCell<Arc<Artifact>>>>> {
-        // A map is whole between its operations.
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

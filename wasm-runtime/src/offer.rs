@@ -151,6 +151,7 @@ mod tests {
     use wasmtime::{Extern, Store};
 
     use super::*;
+    use crate::engine::MemoryInit;
 
     #[test]
     fn the_tables_are_sorted() {
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_is_offered_to_components_is_linked() {
-        let engine = crate::engine::new().expect("the host has wasm");
+        let engine = crate::engine::new(MemoryInit::Copied).expect("the host has wasm");
         let linker = component_linker(&engine).expect("links");
         for interface in INTERFACES {
             for version in ["0.2.0", "0.2.6"] {
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_is_offered_to_modules_is_linked_and_the_other_way_round() {
-        let engine = crate::engine::new().expect("the host has wasm");
+        let engine = crate::engine::new(MemoryInit::Copied).expect("the host has wasm");
         let linker = module_linker(&engine).expect("links");
         let mut store = Store::new(&engine, crate::sandbox::tests::guest());
         let linked: Vec<_> = linker

@@ -1,6 +1,7 @@
 //! The runtime of a process: one engine, its artifacts, its guest threads.
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use crate::artifact::{Artifact, Digest};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::container::{Container, StartError, prepare};
-use crate::engine;
 use crate::exit::Exit;
+use crate::limits::{MAPPINGS_DEFAULT, MAPPINGS_OWN, MAPPINGS_PER_INSTANCE};
 use crate::load::{LoadError, Loader, Source};
 use crate::sandbox::Host;
 use crate::schedule::{Ticker, Turns};
@@ -62,20 +63,17 @@ impl Runtime {
     ///
     /// When the machine or the folder for compiled code is not fit for it.
     pub fn new(config: Config) -> Result<Self, RuntimeError> {
-        let engine = engine::new().map_err(|error| RuntimeError::Engine { message: format!("{error:#}") })?;
-        let open = |dir: PathBuf| {
-            Cache::open(&dir, engine::settings_name(&engine)).map_err(|source| RuntimeError::Cache { dir, source })
-        };
+        let open = |dir: PathBuf| Cache::open(&dir).map_err(|source| RuntimeError::Cache { dir, source });
         let cache = config.cache_dir.map(open).transpose()?;
         let threads = GuestThreads::new(config.guest_threads);
         let host = Host {
-            ticker: Arc::new(Ticker::new(&engine)),
+            ticker: Arc::new(Ticker::new()),
             turns: Turns::new(threads.executing_max()),
             memory: Arc::new(Memory::new(config.memory_bytes_max, None)),
-            engine: engine.clone(),
         };
-        let loader = Arc::new(Loader::new(engine, cache));
-        Ok(Self { inner: Arc::new(Inner { loader, host, threads }) })
+        let loader = Loader::new(cache, host.ticker.clone())
+            .map_err(|error| RuntimeError::Engine { message: format!("{error:#}") })?;
+        Ok(Self { inner: Arc::new(Inner { loader: Arc::new(loader), host, threads }) })
     }
 
     /// Loads a `.wasm`: compiles it, unless this process or the cache has it already, and links it.
@@ -135,6 +133,14 @@ impl Runtime {
         let (container, life) = prepare(artifact.clone(), spec, host, &Handle::current())?;
         life.await;
         Ok(container.wait().await)
+    }
+
+    /// How many instances of small programs this process has room for: the kernel bounds the
+    /// mappings of a process (`vm.max_map_count`), of which a few are left for everything else.
+    pub fn instances_max(&self) -> usize {
+        let mappings = fs::read_to_string("/proc/sys/vm/max_map_count").ok();
+        let mappings = mappings.and_then(|count| count.trim().parse().ok()).unwrap_or(MAPPINGS_DEFAULT);
+        usize::saturating_sub(mappings, MAPPINGS_OWN) / MAPPINGS_PER_INSTANCE
     }
 
     /// Memory that all guests hold together.

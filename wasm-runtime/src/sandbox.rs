@@ -49,7 +49,6 @@ struct Grants {
 /// What a sandbox takes from its runtime.
 #[derive(Clone, Debug)]
 pub(crate) struct Host {
-    pub(crate) engine: Engine,
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) turns: Arc<Turns>,
     pub(crate) memory: Arc<Memory>,
@@ -65,11 +64,11 @@ pub(crate) struct MountError {
 }
 
 impl Sandbox {
-    pub(crate) fn new(host: Host, spec: &mut ContainerSpec) -> Self {
+    pub(crate) fn new(host: Host, engine: &Engine, spec: &mut ContainerSpec) -> Self {
         let memory = Memory::new(spec.memory_bytes_max, Some(host.memory));
         let cpu = Cpu::new(spec.cpu_millis_max, spec.cpu_weight, Instant::now());
         Self {
-            engine: host.engine,
+            engine: engine.clone(),
             ticker: host.ticker,
             turns: host.turns,
             grants: Grants::of(spec),
@@ -162,7 +161,7 @@ pub(crate) struct Guest {
     pub(crate) wasi: WasiP1Ctx,
     http: WasiHttpCtx,
     outgoing: Outgoing,
-    memory: Holding,
+    pub(crate) memory: Holding,
 }
 
 impl WasiView for Guest {

@@ -1,8 +1,8 @@
-//! The thread that advances the engine's epoch while a guest executes, and parks otherwise.
+//! The thread that advances the engines' epoch while a guest executes, and parks otherwise.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 
 use wasmtime::{Engine, EngineWeak};
@@ -13,20 +13,25 @@ use crate::limits::{EPOCH_TICK, TICKER_LINGER_TICKS};
 /// one. The thread starts with the first guest and ends with the ticker.
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
-    engine: EngineWeak,
     thread: OnceLock<Thread>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
+    engines: Mutex<Vec<EngineWeak>>,
     executing: AtomicUsize,
     parked: AtomicBool,
     stopped: AtomicBool,
 }
 
 impl Ticker {
-    pub(crate) fn new(engine: &Engine) -> Self {
-        Self { shared: Arc::default(), engine: engine.weak(), thread: OnceLock::new() }
+    pub(crate) fn new() -> Self {
+        Self { shared: Arc::default(), thread: OnceLock::new() }
+    }
+
+    /// Advances the epoch of `engine` too, for as long as it exists.
+    pub(crate) fn add(&self, engine: &Engine) {
+        self.shared.engines().push(engine.weak());
     }
 
     /// A guest begins to execute.
@@ -47,11 +52,10 @@ impl Ticker {
 
     fn spawn(&self) -> Thread {
         let shared = self.shared.clone();
-        let engine = self.engine.clone();
         thread::Builder::new()
             .name("coracle-epoch".to_owned())
             .stack_size(64 << 10)
-            .spawn(move || shared.run(&engine))
+            .spawn(move || shared.run())
             .expect("a process that cannot start a thread cannot run guests")
             .thread()
             .clone()
@@ -60,7 +64,7 @@ impl Ticker {
 
 impl fmt::Debug for Ticker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticker").field("shared", &self.shared).finish_non_exhaustive()
+        f.debug_struct("Ticker").field("executing", &self.shared.executing).finish_non_exhaustive()
     }
 }
 
@@ -74,19 +78,24 @@ impl Drop for Ticker {
 }
 
 impl Shared {
-    fn run(&self, engine: &EngineWeak) {
+    fn run(&self) {
         let mut idle_ticks = 0;
         while !self.stopped.load(SeqCst) {
             thread::sleep(EPOCH_TICK);
-            let Some(engine) = engine.upgrade() else { return };
-            engine.increment_epoch();
-            drop(engine);
+            for engine in self.engines().iter().filter_map(EngineWeak::upgrade) {
+                engine.increment_epoch();
+            }
             idle_ticks = if self.executing.load(SeqCst) > 0 { 0 } else { idle_ticks + 1 };
             if idle_ticks >= TICKER_LINGER_TICKS {
                 self.park();
                 idle_ticks = 0;
             }
         }
+    }
+
+    fn engines(&self) -> MutexGuard<'_, Vec<EngineWeak>> {
+        // A list is whole between its operations.
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn park(&self) {

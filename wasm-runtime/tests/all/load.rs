@@ -125,3 +125,29 @@ async fn a_component_is_kept_too() {
         assert_eq!(exit, Exit::Code(0));
     }
 }
+
+#[tokio::test]
+async fn a_large_program_has_its_memory_mapped_and_is_none_the_wiser() {
+    let dir = tempfile::tempdir().unwrap();
+    let filler = "\\2a".repeat(coracle_runtime::limits::MAPPED_BYTES_MIN);
+    let wasm = wat::parse_str(format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (memory (export "memory") 32)
+            (data (i32.const 4096) "{filler}")
+            (func (export "_start") (call $exit (i32.load8_u (i32.const 1000000)))))"#
+    ))
+    .unwrap();
+    for _ in 0..2 {
+        let config = Config { cache_dir: Some(dir.path().into()), ..Default::default() };
+        let runtime = Runtime::new(config).unwrap();
+        let artifact = runtime.load(wasm.clone()).await.unwrap();
+        let container = runtime.start(&artifact, ContainerSpec::default()).unwrap();
+        assert_eq!(container.wait().await, Exit::Code(0x2a));
+    }
+}
+
+#[test]
+fn there_is_room_for_thousands() {
+    assert!(runtime().instances_max() >= 10_000);
+}
