@@ -216,8 +216,8 @@ impl Graph {
         };
         let meta = object.meta();
         if is_waiting(meta) {
-            let blocking: Vec<&String> = node.dependents.iter().filter(|one| self.blocks(one, uid)).collect();
-            let blocked = !blocking.is_empty();
+            let blocking = self.blocking(uid);
+            let blocked = !blocking.is_empty() && !self.is_deadlocked(uid);
             let blocking = blocking.into_iter().filter(|one| !self.is_waiting(one)).cloned().collect();
             return Look::Waiting { object, blocking, blocked };
         }
@@ -264,10 +264,32 @@ impl Graph {
         self.object(uid).is_some_and(|object| is_waiting(object.meta()))
     }
 
-    /// Whether the deletion of `owner` has to wait for `dependent`.
+    /// The dependents that the deletion of `owner` has to wait for. It does not wait for itself.
+    fn blocking(&self, owner: &str) -> Vec<&String> {
+        let dependents = self.nodes.get(owner).map(|node| &node.dependents);
+        dependents.into_iter().flatten().filter(|one| *one != owner && self.blocks(one, owner)).collect()
+    }
+
     fn blocks(&self, dependent: &str, owner: &str) -> bool {
         let Some(object) = self.object(dependent) else { return false };
         owners(Some(object.meta())).any(|one| one.uid == owner && blocks(one))
+    }
+
+    /// Whether all that this one waits for waits as well, and nothing of that is free to go: a circle that was deleted
+    /// in more than one place. (Upstream's wait for ever.)
+    fn is_deadlocked(&self, uid: &str) -> bool {
+        let (mut visited, mut left) = (HashSet::new(), vec![uid]);
+        while let Some(one) = left.pop() {
+            if !visited.insert(one) {
+                continue;
+            }
+            let blocking = self.blocking(one);
+            if blocking.is_empty() || !self.is_waiting(one) {
+                return false;
+            }
+            left.extend(blocking.into_iter().map(String::as_str));
+        }
+        true
     }
 }
 
