@@ -198,35 +198,27 @@ impl Server {
         };
         let log = Log { server: self.clone(), method: request.method().clone(), uri: request.uri().clone() };
         let answer = match self.call(request, place, log) {
-            Ok(answer) => answer,
-            Err(response) => return Ok(response),
+            Ok(answer) => answer.response().await,
+            Err(refused) => return Ok(refused.response()),
         };
-        Ok(answer
-            .response()
-            .await
-            .unwrap_or_else(|| plain(StatusCode::INTERNAL_SERVER_ERROR, "the guest failed to answer\n")))
+        Ok(answer.unwrap_or_else(|| plain(StatusCode::INTERNAL_SERVER_ERROR, "the guest failed to answer\n")))
     }
 
     /// Starts an instance on `request`.
-    fn call(
-        &self,
-        request: Request<Incoming>,
-        place: OwnedSemaphorePermit,
-        log: Log,
-    ) -> Result<Answer, Response<WasiBody>> {
-        let failed = |reason: &str| {
+    fn call(&self, request: Request<Incoming>, place: OwnedSemaphorePermit, log: Log) -> Result<Answer, Refused> {
+        let unstarted = |reason: &str| {
             log.line(reason);
-            plain(StatusCode::INTERNAL_SERVER_ERROR, "the guest could not be started\n")
+            Refused::Unstarted
         };
-        let (mut store, meter) = self.sandbox.store(Stdin::Empty).map_err(|error| failed(&error.to_string()))?;
+        let (mut store, meter) = self.sandbox.store(Stdin::Empty).map_err(|error| unstarted(&error.to_string()))?;
         let request = store
             .data_mut()
             .http()
             .new_incoming_request(Scheme::Http, request)
-            .map_err(|error| plain(StatusCode::BAD_REQUEST, &format!("{error:#}\n")))?;
+            .map_err(|error| Refused::BadRequest(format!("{error:#}\n")))?;
         let (sender, response) = oneshot::channel();
         let sender =
-            store.data_mut().http().new_response_outparam(sender).map_err(|error| failed(&error.to_string()))?;
+            store.data_mut().http().new_response_outparam(sender).map_err(|error| unstarted(&error.to_string()))?;
         let artifact = self.artifact.clone();
         let called = async move {
             let outcome = async {
@@ -252,6 +244,23 @@ fn program(artifact: &Artifact) -> &ProxyPre<Guest> {
     match &artifact.program {
         Program::Http(program) => program,
         Program::Module(_) | Program::Command(_) => unreachable!("a command is not served"),
+    }
+}
+
+/// Why there is no instance for a request.
+enum Refused {
+    /// The request lacks what `wasi:http` wants of one.
+    BadRequest(String),
+    /// The guest's surroundings are not to be had.
+    Unstarted,
+}
+
+impl Refused {
+    fn response(self) -> Response<WasiBody> {
+        match self {
+            Self::BadRequest(reason) => plain(StatusCode::BAD_REQUEST, &reason),
+            Self::Unstarted => plain(StatusCode::INTERNAL_SERVER_ERROR, "the guest could not be started\n"),
+        }
     }
 }
 
