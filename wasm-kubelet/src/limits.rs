@@ -8,9 +8,9 @@ pub const WORKER_EVENTS_MAX: usize = 32;
 /// Status patches under way at once; a worker beyond that waits, and then sends its newest status only.
 pub const STATUS_WRITES_MAX: usize = 64;
 
-/// How long a pod that is on its way (its container about to start) may leave its status unreported: what settles
-/// within this time costs one write and not three.
-pub const STATUS_SETTLE: Duration = Duration::from_millis(40);
+/// How long a pod that is on its way (its container about to start, or to end) may leave its status unreported: what
+/// settles within this time costs one write and not three.
+pub const STATUS_SETTLE: Duration = Duration::from_millis(300);
 
 /// First pause after a status write that failed; doubles up to [`STATUS_RETRY_MAX`].
 pub const STATUS_RETRY: Duration = Duration::from_millis(200);

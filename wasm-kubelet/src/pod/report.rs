@@ -165,9 +165,6 @@ fn waiting(state: &State, at: usize, container: &Container) -> Option<(&'static 
         let is_past = state.is_initialized && role == Role::Init;
         return (restarts && delay > 0 && !is_past).then(|| ("CrashLoopBackOff", crash_loop(state, at, delay)));
     }
-    if !state.spec.refusals.is_empty() {
-        return Some(("CreateContainerConfigError", state.spec.refusals.join("; ")));
-    }
     if let Sandbox::Failing(trouble) = &state.sandbox {
         return Some((trouble.reason, trouble.message.clone()));
     }

@@ -356,12 +356,12 @@ impl State {
         self.containers.iter().any(|container| matches!(container.phase, Phase::Starting | Phase::Running(_)))
     }
 
-    /// Whether it is on its way to something better, so that its status is not worth writing yet.
+    /// Whether it is about to be something else, so that its status is not worth writing yet.
     pub fn is_in_motion(&self) -> bool {
         let preparing = self.sandbox == Sandbox::Preparing;
         let moving = |container: &Container| match &container.phase {
             Phase::Pulling | Phase::Starting => container.trouble.is_none(),
-            Phase::Running(running) => !running.is_up && running.stop.is_none(),
+            Phase::Running(running) => !running.is_up || running.stop.is_some(),
             Phase::Idle | Phase::Ended => false,
         };
         self.life == Life::Active && (preparing || self.containers.iter().any(moving))

@@ -39,6 +39,8 @@ struct Step {
 enum Aim {
     /// Its containers run.
     Run,
+    /// It asks for what this node does not do.
+    Refuse,
     /// It stays as it is.
     Stay,
     /// Its containers end, and then it is settled.
@@ -71,7 +73,7 @@ impl Step {
                 }
             }
             Event::Leave { deadline } => {
-                if self.state.life == Life::Active {
+                if !matches!(self.state.life, Life::Gone { .. }) {
                     self.state.life = Life::Leaving { deadline };
                 }
             }
@@ -209,8 +211,8 @@ impl Step {
         container.phase = Phase::Ended;
         let role = self.state.spec.containers[guest.container].role;
         let container = &self.state.containers[guest.container];
-        let goes_on = self.state.life == Life::Active && self.state.deletion.is_none() && self.state.outcome.is_none();
-        if goes_on && self.state.restarts(role, container) && container.crashes.delay_seconds(now) > 0 {
+        let is_restarted = self.state.wants_to_run() && self.state.restarts(role, container);
+        if is_restarted && container.crashes.delay_seconds(now) > 0 {
             let pod = &self.state.spec.pod;
             let name = &self.state.spec.containers[guest.container].name;
             let message = format!(
@@ -268,6 +270,7 @@ impl Step {
         match self.aim() {
             Aim::Stay => {}
             Aim::Run => self.run(),
+            Aim::Refuse => self.refuse(),
             Aim::End { grace } => self.wind_down(grace),
         }
         self.kill_overdue();
@@ -285,9 +288,19 @@ impl Step {
             (Life::Leaving { deadline }, _) => Aim::End { grace: Some(deadline) },
             (Life::Active, Some(deletion)) => Aim::End { grace: Some(deletion.deadline) },
             (Life::Active, None) if state.outcome.is_some() || state.is_finished() => Aim::End { grace: None },
-            (Life::Active, None) if !state.wants_to_run() => Aim::Stay,
+            (Life::Active, None) if !state.spec.refusals.is_empty() => Aim::Refuse,
             (Life::Active, None) => Aim::Run,
         }
+    }
+
+    /// Says once why nothing happens.
+    fn refuse(&mut self) {
+        if self.state.sandbox != Sandbox::None {
+            return;
+        }
+        let (reason, message) = ("CreateContainerConfigError", self.state.spec.refusals.join("; "));
+        self.notice(None, true, "Failed", format!("Error: {reason}: {message}"));
+        self.state.sandbox = Sandbox::Failing(Trouble { reason, message, settles: None, retry: None });
     }
 
     fn run(&mut self) {

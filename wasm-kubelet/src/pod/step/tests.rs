@@ -120,7 +120,7 @@ impl Pod {
         let each: Vec<String> = each.collect();
         let is_true = |kind| report.conditions.0.iter().any(|c| c.kind == kind && c.is_true);
         let ready = if is_true("Ready") { " Ready" } else { "" };
-        self.story += &format!("  = {}{ready} [{}]\n", report.phase.as_str(), each.join(", "));
+        self.story += &format!("= {}{ready} [{}]\n", report.phase.as_str(), each.join(", "));
         self
     }
 
@@ -156,15 +156,15 @@ fn a_pod_runs_and_is_deleted() {
     let mut pod = Pod::new(r#"{"containers":[{"name":"a","image":"hello"}]}"#);
     pod.status().on(changed()).status();
     pod.wait(5).on(deleted(30)).status().on(Event::Reported).on(Event::Gone).told(&expect![[r#"
-          = Pending [a: waiting "ContainerCreating" x0]
+        = Pending [a: waiting "ContainerCreating" x0]
         0s prepare
         0s pull a
         0s start a/0
-          = Running Ready [a: running ready x0]
+        = Running Ready [a: running ready x0]
         5s stop a/0
         5s Killing: Stopping container a
         5s release
-          = Failed [a: terminated "Error" 143 x0]
+        = Failed [a: terminated "Error" 143 x0]
         5s delete
     "#]]);
 }
@@ -182,7 +182,7 @@ fn a_guest_that_does_not_listen_is_killed_after_its_grace() {
         0s Killing: Stopping container a
         30s kill a/0
         30s release
-          = Failed [a: terminated "Error" 137 x0]
+        = Failed [a: terminated "Error" 137 x0]
     "#]]);
     let mut pod = Pod::new(r#"{"containers":[{"name":"a","image":"hello"}]}"#);
     pod.on(changed()).only(deleted(30)).wait(10).only(deleted(0)).told(&expect![[r#"
@@ -208,18 +208,18 @@ fn crashes_back_off_and_are_forgotten_after_ten_minutes() {
         0s start a/0
         1s pull a
         1s start a/1
-          = Running Ready [a: running ready x1]
+        = Running Ready [a: running ready x1]
         2s BackOff: Back-off restarting failed container a in pod p_n(u)
-          = Running [a: waiting "CrashLoopBackOff" x1]
+        = Running [a: waiting "CrashLoopBackOff" x1]
         12s pull a
         12s start a/2
-          = Running Ready [a: running ready x2]
+        = Running Ready [a: running ready x2]
         12s BackOff: Back-off restarting failed container a in pod p_n(u)
         32s pull a
         32s start a/3
         732s pull a
         732s start a/4
-          = Running Ready [a: running ready x4]
+        = Running Ready [a: running ready x4]
     "#]]);
 }
 
@@ -230,28 +230,28 @@ fn one_shots_end_as_their_policy_says() {
             "Never",
             0,
             expect![[r#"
-              = Succeeded [a: terminated "Completed" 0 x0]
+            = Succeeded [a: terminated "Completed" 0 x0]
         "#]],
         ),
         (
             "Never",
             3,
             expect![[r#"
-              = Failed [a: terminated "Error" 3 x0]
+            = Failed [a: terminated "Error" 3 x0]
         "#]],
         ),
         (
             "OnFailure",
             0,
             expect![[r#"
-              = Succeeded [a: terminated "Completed" 0 x0]
+            = Succeeded [a: terminated "Completed" 0 x0]
         "#]],
         ),
         (
             "OnFailure",
             3,
             expect![[r#"
-              = Running Ready [a: running ready x1]
+            = Running Ready [a: running ready x1]
         "#]],
         ),
     ] {
@@ -283,19 +283,19 @@ fn a_missing_image_is_waited_for_ever_longer() {
         0s prepare
         0s pull a
         0s Failed: Failed to pull image: no such image
-          = Pending [a: waiting "ErrImagePull" x0]
+        = Pending [a: waiting "ErrImagePull" x0]
         1s BackOff: Back-off pulling image "hello": ErrImagePull: no such image
         1s Failed: Error: ImagePullBackOff
-          = Pending [a: waiting "ImagePullBackOff" x0]
+        = Pending [a: waiting "ImagePullBackOff" x0]
         10s pull a
         10s Failed: Failed to pull image: no such image
-          = Pending [a: waiting "ErrImagePull" x0]
+        = Pending [a: waiting "ErrImagePull" x0]
         11s BackOff: Back-off pulling image "hello": ErrImagePull: no such image
         11s Failed: Error: ImagePullBackOff
-          = Pending [a: waiting "ImagePullBackOff" x0]
+        = Pending [a: waiting "ImagePullBackOff" x0]
         30s pull a
         30s start a/0
-          = Running Ready [a: running ready x0]
+        = Running Ready [a: running ready x0]
     "#]]);
 }
 
@@ -314,24 +314,24 @@ fn init_containers_run_in_order_and_sidecars_stay() {
         0s prepare
         0s pull one
         0s start one/0
-          = Pending [one: running ready x0, side: waiting "PodInitializing" x0, two: waiting "PodInitializing" x0, a: waiting "PodInitializing" x0]
+        = Pending [one: running ready x0, side: waiting "PodInitializing" x0, two: waiting "PodInitializing" x0, a: waiting "PodInitializing" x0]
         1s pull one
         1s start one/1
         1s pull side
         1s start side/0
         1s pull two
         1s start two/0
-          = Pending [one: terminated "Completed" 0 ready x1, side: running ready x0, two: running ready x0, a: waiting "PodInitializing" x0]
+        = Pending [one: terminated "Completed" 0 ready x1, side: running ready x0, two: running ready x0, a: waiting "PodInitializing" x0]
         2s pull a
         2s start a/0
-          = Running Ready [one: terminated "Completed" 0 ready x1, side: running ready x0, two: terminated "Completed" 0 ready x0, a: running ready x0]
+        = Running Ready [one: terminated "Completed" 0 ready x1, side: running ready x0, two: terminated "Completed" 0 ready x0, a: running ready x0]
         3s pull side
         3s start side/1
-          = Running Ready [one: terminated "Completed" 0 ready x1, side: running ready x1, two: terminated "Completed" 0 ready x0, a: running ready x0]
+        = Running Ready [one: terminated "Completed" 0 ready x1, side: running ready x1, two: terminated "Completed" 0 ready x0, a: running ready x0]
         4s stop side/1
         4s Killing: Stopping container side
         4s release
-          = Succeeded [one: terminated "Completed" 0 ready x1, side: terminated "Error" 143 x1, two: terminated "Completed" 0 ready x0, a: terminated "Completed" 0 x0]
+        = Succeeded [one: terminated "Completed" 0 ready x1, side: terminated "Error" 143 x1, two: terminated "Completed" 0 ready x0, a: terminated "Completed" 0 x0]
     "#]]);
 }
 
@@ -345,7 +345,7 @@ fn a_failed_init_container_fails_a_pod_that_never_restarts() {
         0s pull i
         0s start i/0
         0s release
-          = Failed [i: terminated "Error" 2 x0, a: waiting "PodInitializing" x0]
+        = Failed [i: terminated "Error" 2 x0, a: waiting "PodInitializing" x0]
     "#]]);
 }
 
@@ -355,8 +355,10 @@ fn what_is_refused_stays_waiting_and_says_why() {
     pod.on(changed()).status();
     assert_eq!(pod.state.wake(), None, "it is not tried again");
     pod.on(deleted(30)).status().on(Event::Reported).told(&expect![[r#"
-          = Pending [a: waiting "CreateContainerConfigError" x0]
-          = Pending [a: waiting "CreateContainerConfigError" x0]
+        0s Failed: Error: CreateContainerConfigError: spec.hostPID: a guest has no processes
+        = Pending [a: waiting "CreateContainerConfigError" x0]
+        0s release
+        = Pending [a: waiting "ContainerCreating" x0]
         0s delete
     "#]]);
 }
@@ -379,17 +381,17 @@ fn probes_decide_readiness_and_restart() {
         0s prepare
         0s pull a
         0s start a/0
-          = Running [a: running x0]
-          = Running [a: running x0]
-          = Running Ready [a: running ready x0]
-          = Running [a: running x0]
+        = Running [a: running x0]
+        = Running [a: running x0]
+        = Running Ready [a: running ready x0]
+        = Running [a: running x0]
         0s stop a/0
         0s Killing: Container a failed liveness probe, will be restarted
-          = Running [a: running x0]
+        = Running [a: running x0]
         7s kill a/0
         7s pull a
         7s start a/1
-          = Running [a: running x1]
+        = Running [a: running x1]
     "#]]);
 }
 
@@ -406,7 +408,7 @@ fn a_deadline_ends_a_pod() {
         60s stop a/0
         60s Killing: Stopping container a
         60s release
-          = Failed [a: terminated "Error" 143 x0]
+        = Failed [a: terminated "Error" 143 x0]
     "#]]);
 }
 
@@ -458,13 +460,13 @@ fn a_killed_kubelet_counts_restarts_and_never_runs_twice_what_runs_once() {
             0s prepare
             0s pull a
             0s start a/3
-              = Running Ready [a: running ready x3]
+            = Running Ready [a: running ready x3]
         "#]],
         ),
         (
             "Never",
             expect![[r#"
-              = Failed [a: terminated "ContainerStatusUnknown" 137 x2]
+            = Failed [a: terminated "ContainerStatusUnknown" 137 x2]
         "#]],
         ),
     ] {
@@ -488,7 +490,7 @@ fn what_has_ended_is_not_touched_by_a_restart() {
         "restartCount":0,"state":{"terminated":{"exitCode":0,"reason":"Completed"}}}]}}"#;
     pod.state = restore(pod.state.spec.clone(), &core::Pod::decode(status.as_bytes()).unwrap(), pod.now).state;
     pod.on(changed()).status().on(deleted(0)).told(&expect![[r#"
-          = Succeeded [a: terminated "Completed" 0 x0]
+        = Succeeded [a: terminated "Completed" 0 x0]
         0s delete
     "#]]);
 }
