@@ -5,6 +5,7 @@
 //! is what is stored and served; [`splice`] puts the revision that the store gave into those bytes, once.
 
 mod encode;
+mod protobuf;
 mod scan;
 mod splice;
 mod yaml;
@@ -32,6 +33,8 @@ use crate::status::ApiError;
 pub enum Format {
     Json,
     Yaml,
+    /// As Go's typed clients send objects; never how an answer is written.
+    Protobuf,
 }
 
 /// What to do about fields that the type doesn't have or that stand twice. Source: the `fieldValidation` parameter.
@@ -110,7 +113,7 @@ pub fn decode_delete_options(body: &[u8], format: Format) -> Result<DeleteOption
 /// # Errors
 /// When the body is too large, or not a `T`.
 pub fn decode_plain<T: DeserializeOwned>(body: &[u8], format: Format) -> Result<T, ApiError> {
-    let json = to_json(body, format)?;
+    let json = to_json(body, format, None)?;
     serde_json::from_slice(&json.0).map_err(|e| ApiError::BadRequest(e.to_string()))
 }
 
@@ -162,9 +165,10 @@ fn read<'b>(
     validation: FieldValidation,
     expected: &Expected<'_>,
 ) -> Result<(Cow<'b, [u8]>, Vec<String>), ApiError> {
-    let (json, duplicate) = to_json(body, format)?;
+    let (json, duplicate) = to_json(body, format, Some(expected.schema))?;
     let scan = scan::scan(&json, Shape::Object(expected.schema)).map_err(|e| expected.refuse(&e))?;
     expected.check(scan.api_version.as_deref(), scan.kind.as_deref())?;
+    let json = tell_empty_selectors(json, &scan.empty_selectors);
     let mut findings: Vec<String> = duplicate.into_iter().chain(scan.findings).collect();
     match validation {
         FieldValidation::Strict if !findings.is_empty() => {
@@ -178,7 +182,21 @@ fn read<'b>(
     }
 }
 
-fn to_json(body: &[u8], format: Format) -> Result<(Cow<'_, [u8]>, Option<String>), ApiError> {
+/// A selector that is missing selects nothing, and an empty one everything; k8s-openapi has the same value for both where
+/// one is required. So an empty one is written as `{"matchLabels":{}}`, which it can tell.
+fn tell_empty_selectors<'b>(json: Cow<'b, [u8]>, inside: &[usize]) -> Cow<'b, [u8]> {
+    if inside.is_empty() {
+        return json;
+    }
+    let mut told = json.into_owned();
+    for at in inside.iter().rev() {
+        told.splice(at..at, *br#""matchLabels":{}"#);
+    }
+    Cow::Owned(told)
+}
+
+/// The body as JSON; protobuf needs to be told of which type it is.
+fn to_json(body: &[u8], format: Format, schema: Option<TypeId>) -> Result<(Cow<'_, [u8]>, Option<String>), ApiError> {
     if body.len() > limits::BODY_BYTES_MAX {
         return Err(ApiError::BodyTooLarge { bytes_max: limits::BODY_BYTES_MAX });
     }
@@ -189,6 +207,11 @@ fn to_json(body: &[u8], format: Format) -> Result<(Cow<'_, [u8]>, Option<String>
                 std::str::from_utf8(body).map_err(|e| ApiError::BadRequest(format!("the body is not UTF-8: {e}")))?;
             let converted = yaml::to_json(text).map_err(ApiError::BadRequest)?;
             Ok((Cow::Owned(converted.json), converted.duplicate))
+        }
+        Format::Protobuf => {
+            let schema = schema.ok_or_else(|| ApiError::BadRequest("this body cannot be protobuf".to_owned()))?;
+            let json = protobuf::to_json(body, schema.get()).map_err(|e| ApiError::BadRequest(e.to_string()))?;
+            Ok((Cow::Owned(json), None))
         }
     }
 }
