@@ -12,7 +12,6 @@ pub mod kinds;
 pub mod limits;
 pub mod names;
 pub mod object;
-pub mod owner;
 pub mod patch;
 pub mod pods;
 pub mod quantity;

@@ -220,12 +220,6 @@ fn safe_letters(mut random: u64) -> String {
         .collect()
 }
 
-/// Writes a number with letters that form no words. Source: `rand.SafeEncodeString`, which hashes of pod templates use.
-#[must_use]
-pub fn safe_encode(text: &str) -> String {
-    text.bytes().map(|b| char::from(SUFFIX_LETTERS[usize::from(b) % SUFFIX_LETTERS.len()])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,14 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodSpec, PodTemplateSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
-use crate::codec;
-use crate::names;
 use crate::quantity::{Quantity, parse_or_zero};
-use crate::schema;
 
 /// The condition of this type.
 #[must_use]
@@ -21,17 +17,6 @@ pub fn condition<'p>(pod: &'p Pod, type_: &str) -> Option<&'p PodCondition> {
 #[must_use]
 pub fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|c| c.status == "True")
-}
-
-/// Whether the pod has been ready for `min_ready_seconds`. Source: `IsPodAvailable`.
-#[must_use]
-pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
-    let Some(ready) = condition(pod, "Ready").filter(|c| c.status == "True") else { return false };
-    if min_ready_seconds <= 0 {
-        return true;
-    }
-    let since = ready.last_transition_time.as_ref().map(|t| t.0);
-    since.is_some_and(|since| now.duration_since(since) >= SignedDuration::from_secs(min_ready_seconds.into()))
 }
 
 /// The pod's phase, empty if it has none.
@@ -148,23 +133,6 @@ impl Sums {
     }
 }
 
-/// A short text that is the same for equal templates and another for others; `collisions` tells apart templates whose
-/// texts once were the same. It is a label's value and a part of names. Source: `ComputeHash`, with another hash.
-#[must_use]
-pub fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
-    let type_ = schema::find("core.v1.PodTemplateSpec").expect("the graph has pod templates");
-    let json = codec::encode_as(template, type_);
-    let hash = json
-        .iter()
-        .copied()
-        .chain(collisions.into_iter().flat_map(i32::to_le_bytes))
-        .fold(FNV_BASIS, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(FNV_PRIME));
-    names::safe_encode(&hash.to_string())
-}
-
-const FNV_BASIS: u32 = 0x811c_9dc5;
-const FNV_PRIME: u32 = 0x0100_0193;
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -203,18 +171,5 @@ mod tests {
         let requests = requests(&spec);
         assert_eq!(requests["cpu"].milli(), 2105);
         assert_eq!(requests["memory"].bytes(), 1 << 30);
-    }
-
-    #[test]
-    fn hashes_tell_templates_apart() {
-        let template = |image: &str| PodTemplateSpec {
-            spec: Some(spec(&format!(r#"{{"containers":[{{"name":"a","image":"{image}"}}]}}"#))),
-            metadata: None,
-        };
-        let hash = template_hash(&template("1"), None);
-        assert_eq!(hash, template_hash(&template("1"), None));
-        assert_ne!(hash, template_hash(&template("2"), None));
-        assert_ne!(hash, template_hash(&template("1"), Some(1)));
-        assert!(names::label_value(&hash).is_empty() && hash.len() <= 10);
     }
 }

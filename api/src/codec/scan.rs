@@ -329,7 +329,7 @@ fn go_name(shape: Shape) -> String {
         Shape::MicroTime => "v1.MicroTime".to_owned(),
         Shape::IntOrString => "intstr.IntOrString".to_owned(),
         Shape::Any => "interface {}".to_owned(),
-        Shape::Object(id) => id.get().name.splitn(2, '.').nth(1).unwrap_or_default().to_owned(),
+        Shape::Object(id) => id.get().name.split_once('.').map(|x| x.1).unwrap_or_default().to_owned(),
         Shape::List(element) => format!("[]{}", go_name(*element)),
         Shape::Map(entry) => format!("map[string]{}", go_name(*entry)),
     }

@@ -15,7 +15,7 @@ use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, discovery::v1 as disc
 use crate::any::AnyObject;
 
 pub use pod::{pod, pod_template};
-pub use service::{service, service_families};
+pub use service::service;
 pub use workload::{deployment, replica_set, replication_controller};
 
 /// Gives an object of any kind its defaults.
@@ -76,10 +76,10 @@ pub fn namespace(namespace: &mut core::Namespace) {
 
 /// A node may give pods everything that it has.
 pub fn node(node: &mut core::Node) {
-    if let Some(status) = node.status.as_mut() {
-        if status.allocatable.is_none() {
-            status.allocatable.clone_from(&status.capacity);
-        }
+    if let Some(status) = node.status.as_mut()
+        && status.allocatable.is_none()
+    {
+        status.allocatable.clone_from(&status.capacity);
     }
 }
 

@@ -51,32 +51,6 @@ fn port(port: &mut core::ServicePort) {
     }
 }
 
-/// The address families of a service in a cluster of IPv4 alone, and the first of `clusterIPs` beside `clusterIP`.
-///
-/// Source: `alloc.initIPFamilyFields` and `normalizeClusterIPs` of the service registry.
-pub fn service_families(spec: &mut core::ServiceSpec) {
-    if spec.type_.as_deref() == Some("ExternalName") {
-        return;
-    }
-    match (spec.cluster_ip.as_ref().filter(|ip| !ip.is_empty()), &mut spec.cluster_ips) {
-        (Some(ip), ips @ None) => *ips = Some(vec![ip.clone()]),
-        (None, Some(ips)) => spec.cluster_ip = ips.first().cloned(),
-        _ => {}
-    }
-    let headless = spec.cluster_ip.as_deref() == Some("None");
-    let selects = spec.selector.as_ref().is_some_and(|s| !s.is_empty());
-    if headless && !selects && spec.ip_family_policy.is_none() && spec.ip_families.is_none() {
-        // Whoever makes the endpoints may use either family.
-        spec.ip_family_policy = Some("RequireDualStack".to_owned());
-        spec.ip_families = Some(vec!["IPv4".to_owned(), "IPv6".to_owned()]);
-        return;
-    }
-    set(&mut spec.ip_family_policy, "SingleStack".to_owned());
-    if spec.ip_families.as_ref().is_none_or(Vec::is_empty) {
-        spec.ip_families = Some(vec!["IPv4".to_owned()]);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -89,7 +63,7 @@ mod tests {
         for (given, expected) in [
             (
                 r#"{"ports":[{"port":80}]}"#,
-                r#"{"internalTrafficPolicy":"Cluster","ipFamilies":["IPv4"],"ipFamilyPolicy":"SingleStack","ports":[{"port":80,"protocol":"TCP","targetPort":80}],"sessionAffinity":"None","type":"ClusterIP"}"#,
+                r#"{"internalTrafficPolicy":"Cluster","ports":[{"port":80,"protocol":"TCP","targetPort":80}],"sessionAffinity":"None","type":"ClusterIP"}"#,
             ),
             (
                 r#"{"type":"ExternalName","externalName":"a.b"}"#,
@@ -97,16 +71,15 @@ mod tests {
             ),
             (
                 r#"{"clusterIP":"None","selector":{"a":"b"}}"#,
-                r#"{"clusterIP":"None","clusterIPs":["None"],"internalTrafficPolicy":"Cluster","ipFamilies":["IPv4"],"ipFamilyPolicy":"SingleStack","selector":{"a":"b"},"sessionAffinity":"None","type":"ClusterIP"}"#,
+                r#"{"clusterIP":"None","internalTrafficPolicy":"Cluster","selector":{"a":"b"},"sessionAffinity":"None","type":"ClusterIP"}"#,
             ),
             (
                 r#"{"type":"LoadBalancer","sessionAffinity":"ClientIP"}"#,
-                r#"{"allocateLoadBalancerNodePorts":true,"externalTrafficPolicy":"Cluster","internalTrafficPolicy":"Cluster","ipFamilies":["IPv4"],"ipFamilyPolicy":"SingleStack","sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":10800}},"type":"LoadBalancer"}"#,
+                r#"{"allocateLoadBalancerNodePorts":true,"externalTrafficPolicy":"Cluster","internalTrafficPolicy":"Cluster","sessionAffinity":"ClientIP","sessionAffinityConfig":{"clientIP":{"timeoutSeconds":10800}},"type":"LoadBalancer"}"#,
             ),
         ] {
             let mut object = core::Service::decode(format!(r#"{{"spec":{given}}}"#).as_bytes()).unwrap();
             service(&mut object);
-            service_families(object.spec.as_mut().unwrap());
             let json = format!(
                 r#"{{"apiVersion":"v1","kind":"Service","metadata":{{}},"spec":{expected},"status":{{"loadBalancer":{{}}}}}}"#
             );

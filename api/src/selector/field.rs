@@ -196,10 +196,10 @@ fn value_of<'o>(object: &'o AnyObject, field: &str) -> Option<Cow<'o, str>> {
         text(if field == "spec.type" { spec.type_.as_ref() } else { spec.cluster_ip.as_ref() })
     } else if let Some(set) = object.downcast_ref::<apps::ReplicaSet>() {
         Some(number(set.status.as_ref().map(|s| s.replicas)))
-    } else if let Some(controller) = object.downcast_ref::<core::ReplicationController>() {
-        Some(number(controller.status.as_ref().map(|s| s.replicas)))
     } else {
-        None
+        object
+            .downcast_ref::<core::ReplicationController>()
+            .map(|controller| number(controller.status.as_ref().map(|s| s.replicas)))
     }
 }
 

@@ -148,8 +148,14 @@ mod tests {
     fn secrets_have_what_their_type_says() {
         for (body, expected) in [
             (r#""type":"kubernetes.io/tls","data":{}"#, &["data[tls.crt] Required", "data[tls.key] Required"][..]),
-            (r#""type":"kubernetes.io/dockerconfigjson","stringData":{".dockerconfigjson":"{"}"#, &["data[.dockerconfigjson] Invalid"]),
-            (r#""type":"kubernetes.io/service-account-token""#, &["metadata.annotations[kubernetes.io/service-account.name] Required"]),
+            (
+                r#""type":"kubernetes.io/dockerconfigjson","stringData":{".dockerconfigjson":"{"}"#,
+                &["data[.dockerconfigjson] Invalid"],
+            ),
+            (
+                r#""type":"kubernetes.io/service-account-token""#,
+                &["metadata.annotations[kubernetes.io/service-account.name] Required"],
+            ),
             (r#""type":"kubernetes.io/basic-auth","stringData":{"username":"u"}"#, &[]),
             (r#""type":"my/own""#, &[]),
         ] {

@@ -125,13 +125,16 @@ mod tests {
         for (subsets, expected) in [
             (r#"[{"addresses":[{"ip":"127.64.0.1"}],"ports":[{"port":80}]}]"#, &[][..]),
             (r"[{}]", &["subsets[0] Required"]),
-            (r#"[{"addresses":[{"ip":"x"},{"ip":"0.0.0.0"}],"ports":[{"port":0},{"port":1,"name":"A"}]}]"#, &[
-                "subsets[0].addresses[0].ip Invalid",
-                "subsets[0].addresses[1].ip Invalid",
-                "subsets[0].ports[0].name Required",
-                "subsets[0].ports[0].port Invalid",
-                "subsets[0].ports[1].name Invalid",
-            ]),
+            (
+                r#"[{"addresses":[{"ip":"x"},{"ip":"0.0.0.0"}],"ports":[{"port":0},{"port":1,"name":"A"}]}]"#,
+                &[
+                    "subsets[0].addresses[0].ip Invalid",
+                    "subsets[0].addresses[1].ip Invalid",
+                    "subsets[0].ports[0].name Required",
+                    "subsets[0].ports[0].port Invalid",
+                    "subsets[0].ports[1].name Invalid",
+                ],
+            ),
         ] {
             assert_eq!(refused::<core::Endpoints>(&format!(r#"{{{META},"subsets":{subsets}}}"#)), expected);
         }
@@ -139,7 +142,11 @@ mod tests {
 
     #[test]
     fn slices_hold_addresses_of_one_type() {
-        let slice = |type_: &str, address: &str| format!(r#"{{{META},"addressType":"{type_}","endpoints":[{{"addresses":[{address}]}}],"ports":[{{"port":80}},{{"port":81}}]}}"#);
+        let slice = |type_: &str, address: &str| {
+            format!(
+                r#"{{{META},"addressType":"{type_}","endpoints":[{{"addresses":[{address}]}}],"ports":[{{"port":80}},{{"port":81}}]}}"#
+            )
+        };
         assert_eq!(refused::<discovery::EndpointSlice>(&slice("IPv4", r#""127.64.0.1""#)), ["ports[1].name Duplicate"]);
         let expected = ["addressType NotSupported", "endpoints[0].addresses Required", "ports[1].name Duplicate"];
         assert_eq!(refused::<discovery::EndpointSlice>(&slice("X", "")), expected);

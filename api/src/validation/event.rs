@@ -77,7 +77,9 @@ mod tests {
 
     #[test]
     fn events_are_where_their_objects_are() {
-        let about = |namespace: &str| format!(r#"{{"metadata":{{"name":"e","namespace":"n"}},"involvedObject":{{"namespace":"{namespace}"}}}}"#);
+        let about = |namespace: &str| {
+            format!(r#"{{"metadata":{{"name":"e","namespace":"n"}},"involvedObject":{{"namespace":"{namespace}"}}}}"#)
+        };
         assert_eq!(refused::<core_v1::Event>(&about("n")), [""; 0]);
         assert_eq!(refused::<core_v1::Event>(&about("m")), ["involvedObject.namespace Invalid"]);
     }

@@ -23,7 +23,9 @@ fn spec(spec: Option<&LeaseSpec>, errors: &mut Errors) {
         errors.invalid(&SPEC.child("leaseDurationSeconds"), &seconds, POSITIVE);
     }
     not_negative(spec.lease_transitions, &SPEC.child("leaseTransitions"), errors);
-    if spec.preferred_holder.as_ref().is_some_and(|h| !h.is_empty()) && spec.strategy.as_ref().is_none_or(String::is_empty) {
+    if spec.preferred_holder.as_ref().is_some_and(|h| !h.is_empty())
+        && spec.strategy.as_ref().is_none_or(String::is_empty)
+    {
         errors.forbidden(&SPEC.child("preferredHolder"), "may only be specified if `strategy` is defined");
     }
 }
@@ -36,7 +38,8 @@ mod tests {
 
     #[test]
     fn leases_last() {
-        let lease = r#"{"metadata":{"name":"a","namespace":"n"},"spec":{"leaseDurationSeconds":0,"leaseTransitions":-1}}"#;
+        let lease =
+            r#"{"metadata":{"name":"a","namespace":"n"},"spec":{"leaseDurationSeconds":0,"leaseTransitions":-1}}"#;
         assert_eq!(refused::<Lease>(lease), ["spec.leaseDurationSeconds Invalid", "spec.leaseTransitions Invalid"]);
     }
 }

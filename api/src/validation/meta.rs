@@ -88,7 +88,8 @@ fn owners(owners: &[OwnerReference], errors: &mut Errors) {
             errors.invalid(&path, owner, &format!("{} is disallowed from being an owner", owner.api_version));
         }
     }
-    let controllers: Vec<&str> = owners.iter().filter(|o| o.controller == Some(true)).map(|o| o.name.as_str()).collect();
+    let controllers: Vec<&str> =
+        owners.iter().filter(|o| o.controller == Some(true)).map(|o| o.name.as_str()).collect();
     if let [first, second, ..] = controllers[..] {
         let rule = "Only one reference can have Controller set to true. Found \"true\" in references for";
         errors.invalid(&path, owners, &format!("{rule} {first} and {second}"));
@@ -156,7 +157,10 @@ mod tests {
             (r#""name":"a","annotations":{"a/b/c":""}"#, &["metadata.annotations Invalid"]),
             (r#""name":"a","finalizers":["x"]"#, &["metadata.finalizers[0] Invalid"]),
             (r#""name":"a","finalizers":["orphan","foregroundDeletion"]"#, &["metadata.finalizers Invalid"]),
-            (r#""name":"a","ownerReferences":[{"apiVersion":"v1","kind":"X","name":"x","uid":""}]"#, &["metadata.ownerReferences.uid Invalid"]),
+            (
+                r#""name":"a","ownerReferences":[{"apiVersion":"v1","kind":"X","name":"x","uid":""}]"#,
+                &["metadata.ownerReferences.uid Invalid"],
+            ),
             (
                 r#""name":"a","ownerReferences":[{"apiVersion":"v1","kind":"X","name":"x","uid":"1","controller":true},{"apiVersion":"v1","kind":"X","name":"y","uid":"2","controller":true}]"#,
                 &["metadata.ownerReferences Invalid"],
@@ -164,7 +168,10 @@ mod tests {
         ] {
             assert_eq!(config_map(meta), expected, "{meta}");
         }
-        assert_eq!(refused::<Namespace>(r#"{"metadata":{"name":"a","namespace":"b"}}"#), ["metadata.namespace Forbidden"]);
+        assert_eq!(
+            refused::<Namespace>(r#"{"metadata":{"name":"a","namespace":"b"}}"#),
+            ["metadata.namespace Forbidden"]
+        );
         let large = format!(r#""name":"a","annotations":{{"a":"{}"}}"#, "x".repeat(300_000));
         assert_eq!(config_map(&large), ["metadata.annotations TooLong"]);
     }

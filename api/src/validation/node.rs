@@ -21,7 +21,9 @@ pub(super) fn update(new: &Node, old: &Node, errors: &mut Errors) {
     spec(new.spec.as_ref(), errors);
     let default = NodeSpec::default();
     let (new, old) = (new.spec.as_ref().unwrap_or(&default), old.spec.as_ref().unwrap_or(&default));
-    for (field, new, old) in [("podCIDR", &new.pod_cidr, &old.pod_cidr), ("providerID", &new.provider_id, &old.provider_id)] {
+    for (field, new, old) in
+        [("podCIDR", &new.pod_cidr, &old.pod_cidr), ("providerID", &new.provider_id, &old.provider_id)]
+    {
         if old.as_ref().is_some_and(|o| !o.is_empty()) && new != old {
             errors.forbidden(&SPEC.child(field), "node updates may not change what is set");
         }

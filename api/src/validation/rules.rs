@@ -35,7 +35,12 @@ pub(super) fn named(value: &str, check: fn(&str) -> Vec<String>, path: &Path<'_>
 }
 
 /// A text, if there is one, must pass a check of names.
-pub(super) fn named_if_set(value: Option<&String>, check: fn(&str) -> Vec<String>, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn named_if_set(
+    value: Option<&String>,
+    check: fn(&str) -> Vec<String>,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) {
     if let Some(value) = value.filter(|v| !v.is_empty()) {
         errors.invalid_each(path, value, check(value));
     }

@@ -44,7 +44,12 @@ fn spec(spec: &ServiceSpec, errors: &mut Errors) {
     }
     all_ports(ports, type_, headless, errors);
     labels::labels(spec.selector.as_ref(), &SPEC.child("selector"), errors);
-    required_one_of(text(spec.session_affinity.as_ref()), &["ClientIP", "None"], &SPEC.child("sessionAffinity"), errors);
+    required_one_of(
+        text(spec.session_affinity.as_ref()),
+        &["ClientIP", "None"],
+        &SPEC.child("sessionAffinity"),
+        errors,
+    );
     affinity(spec, errors);
     addresses(spec, type_, errors);
     required_one_of(type_, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"], &SPEC.child("type"), errors);
@@ -61,7 +66,12 @@ fn external_name(spec: &ServiceSpec, errors: &mut Errors) {
     if spec.ip_family_policy.is_some() {
         errors.forbidden(&SPEC.child("ipFamilyPolicy"), "may not be set for ExternalName services");
     }
-    named(text(spec.external_name.as_ref()).trim_end_matches('.'), names::dns_subdomain, &SPEC.child("externalName"), errors);
+    named(
+        text(spec.external_name.as_ref()).trim_end_matches('.'),
+        names::dns_subdomain,
+        &SPEC.child("externalName"),
+        errors,
+    );
 }
 
 fn all_ports(ports: &[ServicePort], type_: &str, headless: bool, errors: &mut Errors) {
@@ -75,7 +85,13 @@ fn all_ports(ports: &[ServicePort], type_: &str, headless: bool, errors: &mut Er
         }
     }
     unique(ports, |p| p.name.clone().filter(|n| !n.is_empty()), &list, Some("name"), errors);
-    unique(ports, |p| p.node_port.filter(|n| *n != 0).map(|n| (p.protocol.clone(), n)), &list, Some("nodePort"), errors);
+    unique(
+        ports,
+        |p| p.node_port.filter(|n| *n != 0).map(|n| (p.protocol.clone(), n)),
+        &list,
+        Some("nodePort"),
+        errors,
+    );
     unique(ports, |p| Some((p.protocol.clone(), p.port)), &list, None, errors);
 }
 
@@ -88,10 +104,10 @@ fn one_port(service_port: &ServicePort, named: bool, headless: bool, path: &Path
     port(service_port.port, &path.child("port"), errors);
     let protocol = text(service_port.protocol.as_ref());
     required_one_of(protocol, &["SCTP", "TCP", "UDP"], &path.child("protocol"), errors);
-    if let Some(target) = &service_port.target_port {
-        if !headless || matches!(target, k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::String(_)) {
-            port_or_name(target, &path.child("targetPort"), errors);
-        }
+    if let Some(target) = &service_port.target_port
+        && (!headless || matches!(target, k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::String(_)))
+    {
+        port_or_name(target, &path.child("targetPort"), errors);
     }
     named_if_set(service_port.app_protocol.as_ref(), names::qualified, &path.child("appProtocol"), errors);
 }
@@ -172,7 +188,8 @@ fn traffic(spec: &ServiceSpec, type_: &str, errors: &mut Errors) {
         required("", &SPEC.child("allocateLoadBalancerNodePorts"), errors);
     }
     if type_ != "LoadBalancer" && spec.allocate_load_balancer_node_ports.is_some() {
-        errors.forbidden(&SPEC.child("allocateLoadBalancerNodePorts"), "may only be used when `type` is 'LoadBalancer'");
+        errors
+            .forbidden(&SPEC.child("allocateLoadBalancerNodePorts"), "may only be used when `type` is 'LoadBalancer'");
     }
     if type_ != "LoadBalancer" && spec.load_balancer_class.is_some() {
         errors.forbidden(&SPEC.child("loadBalancerClass"), "may only be used when `type` is 'LoadBalancer'");
@@ -187,17 +204,19 @@ pub(super) fn update(new: &Service, old: &Service, errors: &mut Errors) {
     let (new, old) = (new.spec.as_ref().unwrap_or(&default), old.spec.as_ref().unwrap_or(&default));
     let external = |s: &ServiceSpec| text(s.type_.as_ref()) == "ExternalName";
     if !external(new) && !external(old) {
-        if let (Some(before), Some(after)) = (cluster_ips(old).first(), cluster_ips(new).first()) {
-            if before != after {
-                errors.invalid(&SPEC.child("clusterIPs").index(0), after, IMMUTABLE);
-            }
+        if let (Some(before), Some(after)) = (cluster_ips(old).first(), cluster_ips(new).first())
+            && before != after
+        {
+            errors.invalid(&SPEC.child("clusterIPs").index(0), after, IMMUTABLE);
         }
         let primary = |s: &ServiceSpec| s.ip_families.as_ref().and_then(|f| f.first().cloned());
         if primary(old).is_some() && primary(new).is_some() {
             immutable(&primary(new), &primary(old), &SPEC.child("ipFamilies").index(0), errors);
         }
     }
-    if [new, old].iter().all(|s| text(s.type_.as_ref()) == "LoadBalancer") && new.load_balancer_class != old.load_balancer_class {
+    if [new, old].iter().all(|s| text(s.type_.as_ref()) == "LoadBalancer")
+        && new.load_balancer_class != old.load_balancer_class
+    {
         errors.invalid(&SPEC.child("loadBalancerClass"), &new.load_balancer_class, "may not change once set");
     }
     spec(new, errors);
@@ -236,7 +255,10 @@ mod tests {
             (r#"{"ports":[]}"#, &["spec.ports Required"]),
             (r#"{"ports":[{"port":0}]}"#, &["spec.ports[0].port Invalid", "spec.ports[0].targetPort Invalid"]),
             (r#"{"ports":[{"port":80},{"port":81}]}"#, &["spec.ports[0].name Required", "spec.ports[1].name Required"]),
-            (r#"{"ports":[{"name":"a","port":80},{"name":"a","port":80}]}"#, &["spec.ports[1].name Duplicate", "spec.ports[1] Duplicate"]),
+            (
+                r#"{"ports":[{"name":"a","port":80},{"name":"a","port":80}]}"#,
+                &["spec.ports[1].name Duplicate", "spec.ports[1] Duplicate"],
+            ),
             (r#"{"ports":[{"port":80}],"type":"Odd"}"#, &["spec.type NotSupported"]),
             (r#"{"ports":[{"port":80}],"clusterIP":"300.1.1.1"}"#, &["spec.clusterIPs[0] Invalid"]),
             (r#"{"ports":[{"port":80}],"sessionAffinity":"Sticky"}"#, &["spec.sessionAffinity NotSupported"]),
@@ -252,7 +274,8 @@ mod tests {
 
     #[test]
     fn addresses_stay() {
-        let at = |ip: &str| service(&format!(r#"{{"ports":[{{"port":80}}],"clusterIP":"{ip}","clusterIPs":["{ip}"]}}"#));
+        let at =
+            |ip: &str| service(&format!(r#"{{"ports":[{{"port":80}}],"clusterIP":"{ip}","clusterIPs":["{ip}"]}}"#));
         assert_eq!(refused_update::<Service>(&at("10.0.0.1"), &at("10.0.0.2")), ["spec.clusterIPs[0] Invalid"]);
         let moved = service(r#"{"type":"ExternalName","externalName":"a.b"}"#);
         assert_eq!(refused_update::<Service>(&at("10.0.0.1"), &moved), [""; 0]);

@@ -60,8 +60,8 @@ fn is_empty(selector: &Typed) -> bool {
 fn template(template: &core::PodTemplateSpec, selector: &Typed, errors: &mut Errors) {
     let path = SPEC.child("template");
     let template_labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
-    let matches = !is_missing(selector)
-        && LabelSelector::of_typed(Some(selector)).is_ok_and(|s| s.matches(template_labels));
+    let matches =
+        !is_missing(selector) && LabelSelector::of_typed(Some(selector)).is_ok_and(|s| s.matches(template_labels));
     if !matches {
         let metadata = path.child("metadata");
         errors.invalid(&metadata.child("labels"), &template_labels, NO_MATCH);
@@ -79,7 +79,10 @@ fn template_spec(template: &core::PodTemplateSpec, path: &Path<'_>, errors: &mut
         errors.not_supported(&spec_path.child("restartPolicy"), policy, &["Always"]);
     }
     if spec.active_deadline_seconds.is_some() {
-        errors.forbidden(&spec_path.child("activeDeadlineSeconds"), "activeDeadlineSeconds in ReplicaSet is not Supported");
+        errors.forbidden(
+            &spec_path.child("activeDeadlineSeconds"),
+            "activeDeadlineSeconds in ReplicaSet is not Supported",
+        );
     }
 }
 
@@ -150,7 +153,11 @@ pub(super) fn deployment_status(deployment: &apps::Deployment, errors: &mut Erro
     }
     counted(status.replicas, status.ready_replicas, status.available_replicas, errors);
     if status.updated_replicas > status.replicas.or(Some(0)) {
-        errors.invalid(&STATUS.child("updatedReplicas"), &status.updated_replicas, "cannot be greater than status.replicas");
+        errors.invalid(
+            &STATUS.child("updatedReplicas"),
+            &status.updated_replicas,
+            "cannot be greater than status.replicas",
+        );
     }
 }
 
@@ -246,7 +253,8 @@ mod tests {
     use crate::validation::tests::{refused, refused_update};
 
     fn deployment(fields: &str) -> String {
-        let template = r#""template":{"metadata":{"labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"i"}]}}"#;
+        let template =
+            r#""template":{"metadata":{"labels":{"app":"x"}},"spec":{"containers":[{"name":"c","image":"i"}]}}"#;
         format!(r#"{{"metadata":{{"name":"w","namespace":"n"}},"spec":{{{fields},{template}}}}}"#)
     }
 
@@ -259,10 +267,22 @@ mod tests {
             (r#""selector":{"matchLabels":{}}"#.to_owned(), &["spec.selector Invalid"]),
             (r#""replicas":1"#.to_owned(), &["spec.selector Required", "spec.template.metadata.labels Invalid"]),
             (format!(r#"{SELECTOR},"replicas":-1"#), &["spec.replicas Invalid"]),
-            (format!(r#"{SELECTOR},"strategy":{{"rollingUpdate":{{"maxSurge":0,"maxUnavailable":0}}}}"#), &["spec.strategy.rollingUpdate.maxUnavailable Invalid"]),
-            (format!(r#"{SELECTOR},"strategy":{{"rollingUpdate":{{"maxSurge":"50%","maxUnavailable":"120%"}}}}"#), &["spec.strategy.rollingUpdate.maxUnavailable Invalid"]),
-            (format!(r#"{SELECTOR},"strategy":{{"rollingUpdate":{{"maxSurge":"x"}}}}"#), &["spec.strategy.rollingUpdate.maxSurge Invalid"]),
-            (format!(r#"{SELECTOR},"strategy":{{"type":"Recreate","rollingUpdate":{{}}}}"#), &["spec.strategy.rollingUpdate Forbidden"]),
+            (
+                format!(r#"{SELECTOR},"strategy":{{"rollingUpdate":{{"maxSurge":0,"maxUnavailable":0}}}}"#),
+                &["spec.strategy.rollingUpdate.maxUnavailable Invalid"],
+            ),
+            (
+                format!(r#"{SELECTOR},"strategy":{{"rollingUpdate":{{"maxSurge":"50%","maxUnavailable":"120%"}}}}"#),
+                &["spec.strategy.rollingUpdate.maxUnavailable Invalid"],
+            ),
+            (
+                format!(r#"{SELECTOR},"strategy":{{"rollingUpdate":{{"maxSurge":"x"}}}}"#),
+                &["spec.strategy.rollingUpdate.maxSurge Invalid"],
+            ),
+            (
+                format!(r#"{SELECTOR},"strategy":{{"type":"Recreate","rollingUpdate":{{}}}}"#),
+                &["spec.strategy.rollingUpdate Forbidden"],
+            ),
             (format!(r#"{SELECTOR},"minReadySeconds":600"#), &["spec.progressDeadlineSeconds Invalid"]),
         ] {
             assert_eq!(refused::<apps::Deployment>(&deployment(&fields)), expected, "{fields}");

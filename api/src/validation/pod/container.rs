@@ -145,7 +145,11 @@ fn mounts(mounts: &[VolumeMount], volumes: &[&str], list: &Path<'_>, errors: &mu
         relative_path(sub, &path.child("subPath"), errors);
         if !expression.is_empty() {
             if !sub.is_empty() {
-                errors.invalid(&path.child("subPathExpr"), expression, "subPathExpr and subPath are mutually exclusive");
+                errors.invalid(
+                    &path.child("subPathExpr"),
+                    expression,
+                    "subPathExpr and subPath are mutually exclusive",
+                );
             }
             relative_path(expression, &path.child("subPathExpr"), errors);
         }
@@ -177,9 +181,11 @@ fn probes(container: &Container, path: &Path<'_>, errors: &mut Errors) {
     if let Some(hooks) = &container.lifecycle {
         lifecycle(hooks, &path.child("lifecycle"), errors);
     }
-    for (field, checked) in
-        [("livenessProbe", &container.liveness_probe), ("readinessProbe", &container.readiness_probe), ("startupProbe", &container.startup_probe)]
-    {
+    for (field, checked) in [
+        ("livenessProbe", &container.liveness_probe),
+        ("readinessProbe", &container.readiness_probe),
+        ("startupProbe", &container.startup_probe),
+    ] {
         let Some(checked) = checked else { continue };
         let path = path.child(field);
         probe(checked, &path, errors);
@@ -253,34 +259,35 @@ impl<'h> Handler<'h> {
             }
             count == 1
         };
-        if let Some(exec) = self.exec {
-            if first("exec", errors) && exec.command.as_ref().is_none_or(Vec::is_empty) {
-                let path = path.child("exec");
-                errors.required(&path.child("command"), "");
-            }
+        if let Some(exec) = self.exec
+            && first("exec", errors)
+            && exec.command.as_ref().is_none_or(Vec::is_empty)
+        {
+            let path = path.child("exec");
+            errors.required(&path.child("command"), "");
         }
-        if let Some(get) = self.http_get {
-            if first("httpGet", errors) {
-                http_get(get, &path.child("httpGet"), errors);
-            }
+        if let Some(get) = self.http_get
+            && first("httpGet", errors)
+        {
+            http_get(get, &path.child("httpGet"), errors);
         }
-        if let Some(socket) = self.tcp_socket {
-            if first("tcpSocket", errors) {
-                let path = path.child("tcpSocket");
-                port_or_name(&socket.port, &path.child("port"), errors);
-            }
+        if let Some(socket) = self.tcp_socket
+            && first("tcpSocket", errors)
+        {
+            let path = path.child("tcpSocket");
+            port_or_name(&socket.port, &path.child("port"), errors);
         }
-        if let Some(grpc) = self.grpc {
-            if first("grpc", errors) {
-                let path = path.child("grpc");
-                port(grpc.port, &path.child("port"), errors);
-            }
+        if let Some(grpc) = self.grpc
+            && first("grpc", errors)
+        {
+            let path = path.child("grpc");
+            port(grpc.port, &path.child("port"), errors);
         }
-        if let Some(sleep) = self.sleep {
-            if first("sleep", errors) {
-                let path = path.child("sleep");
-                between(sleep.seconds, 0, i64::from(i32::MAX), &path.child("seconds"), errors);
-            }
+        if let Some(sleep) = self.sleep
+            && first("sleep", errors)
+        {
+            let path = path.child("sleep");
+            between(sleep.seconds, 0, i64::from(i32::MAX), &path.child("seconds"), errors);
         }
         if count == 0 {
             errors.required(path, "must specify a handler type");

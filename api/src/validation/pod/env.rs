@@ -1,8 +1,6 @@
 //! The environment of containers.
 
-use k8s_openapi::api::core::v1::{
-    EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector,
-};
+use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, ResourceFieldSelector};
 
 use crate::field::{Errors, Path};
 use crate::names;

@@ -116,7 +116,8 @@ fn dns_config(config: &PodDNSConfig, path: &Path<'_>, errors: &mut Errors) {
         errors.invalid(&list, searches, &format!("must not have more than {SEARCHES_MAX} search paths"));
     }
     if searches.join(" ").len() > SEARCH_BYTES_MAX {
-        let rule = format!("must not have more than {SEARCH_BYTES_MAX} characters (including spaces) in the search list");
+        let rule =
+            format!("must not have more than {SEARCH_BYTES_MAX} characters (including spaces) in the search list");
         errors.invalid(&list, searches, &rule);
     }
     for (i, search) in searches.iter().enumerate().filter(|(_, s)| s.as_str() != ".") {
@@ -152,7 +153,8 @@ mod tests {
     use crate::validation::tests::refused;
 
     fn pod(fields: &str) -> Vec<String> {
-        let containers = if fields.contains("\"containers\"") { "" } else { r#""containers":[{"name":"c","image":"i"}],"# };
+        let containers =
+            if fields.contains("\"containers\"") { "" } else { r#""containers":[{"name":"c","image":"i"}],"# };
         refused::<Pod>(&format!(r#"{{"metadata":{{"name":"p","namespace":"n"}},"spec":{{{containers}{fields}}}}}"#))
     }
 
@@ -169,17 +171,29 @@ mod tests {
             (r#""hostname":"h""#, &[][..]),
             (r#""containers":[]"#, &["spec.containers Required"]),
             (r#""containers":[{"name":"c"}]"#, &["spec.containers[0].image Required"]),
-            (r#""containers":[{"name":"UPPER","image":" "}]"#, &["spec.containers[0].name Invalid", "spec.containers[0].image Invalid"]),
-            (r#""containers":[{"name":"c","image":"i"},{"name":"c","image":"i"}]"#, &["spec.containers[1].name Duplicate"]),
+            (
+                r#""containers":[{"name":"UPPER","image":" "}]"#,
+                &["spec.containers[0].name Invalid", "spec.containers[0].image Invalid"],
+            ),
+            (
+                r#""containers":[{"name":"c","image":"i"},{"name":"c","image":"i"}]"#,
+                &["spec.containers[1].name Duplicate"],
+            ),
             (r#""dnsPolicy":"X""#, &["spec.dnsPolicy NotSupported"]),
             (r#""dnsPolicy":"None""#, &["spec.dnsConfig Required"]),
             (r#""restartPolicy":"Perhaps""#, &["spec.restartPolicy NotSupported"]),
             (r#""hostname":"Not.Valid""#, &["spec.hostname Invalid"]),
             (r#""nodeName":"n","schedulingGates":[{"name":"a"}]"#, &["spec.nodeName Forbidden"]),
             (r#""activeDeadlineSeconds":0"#, &["spec.activeDeadlineSeconds Invalid"]),
-            (r#""hostAliases":[{"ip":"x","hostnames":["A"]}]"#, &["spec.hostAliases[0].ip Invalid", "spec.hostAliases[0].hostnames[0] Invalid"]),
+            (
+                r#""hostAliases":[{"ip":"x","hostnames":["A"]}]"#,
+                &["spec.hostAliases[0].ip Invalid", "spec.hostAliases[0].hostnames[0] Invalid"],
+            ),
             (r#""tolerations":[{"key":"a","effect":"Never"}]"#, &["spec.tolerations[0].effect NotSupported"]),
-            (r#""tolerations":[{"key":"a","operator":"Exists","value":"x"}]"#, &["spec.tolerations[0].operator Invalid"]),
+            (
+                r#""tolerations":[{"key":"a","operator":"Exists","value":"x"}]"#,
+                &["spec.tolerations[0].operator Invalid"],
+            ),
             (r#""tolerations":[{"value":"x"}]"#, &["spec.tolerations[0].operator Invalid"]),
             (
                 r#""topologySpreadConstraints":[{"maxSkew":0,"topologyKey":"","whenUnsatisfiable":"X"}]"#,
@@ -191,7 +205,9 @@ mod tests {
             ),
             (
                 r#""affinity":{"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"a","operator":"Near"}]}]}}}"#,
-                &["spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator Invalid"],
+                &[
+                    "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator Invalid",
+                ],
             ),
             (
                 r#""affinity":{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":0,"preference":{"matchExpressions":[{"key":"a","operator":"Exists"}]}}]}}"#,
@@ -209,23 +225,47 @@ mod tests {
             (r#""ports":[{"containerPort":1,"name":"Bad_Port"}]"#, &["ports[0].name Invalid"]),
             (r#""ports":[{"containerPort":70000}]"#, &["ports[0].containerPort Invalid"]),
             (r#""ports":[{"containerPort":1,"protocol":"QUIC"}]"#, &["ports[0].protocol NotSupported"]),
-            (r#""ports":[{"containerPort":1,"name":"a"},{"containerPort":2,"name":"a"}]"#, &["ports[1].name Duplicate"]),
+            (
+                r#""ports":[{"containerPort":1,"name":"a"},{"containerPort":2,"name":"a"}]"#,
+                &["ports[1].name Duplicate"],
+            ),
             (r#""imagePullPolicy":"Sometimes""#, &["imagePullPolicy NotSupported"]),
             (r#""env":[{"name":"","value":"x"}]"#, &["env[0].name Required"]),
-            (r#""env":[{"name":"A","value":"x","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}]"#, &["env[0].valueFrom Invalid"]),
-            (r#""env":[{"name":"A","valueFrom":{"fieldRef":{"fieldPath":"spec.nothing"}}}]"#, &["env[0].valueFrom.fieldRef.fieldPath Invalid"]),
+            (
+                r#""env":[{"name":"A","value":"x","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}]"#,
+                &["env[0].valueFrom Invalid"],
+            ),
+            (
+                r#""env":[{"name":"A","valueFrom":{"fieldRef":{"fieldPath":"spec.nothing"}}}]"#,
+                &["env[0].valueFrom.fieldRef.fieldPath Invalid"],
+            ),
             (r#""env":[{"name":"A","valueFrom":{"fieldRef":{"fieldPath":"metadata.labels['a']"}}}]"#, &[]),
             (r#""env":[{"name":"A","valueFrom":{}}]"#, &["env[0].valueFrom Invalid"]),
-            (r#""env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"s"}}}]"#, &["env[0].valueFrom.secretKeyRef.key Required"]),
+            (
+                r#""env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"s"}}}]"#,
+                &["env[0].valueFrom.secretKeyRef.key Required"],
+            ),
             (r#""envFrom":[{}]"#, &["envFrom[0] Invalid"]),
             (r#""volumeMounts":[{"mountPath":"/x","name":"none"}]"#, &["volumeMounts[0].name NotFound"]),
-            (r#""livenessProbe":{"periodSeconds":-1,"tcpSocket":{"port":1}}"#, &["livenessProbe.periodSeconds Invalid"]),
+            (
+                r#""livenessProbe":{"periodSeconds":-1,"tcpSocket":{"port":1}}"#,
+                &["livenessProbe.periodSeconds Invalid"],
+            ),
             (r#""livenessProbe":{}"#, &["livenessProbe Required"]),
-            (r#""livenessProbe":{"httpGet":{"port":1},"tcpSocket":{"port":1}}"#, &["livenessProbe.tcpSocket Forbidden"]),
-            (r#""livenessProbe":{"successThreshold":2,"tcpSocket":{"port":1}}"#, &["livenessProbe.successThreshold Invalid"]),
+            (
+                r#""livenessProbe":{"httpGet":{"port":1},"tcpSocket":{"port":1}}"#,
+                &["livenessProbe.tcpSocket Forbidden"],
+            ),
+            (
+                r#""livenessProbe":{"successThreshold":2,"tcpSocket":{"port":1}}"#,
+                &["livenessProbe.successThreshold Invalid"],
+            ),
             (r#""lifecycle":{"postStart":{}}"#, &["lifecycle.postStart Required"]),
             (r#""resources":{"limits":{"cpu":"1"},"requests":{"cpu":"2"}}"#, &["resources.requests Invalid"]),
-            (r#""resources":{"limits":{"cpu":"-1"}}"#, &["resources.limits[cpu] Invalid", "resources.requests[cpu] Invalid"]),
+            (
+                r#""resources":{"limits":{"cpu":"-1"}}"#,
+                &["resources.limits[cpu] Invalid", "resources.requests[cpu] Invalid"],
+            ),
             (r#""resources":{"requests":{"gold":"1"}}"#, &["resources.requests[gold] Invalid"]),
             (r#""resources":{"requests":{"example.com/gold":"1"}}"#, &["resources.limits Required"]),
             (r#""securityContext":{"runAsUser":-1}"#, &["securityContext.runAsUser Invalid"]),
@@ -241,18 +281,31 @@ mod tests {
             (r#"[{"name":"v","configMap":{}}]"#, &["spec.volumes[0].configMap.name Required"]),
             (r#"[{"name":"v","emptyDir":{}},{"name":"v","emptyDir":{}}]"#, &["spec.volumes[1].name Duplicate"]),
             (r#"[{"name":"v","emptyDir":{},"hostPath":{"path":"/"}}]"#, &["spec.volumes[0].hostPath Forbidden"]),
-            (r#"[{"name":"v","hostPath":{"path":"/x","type":"Blob"}}]"#, &["spec.volumes[0].hostPath.type NotSupported"]),
+            (
+                r#"[{"name":"v","hostPath":{"path":"/x","type":"Blob"}}]"#,
+                &["spec.volumes[0].hostPath.type NotSupported"],
+            ),
             (r#"[{"name":"v","hostPath":{"path":"/x/../y"}}]"#, &["spec.volumes[0].hostPath.path Invalid"]),
-            (r#"[{"name":"V","secret":{"secretName":"s","items":[{"key":"k","path":"../p","mode":512}]}}]"#, &[
-                "spec.volumes[0].name Invalid",
-                "spec.volumes[0].secret.items[0].path Invalid",
-                "spec.volumes[0].secret.items[0].mode Invalid",
-            ]),
-            (r#"[{"name":"v","projected":{"sources":[{"serviceAccountToken":{"path":"t","expirationSeconds":5}}]}}]"#, &[
-                "spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds Invalid",
-            ]),
-            (r#"[{"name":"v","downwardAPI":{"items":[{"path":"l"}]}}]"#, &["spec.volumes[0].downwardAPI.items[0] Required"]),
-            (r#"[{"name":"v","persistentVolumeClaim":{"claimName":""}}]"#, &["spec.volumes[0].persistentVolumeClaim.claimName Required"]),
+            (
+                r#"[{"name":"V","secret":{"secretName":"s","items":[{"key":"k","path":"../p","mode":512}]}}]"#,
+                &[
+                    "spec.volumes[0].name Invalid",
+                    "spec.volumes[0].secret.items[0].path Invalid",
+                    "spec.volumes[0].secret.items[0].mode Invalid",
+                ],
+            ),
+            (
+                r#"[{"name":"v","projected":{"sources":[{"serviceAccountToken":{"path":"t","expirationSeconds":5}}]}}]"#,
+                &["spec.volumes[0].projected.sources[0].serviceAccountToken.expirationSeconds Invalid"],
+            ),
+            (
+                r#"[{"name":"v","downwardAPI":{"items":[{"path":"l"}]}}]"#,
+                &["spec.volumes[0].downwardAPI.items[0] Required"],
+            ),
+            (
+                r#"[{"name":"v","persistentVolumeClaim":{"claimName":""}}]"#,
+                &["spec.volumes[0].persistentVolumeClaim.claimName Required"],
+            ),
         ] {
             assert_eq!(pod(&format!(r#""volumes":{volumes}"#)), expected, "{volumes}");
         }
@@ -261,6 +314,9 @@ mod tests {
     #[test]
     fn init_containers_have_no_probes() {
         let init = r#""initContainers":[{"name":"i","image":"i","livenessProbe":{"exec":{"command":["x"]}}},{"name":"c","image":"i","restartPolicy":"Always","livenessProbe":{"exec":{"command":["x"]}}}]"#;
-        assert_eq!(pod(init), ["spec.initContainers[0].livenessProbe Forbidden", "spec.initContainers[1].name Duplicate"]);
+        assert_eq!(
+            pod(init),
+            ["spec.initContainers[0].livenessProbe Forbidden", "spec.initContainers[1].name Duplicate"]
+        );
     }
 }

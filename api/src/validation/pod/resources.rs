@@ -29,7 +29,11 @@ pub(super) fn requirements(resources: Option<&ResourceRequirements>, path: &Path
                 errors.invalid(&requests_path, text, &format!("must be equal to {name} limit of {}", limit.0));
             }
             Some(limit) if request > parse_or_zero(Some(limit)) => {
-                errors.invalid(&requests_path, text, &format!("must be less than or equal to {name} limit of {}", limit.0));
+                errors.invalid(
+                    &requests_path,
+                    text,
+                    &format!("must be less than or equal to {name} limit of {}", limit.0),
+                );
             }
             Some(_) => {}
         }

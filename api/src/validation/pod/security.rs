@@ -31,8 +31,18 @@ pub(super) fn pod(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
         }
     }
     unique(sysctls, |s| Some(s.name.clone()), &list, Some("name"), errors);
-    one_of_if_set(context.fs_group_change_policy.as_ref(), &["Always", "OnRootMismatch"], &path.child("fsGroupChangePolicy"), errors);
-    one_of_if_set(context.supplemental_groups_policy.as_ref(), &["Merge", "Strict"], &path.child("supplementalGroupsPolicy"), errors);
+    one_of_if_set(
+        context.fs_group_change_policy.as_ref(),
+        &["Always", "OnRootMismatch"],
+        &path.child("fsGroupChangePolicy"),
+        errors,
+    );
+    one_of_if_set(
+        context.supplemental_groups_policy.as_ref(),
+        &["Merge", "Strict"],
+        &path.child("supplementalGroupsPolicy"),
+        errors,
+    );
     profiles(context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref(), path, errors);
     if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
         let rule = "ShareProcessNamespace and HostPID cannot both be enabled";
@@ -58,7 +68,12 @@ pub(super) fn container(context: Option<&SecurityContext>, path: &Path<'_>, erro
     }
 }
 
-fn profiles(seccomp: Option<&SeccompProfile>, app_armor: Option<&AppArmorProfile>, path: &Path<'_>, errors: &mut Errors) {
+fn profiles(
+    seccomp: Option<&SeccompProfile>,
+    app_armor: Option<&AppArmorProfile>,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) {
     if let Some(profile) = seccomp {
         one_profile(&profile.type_, text(profile.localhost_profile.as_ref()), &path.child("seccompProfile"), errors);
     }

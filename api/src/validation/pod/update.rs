@@ -208,7 +208,8 @@ mod tests {
     use crate::validation::{update_ephemeral_containers, update_resize, update_status};
 
     fn pod(fields: &str) -> String {
-        let containers = if fields.contains("\"containers\"") { "" } else { r#""containers":[{"name":"c","image":"i"}],"# };
+        let containers =
+            if fields.contains("\"containers\"") { "" } else { r#""containers":[{"name":"c","image":"i"}],"# };
         format!(r#"{{"metadata":{{"name":"p","namespace":"n"}},"spec":{{{containers}{fields}}}}}"#)
     }
 
@@ -216,13 +217,25 @@ mod tests {
     fn specs_hardly_change() {
         for (old, new, expected) in [
             (r#""priority":0"#, r#""priority":0,"activeDeadlineSeconds":5,"tolerations":[{"key":"a"}]"#, &[][..]),
-            (r#""containers":[{"name":"c","image":"i"}]"#, r#""containers":[{"name":"c","image":"j","imagePullPolicy":"Always"}]"#, &[]),
+            (
+                r#""containers":[{"name":"c","image":"i"}]"#,
+                r#""containers":[{"name":"c","image":"j","imagePullPolicy":"Always"}]"#,
+                &[],
+            ),
             (r#""priority":0"#, r#""priority":1"#, &["spec Forbidden"]),
-            (r#""containers":[{"name":"c","image":"i"}]"#, r#""containers":[{"name":"c","image":"i"},{"name":"d","image":"i"}]"#, &["spec.containers Forbidden"]),
+            (
+                r#""containers":[{"name":"c","image":"i"}]"#,
+                r#""containers":[{"name":"c","image":"i"},{"name":"d","image":"i"}]"#,
+                &["spec.containers Forbidden"],
+            ),
             (r#""activeDeadlineSeconds":5"#, r#""activeDeadlineSeconds":6"#, &["spec.activeDeadlineSeconds Invalid"]),
             (r#""tolerations":[{"key":"a"}]"#, r#""priority":null"#, &["spec.tolerations Forbidden"]),
             (r#""schedulingGates":[{"name":"a"}]"#, r#""nodeSelector":{"x":"y"}"#, &[]),
-            (r#""priority":0"#, r#""priority":0,"schedulingGates":[{"name":"a"}]"#, &["spec.schedulingGates Forbidden", "spec Forbidden"]),
+            (
+                r#""priority":0"#,
+                r#""priority":0,"schedulingGates":[{"name":"a"}]"#,
+                &["spec.schedulingGates Forbidden", "spec Forbidden"],
+            ),
         ] {
             assert_eq!(refused_update::<Pod>(&pod(old), &pod(new)), expected, "{old} to {new}");
         }
@@ -240,7 +253,9 @@ mod tests {
     #[test]
     fn resources_change_in_place() {
         let typed = |cpu: &str, image: &str| {
-            let container = format!(r#""containers":[{{"name":"c","image":"{image}","resources":{{"requests":{{"cpu":"{cpu}"}}}}}}]"#);
+            let container = format!(
+                r#""containers":[{{"name":"c","image":"{image}","resources":{{"requests":{{"cpu":"{cpu}"}}}}}}]"#
+            );
             object::<Pod>(&pod(&container)).downcast::<Pod>().expect("a pod")
         };
         assert!(update_resize(&typed("2", "i"), &typed("1", "i")).is_empty());

@@ -199,45 +199,45 @@ fn projection(source: &VolumeProjection, path: &Path<'_>, errors: &mut Errors) {
         }
         count == 1
     };
-    if let Some(secret) = &source.secret {
-        if first("secret", errors) {
-            let path = path.child("secret");
-            required(&secret.name, &path.child("name"), errors);
-            items(secret.items.as_deref(), &path.child("items"), errors);
-        }
+    if let Some(secret) = &source.secret
+        && first("secret", errors)
+    {
+        let path = path.child("secret");
+        required(&secret.name, &path.child("name"), errors);
+        items(secret.items.as_deref(), &path.child("items"), errors);
     }
-    if let Some(map) = &source.config_map {
-        if first("configMap", errors) {
-            let path = path.child("configMap");
-            required(&map.name, &path.child("name"), errors);
-            items(map.items.as_deref(), &path.child("items"), errors);
-        }
+    if let Some(map) = &source.config_map
+        && first("configMap", errors)
+    {
+        let path = path.child("configMap");
+        required(&map.name, &path.child("name"), errors);
+        items(map.items.as_deref(), &path.child("items"), errors);
     }
-    if let Some(api) = &source.downward_api {
-        if first("downwardAPI", errors) {
-            let path = path.child("downwardAPI");
-            downward(api.items.as_deref(), &path.child("items"), errors);
-        }
+    if let Some(api) = &source.downward_api
+        && first("downwardAPI", errors)
+    {
+        let path = path.child("downwardAPI");
+        downward(api.items.as_deref(), &path.child("items"), errors);
     }
-    if let Some(token) = &source.service_account_token {
-        if first("serviceAccountToken", errors) {
-            let path = path.child("serviceAccountToken");
-            if let Some(seconds) = token.expiration_seconds {
-                let path = path.child("expirationSeconds");
-                if seconds < TOKEN_SECONDS_MIN {
-                    errors.invalid(&path, &seconds, "may not specify a duration less than 10 minutes");
-                } else {
-                    between(seconds, TOKEN_SECONDS_MIN, TOKEN_SECONDS_MAX, &path, errors);
-                }
+    if let Some(token) = &source.service_account_token
+        && first("serviceAccountToken", errors)
+    {
+        let path = path.child("serviceAccountToken");
+        if let Some(seconds) = token.expiration_seconds {
+            let path = path.child("expirationSeconds");
+            if seconds < TOKEN_SECONDS_MIN {
+                errors.invalid(&path, &seconds, "may not specify a duration less than 10 minutes");
+            } else {
+                between(seconds, TOKEN_SECONDS_MIN, TOKEN_SECONDS_MAX, &path, errors);
             }
-            file(&token.path, &path.child("path"), errors);
         }
+        file(&token.path, &path.child("path"), errors);
     }
-    if let Some(bundle) = &source.cluster_trust_bundle {
-        if first("clusterTrustBundle", errors) {
-            let path = path.child("clusterTrustBundle");
-            file(&bundle.path, &path.child("path"), errors);
-        }
+    if let Some(bundle) = &source.cluster_trust_bundle
+        && first("clusterTrustBundle", errors)
+    {
+        let path = path.child("clusterTrustBundle");
+        file(&bundle.path, &path.child("path"), errors);
     }
     if source.pod_certificate.is_some() {
         first("podCertificate", errors);
