@@ -40,11 +40,9 @@ pub(crate) async fn answer(api: &Api, route: &Route, headers: &HeaderMap) -> Res
             Ok(respond::document(StatusCode::OK, paths(api).to_string(), Accept::negotiate(headers)?.format))
         }
         Route::Version => Ok(version()),
-        Route::OpenApi(document) => Ok(respond::document(
-            StatusCode::OK,
-            openapi::answer(document, &api.resources)?.to_string(),
-            Format::Json,
-        )),
+        Route::OpenApi(document) => {
+            Ok(respond::document(StatusCode::OK, openapi::answer(document, &api.resources)?.to_string(), Format::Json))
+        }
         Route::Resource(_) | Route::Health(_) => Err(ApiError::NoSuchPath),
     }
 }

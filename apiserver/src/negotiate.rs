@@ -110,6 +110,7 @@ pub(crate) fn body_type(headers: &HeaderMap) -> Result<codec::Format, ApiError> 
     match media_type(headers).as_str() {
         "" | "application/json" => Ok(codec::Format::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(codec::Format::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(codec::Format::Protobuf),
         _ => Err(ApiError::UnsupportedMediaType { accepted: served() }),
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use coracle_api::any::AnyObject;
-use coracle_api::{codec, validation};
 use coracle_api::status::{self, ApiError, GroupKind, GroupResource};
+use coracle_api::{codec, validation};
 use http::Response;
 use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

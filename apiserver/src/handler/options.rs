@@ -1,9 +1,9 @@
 //! The options of writes, from the query or the body, checked as upstream checks them.
 
-use coracle_api::validation;
 use coracle_api::codec::{self, FieldValidation, Format};
 use coracle_api::field::{Errors, Path};
 use coracle_api::status::{ApiError, GroupKind};
+use coracle_api::validation;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions as Typed, Preconditions};
 
 use crate::query::Query;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use coracle_api::any::AnyObject;
-use coracle_api::{defaults, validation};
 use coracle_api::field::Errors;
 use coracle_api::status::ApiError;
+use coracle_api::{defaults, validation};
 use http::{Response, StatusCode};
 use k8s_openapi::api::core::v1::Pod;
 

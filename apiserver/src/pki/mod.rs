@@ -98,6 +98,11 @@ impl Pki {
         &self.authority_pem
     }
 
+    /// The bearer token of `user`, if it has one.
+    pub fn token_of(&self, user: &str) -> Option<&str> {
+        self.tokens.token_of(user)
+    }
+
     pub(crate) fn authority(&self) -> &CertificateDer<'static> {
         &self.authority_der
     }

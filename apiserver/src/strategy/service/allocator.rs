@@ -111,6 +111,10 @@ impl Allocators {
         }
         let path = Path::new("spec");
         let path = path.child("clusterIPs");
+        if owner.ends_with('/') {
+            let why = "failed to allocate IP: the service has no name to be remembered by";
+            return errors.invalid(&path, &spec.cluster_ips, why);
+        }
         match spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty()).map(str::parse::<Ipv4Addr>) {
             // What is no address is told by validation.
             Some(Err(_)) => {}

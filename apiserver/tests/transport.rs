@@ -1,0 +1,129 @@
+//! The server over TLS: who gets in, and who does not.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use coracle_apiserver::{Identity, Pki};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use support::Server;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+async fn connect(
+    server: &Server,
+    identity: Option<(&Pki, &Identity)>,
+    alpn: &[u8],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(server.pki.authority_pem().as_bytes()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        Some((pki, identity)) => {
+            let signed = pki.client_certificate(identity).unwrap();
+            config.with_client_auth_cert(vec![signed.certificate], signed.key).unwrap()
+        }
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![alpn.to_vec()];
+    let address: SocketAddr = server.server.local_addr().unwrap();
+    let stream = TcpStream::connect(address).await?;
+    TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), stream).await
+}
+
+async fn get(stream: TlsStream<TcpStream>, path: &str, token: Option<&str>) -> (StatusCode, String) {
+    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let mut request = Request::builder().uri(format!("https://localhost{path}")).header("host", "localhost");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.body(Body::empty()).unwrap();
+    let response = if is_h2 {
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request).await.unwrap()
+    } else {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request).await.unwrap()
+    };
+    let code = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (code, String::from_utf8(body.to_vec()).unwrap())
+}
+
+#[tokio::test]
+async fn who_gets_in() {
+    let server = Server::start_with(|_| {}).await;
+    let admin = Identity::admin();
+    let token = tokens(&server);
+    for alpn in [&b"h2"[..], b"http/1.1"] {
+        for (identity, token, path, expected) in [
+            (None, None, "/healthz", 200),
+            (None, None, "/readyz", 200),
+            (None, None, "/version", 200),
+            (None, None, "/api", 401),
+            (None, None, "/metrics", 401),
+            (None, None, "/nothing", 401),
+            (None, None, "/api/v1/namespaces", 401),
+            (None, Some("wrong"), "/api/v1/namespaces", 401),
+            (None, Some(token.as_str()), "/api/v1/namespaces", 200),
+            (Some(&admin), None, "/api/v1/namespaces", 200),
+            (Some(&admin), None, "/nothing", 404),
+            // What is offered must be right, whatever else is.
+            (Some(&admin), Some("wrong"), "/api/v1/namespaces", 401),
+        ] {
+            let stream = connect(&server, identity.map(|identity| (&*server.pki, identity)), alpn).await.unwrap();
+            let (code, body) = get(stream, path, token).await;
+            assert_eq!(code, expected, "{path} {identity:?}: {body}");
+        }
+    }
+}
+
+/// The admin's token, as it stands in the file.
+fn tokens(server: &Server) -> String {
+    server.pki.token_of("kubernetes-admin").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_certificate_of_somebody_else_does_not_get_in() {
+    let server = Server::start_with(|_| {}).await;
+    let other = Pki::in_memory().unwrap();
+    let refused = match connect(&server, Some((&other, &Identity::admin())), b"http/1.1").await {
+        Err(_) => true,
+        // In TLS 1.3 the client learns of it with the first read.
+        Ok(mut stream) => {
+            let _ = stream.write_all(b"GET /api HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+            stream.read(&mut [0; 1]).await.is_err()
+        }
+    };
+    assert!(refused);
+}
+
+#[tokio::test]
+async fn it_stops_when_it_is_told_to() {
+    let server = Server::start_with(|_| {}).await;
+    let stream = connect(&server, Some((&*server.pki, &Identity::admin())), b"http/1.1").await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::builder().uri("/api/v1/pods?watch=1").header("host", "localhost").body(Body::empty());
+    let watch = sender.send_request(request.unwrap()).await.unwrap();
+    server.shutdown.cancel();
+    server.server.stopped().await.unwrap();
+    let _ = watch.into_body().collect().await;
+}
