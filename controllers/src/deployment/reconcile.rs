@@ -45,7 +45,7 @@ struct Controller {
     pods: Informer<Pod>,
     pods_by_owner: Index<Pod>,
     queue: WorkQueue<Key>,
-    /// Replica sets.
+    /// Replica sets, and the deployments themselves.
     written: Written,
 }
 
@@ -71,6 +71,7 @@ impl Controller {
         let controller = Arc::downgrade(self);
         self.deployments.on_change(move |delta| {
             if let Some(controller) = controller.upgrade() {
+                controller.written.seen(&delta.key(), delta);
                 controller.queue.add(delta.key());
             }
         });
@@ -323,10 +324,14 @@ impl Controller {
         if let Some(revision) = revision {
             deployment.metadata.annotations.get_or_insert_default().insert(REVISION.to_owned(), revision);
         }
-        let namespace = deployment.metadata.namespace.clone().unwrap_or_default();
-        match self.context.client.namespaced::<Deployment>(&namespace).update_status(&deployment).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            other => other.map(drop),
+        let key = Key::of(&deployment);
+        match self.context.client.namespaced::<Deployment>(&key.namespace).update_status(&deployment).await {
+            Err(error) if !error.is_not_found() => Err(error),
+            Err(_) => Ok(()),
+            Ok(written) => {
+                self.written.wrote(&key, &written, &self.deployments);
+                Ok(())
+            }
         }
     }
 }

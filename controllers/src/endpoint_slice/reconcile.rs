@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use coracle_client::{
-    Action, DeleteOptions, Delta, Error, Expectations, Index, Informer, Key, Objects, WorkQueue, run_workers,
-};
+use coracle_client::{Action, DeleteOptions, Delta, Error, Index, Informer, Key, Objects, WorkQueue, run_workers};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -15,12 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{MANAGER, MANAGER_LABEL, Observed, Plan, SERVICE_LABEL, plan};
 use crate::service::{Selecting, affected};
+use crate::written::Written;
 use crate::{Context, ownership, pod};
 
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
-
-/// When a service is looked at again whose last writes are not in the cache: normally their coming wakes it.
-const UNSETTLED_RECHECK: Duration = Duration::from_secs(1);
 
 /// Runs the controller until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
@@ -44,7 +39,8 @@ struct Controller {
     nodes: Informer<Node>,
     /// Of services.
     queue: WorkQueue<Key>,
-    expectations: Expectations,
+    /// Slices.
+    written: Written,
 }
 
 impl Controller {
@@ -58,7 +54,7 @@ impl Controller {
                 service_of(slice).map(|key| key.to_string()).into_iter().collect()
             }),
             queue: WorkQueue::new(),
-            expectations: Expectations::new(),
+            written: Written::default(),
             context,
             services,
             pods,
@@ -97,29 +93,26 @@ impl Controller {
     }
 
     fn slice_changed(&self, delta: &Delta<EndpointSlice>) {
-        if let Delta::Updated { old, .. } = delta {
-            service_of(old).into_iter().for_each(|former| self.queue_soon(former));
+        let former = match delta {
+            Delta::Updated { old, .. } => service_of(old),
+            _ => None,
+        };
+        for service in former.into_iter().chain(service_of(delta.object())) {
+            self.written.seen(&service, delta);
+            self.queue_soon(service);
         }
-        let Some(service) = service_of(delta.object()) else { return };
-        match delta {
-            Delta::Added(_) => self.expectations.creation_observed(&service),
-            Delta::Deleted(slice) => {
-                self.expectations.deletion_observed(&service, slice.metadata.uid.as_deref().unwrap_or_default());
-            }
-            Delta::Updated { .. } => {}
-        }
-        self.queue_soon(service);
     }
 
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, Error> {
         let Some(object) = self.services.get(&key) else {
             // Its slices go with it, as it owns them.
-            self.expectations.forget(&key);
+            self.written.forget(&key);
             return Ok(Action::Done);
         };
         let Some(service) = Selecting::of(&object) else { return Ok(Action::Done) };
-        if !self.expectations.satisfied(&key) {
-            return Ok(Action::RequeueAfter(UNSETTLED_RECHECK));
+        // The coming of what is awaited is what wakes us.
+        if !self.written.all_seen(&key) {
+            return Ok(Action::Done);
         }
         let plan = plan(&self.observe(&key, service));
         self.execute(&key, plan).await.map(|()| Action::Done)
@@ -150,39 +143,27 @@ impl Controller {
 
     async fn execute(&self, key: &Key, plan: Plan) -> Result<(), Error> {
         let slices = self.context.client.namespaced::<EndpointSlice>(&key.namespace);
-        let created = join_all(plan.create.iter().map(|slice| self.create(key, &slices, slice))).await;
+        let created = join_all(plan.create.iter().map(|slice| slices.create(slice))).await;
         let updated = join_all(plan.update.iter().map(|slice| slices.update(slice))).await;
-        let deleted = join_all(plan.delete.iter().map(|slice| self.delete(key, &slices, slice))).await;
-        created.into_iter().collect::<Result<(), Error>>()?;
-        updated.into_iter().try_for_each(|updated| updated.map(drop))?;
-        deleted.into_iter().collect()
+        let deleted = join_all(plan.delete.iter().map(|slice| delete(&slices, slice))).await;
+        let mut first_failure = Ok(());
+        for written in created.into_iter().chain(updated) {
+            match written {
+                Ok(slice) => self.written.wrote(key, &slice, &self.slices),
+                Err(error) if error.is_namespace_terminating() => {}
+                Err(error) => first_failure = first_failure.and(Err(error)),
+            }
+        }
+        deleted.into_iter().fold(first_failure, Result::and)
     }
+}
 
-    async fn create(&self, key: &Key, slices: &Objects<EndpointSlice>, slice: &EndpointSlice) -> Result<(), Error> {
-        self.expectations.expect_creations(key, 1);
-        let created = slices.create(slice).await;
-        if created.is_err() {
-            self.expectations.creation_observed(key);
-        }
-        match created {
-            Err(error) if error.is_namespace_terminating() => Ok(()),
-            other => other.map(drop),
-        }
-    }
-
-    async fn delete(&self, key: &Key, slices: &Objects<EndpointSlice>, slice: &EndpointSlice) -> Result<(), Error> {
-        let uid = slice.metadata.uid.clone().unwrap_or_default();
-        self.expectations.expect_deletions(key, [uid.clone()]);
-        let preconditions = Preconditions { uid: Some(uid.clone()), resource_version: None };
-        let options = DeleteOptions { preconditions: Some(preconditions), ..DeleteOptions::default() };
-        let deleted = slices.delete(slice.metadata.name.as_deref().unwrap_or_default(), &options).await;
-        if deleted.is_err() {
-            self.expectations.deletion_observed(key, &uid);
-        }
-        match deleted {
-            Err(error) if error.is_not_found() => Ok(()),
-            other => other,
-        }
+async fn delete(slices: &Objects<EndpointSlice>, slice: &EndpointSlice) -> Result<(), Error> {
+    let preconditions = Preconditions { uid: slice.metadata.uid.clone(), resource_version: None };
+    let options = DeleteOptions { preconditions: Some(preconditions), ..DeleteOptions::default() };
+    match slices.delete(slice.metadata.name.as_deref().unwrap_or_default(), &options).await {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other,
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::plan::{Plan, is_lock, is_managed, plan};
 use crate::service::{Selecting, affected};
+use crate::written::Written;
 use crate::{Context, ownership};
 
 /// Runs the controller until `shutdown`.
@@ -31,6 +32,7 @@ struct Controller {
     endpoints: Informer<Endpoints>,
     /// Of services.
     queue: WorkQueue<Key>,
+    written: Written,
 }
 
 impl Controller {
@@ -41,6 +43,7 @@ impl Controller {
             services_by_namespace: ownership::by_namespace(&services),
             pods_by_namespace: ownership::by_namespace(&pods),
             queue: WorkQueue::new(),
+            written: Written::default(),
             context,
             services,
             pods,
@@ -58,11 +61,13 @@ impl Controller {
                 controller.queue.add_after(service, controller.context.config.endpoints_batch_period);
             }
         });
-        let queue = self.queue.clone();
+        let controller = Arc::downgrade(self);
         self.endpoints.on_change(move |delta| {
+            let Some(controller) = controller.upgrade() else { return };
+            controller.written.seen(&delta.key(), delta);
             // Ours may be left over from a service that has gone; another's may be here before its service is.
             if matches!(delta, Delta::Deleted(_)) || is_managed(&delta.object().metadata) {
-                queue.add(delta.key());
+                controller.queue.add(delta.key());
             }
         });
     }
@@ -76,6 +81,10 @@ impl Controller {
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, Error> {
         let Some(object) = self.services.get(&key) else { return self.remove(&key).await };
         let Some(service) = Selecting::of(&object) else { return Ok(Action::Done) };
+        // The coming of what is awaited is what wakes us.
+        if !self.written.all_seen(&key) {
+            return Ok(Action::Done);
+        }
         let mut pods = self.pods_by_namespace.get(&key.namespace);
         pods.retain(|pod| service.selects(pod));
         let objects = self.context.client.namespaced::<Endpoints>(&key.namespace);
@@ -86,7 +95,11 @@ impl Controller {
         };
         match written {
             Err(error) if error.is_namespace_terminating() => Ok(Action::Done),
-            other => other.map(|_| Action::Done),
+            Err(error) => Err(error),
+            Ok(endpoints) => {
+                self.written.wrote(&key, &endpoints, &self.endpoints);
+                Ok(Action::Done)
+            }
         }
     }
 

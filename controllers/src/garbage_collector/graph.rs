@@ -111,6 +111,13 @@ pub enum Look {
     Owned { object: Arc<dyn Meta>, owners: Vec<(OwnerReference, Known)>, has_dependents: bool, in_circle: bool },
 }
 
+/// An object that waits for its dependents to forget it, and these.
+#[derive(Clone, Debug)]
+pub struct Orphans {
+    pub owner: Arc<dyn Meta>,
+    pub dependents: Vec<Arc<dyn Meta>>,
+}
+
 impl Graph {
     /// Takes the newest state of an object.
     pub fn seen(&mut self, object: Arc<dyn Meta>) -> Vec<Work> {
@@ -230,10 +237,10 @@ impl Graph {
     }
 
     /// The object of this uid and its dependents, where it waits for them to become orphans.
-    pub fn orphans(&self, uid: &str) -> Option<(Arc<dyn Meta>, Vec<Arc<dyn Meta>>)> {
-        let object = self.object(uid).filter(|object| is_orphaning(object.meta()))?;
+    pub fn orphans(&self, uid: &str) -> Option<Orphans> {
+        let owner = self.object(uid).filter(|object| is_orphaning(object.meta()))?.clone();
         let dependents = self.nodes.get(uid)?.dependents.iter().filter_map(|one| self.object(one).cloned());
-        Some((object.clone(), dependents.collect()))
+        Some(Orphans { owner, dependents: dependents.collect() })
     }
 
     fn object(&self, uid: &str) -> Option<&Arc<dyn Meta>> {

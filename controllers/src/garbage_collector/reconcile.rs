@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::graph::{Coordinates, FOREGROUND, Graph, Known, Look, Meta, ORPHAN, Work};
+use super::graph::{Coordinates, FOREGROUND, Graph, Known, Look, Meta, ORPHAN, Orphans, Work};
 use super::kinds::{Watcher, watch};
 use super::mapper::Mapper;
 use super::plan::{Owner, Plan, plan};
@@ -208,7 +208,7 @@ impl Collector {
     /// Lets all dependents forget their owner, and then the owner go.
     async fn orphan(&self, uid: &str) -> Result<Action, Error> {
         let orphans = self.graph().orphans(uid);
-        let Some((owner, dependents)) = orphans else { return Ok(Action::Done) };
+        let Some(Orphans { owner, dependents }) = orphans else { return Ok(Action::Done) };
         let forgetting = dependents.iter().map(|dependent| async move {
             let owners = dependent.meta().owner_references.iter().flatten();
             let others: Vec<OwnerReference> = owners.filter(|one| one.uid != uid).cloned().collect();

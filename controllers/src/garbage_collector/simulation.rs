@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use proptest::prelude::*;
 
-use super::graph::{Coordinates, FOREGROUND, Graph, Known, Look, Meta, ORPHAN, Work};
+use super::graph::{Coordinates, FOREGROUND, Graph, Known, Look, Meta, ORPHAN, Orphans, Work};
 use super::plan::{Owner, Plan, Propagation, plan};
 use crate::pod::build::at;
 
@@ -24,7 +24,7 @@ struct World {
 
 #[derive(Debug)]
 enum Event {
-    Seen(ObjectMeta),
+    Seen(Box<ObjectMeta>),
     Gone(String),
 }
 
@@ -85,7 +85,7 @@ impl World {
             self.events[kind_of(&uid)].push_back(Event::Gone(uid));
         } else {
             self.objects.insert(uid.clone(), meta.clone());
-            self.events[kind_of(&uid)].push_back(Event::Seen(meta));
+            self.events[kind_of(&uid)].push_back(Event::Seen(Box::new(meta)));
         }
     }
 
@@ -218,7 +218,7 @@ impl World {
     }
 
     fn orphan(&mut self, uid: &str) -> Result<(), Conflict> {
-        let Some((owner, dependents)) = self.graph.orphans(uid) else { return Ok(()) };
+        let Some(Orphans { owner, dependents }) = self.graph.orphans(uid) else { return Ok(()) };
         for dependent in dependents {
             self.patch(dependent.meta(), |meta| {
                 meta.owner_references.iter_mut().for_each(|all| all.retain(|one| one.uid != uid))

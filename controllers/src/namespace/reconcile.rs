@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use coracle_api::Object;
 use coracle_client::{Action, Backoff, Client, Clock, Delta, Error, Informer, Key, WorkQueue, run_workers};
 use http::Request;
@@ -84,7 +83,7 @@ impl Controller {
     async fn finalize(&self, name: &str, namespace: &Namespace) -> Result<(), Error> {
         let request = Request::put(format!("/api/v1/namespaces/{name}/finalize"))
             .header(http::header::CONTENT_TYPE, "application/json")
-            .body(Bytes::from(namespace.encode()))
+            .body(namespace.encode())
             .map_err(|source| Error::Request { source })?;
         match self.client.raw(request).await {
             Err(error) if !error.is_not_found() => Err(error),

@@ -17,6 +17,7 @@ use super::plan::{Observed, Plan, plan};
 use super::set::{Replicated, Set, Status};
 use super::status;
 use crate::ownership::{self, Claims, claims, controller_of, controller_reference};
+use crate::written::Written;
 use crate::{Context, pod};
 
 /// When a set is looked at again whose expectations are not met: normally what is expected wakes it, long before.
@@ -45,6 +46,8 @@ struct Controller<K: Replicated> {
     pods_by_owner: Index<Pod>,
     queue: WorkQueue<Key>,
     expectations: Expectations,
+    /// Statuses.
+    written: Written,
 }
 
 impl<K: Replicated> Controller<K> {
@@ -56,6 +59,7 @@ impl<K: Replicated> Controller<K> {
             pods_by_owner: ownership::by_controller(&pods),
             queue: WorkQueue::new(),
             expectations: Expectations::new(),
+            written: Written::default(),
             context,
             recorder,
             sets,
@@ -68,6 +72,7 @@ impl<K: Replicated> Controller<K> {
         let controller = Arc::downgrade(self);
         self.sets.on_change(move |delta| {
             if let Some(controller) = controller.upgrade() {
+                controller.written.seen(&delta.key(), delta);
                 controller.queue.add(delta.key());
             }
         });
@@ -149,6 +154,7 @@ impl<K: Replicated> Controller<K> {
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, ClientError> {
         let Some(object) = self.sets.get(&key) else {
             self.expectations.forget(&key);
+            self.written.forget(&key);
             return Ok(Action::Done);
         };
         let Some(set) = object.set() else { return Ok(Action::Done) };
@@ -225,19 +231,28 @@ impl<K: Replicated> Controller<K> {
         }
     }
 
-    /// Writes a status that has changed; where the object has too, once more onto the new one.
+    /// Writes a status that has changed; where the object has too, once more onto the new one. While the last one is not
+    /// in the cache, nothing is written: its coming is another look, which then says all that has happened meanwhile.
     async fn report(&self, object: &K, set: &Set<'_>, status: &Status) -> Result<(), ClientError> {
-        if set.status == *status {
+        let key = set.key();
+        if set.status == *status || !self.written.all_seen(&key) {
             return Ok(());
         }
-        let objects = self.context.client.namespaced::<K>(set.meta.namespace.as_deref().unwrap_or_default());
-        match objects.update_status(&object.with_status(status)).await {
+        let objects = self.context.client.namespaced::<K>(&key.namespace);
+        let written = match objects.update_status(&object.with_status(status)).await {
             Err(error) if error.is_conflict() => {
-                let fresh = objects.get(set.meta.name.as_deref().unwrap_or_default()).await?;
-                objects.update_status(&fresh.with_status(status)).await.map(drop)
+                let fresh = objects.get(&key.name).await?;
+                objects.update_status(&fresh.with_status(status)).await
             }
-            Err(error) if error.is_not_found() => Ok(()),
-            other => other.map(drop),
+            other => other,
+        };
+        match written {
+            Err(error) if !error.is_not_found() => Err(error),
+            Err(_) => Ok(()),
+            Ok(written) => {
+                self.written.wrote(&key, &written, &self.sets);
+                Ok(())
+            }
         }
     }
 }
