@@ -19,7 +19,7 @@ mod snapshot;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
@@ -141,8 +141,8 @@ impl Store for RedbStore {
             Error::unless_readable(after, Revision::ZERO, self.newest().await?)?;
         }
         Error::unless_readable(after, self.engine.head().compacted, after)?;
-        let log: Arc<dyn Log> = Arc::clone(&self.engine) as _;
-        Ok(follow(Arc::clone(&self.feed), log, range, after))
+        let log = EngineLog(Arc::downgrade(&self.engine));
+        Ok(follow(Arc::clone(&self.feed), Arc::new(log), range, after))
     }
 
     async fn revision(&self) -> Result<Revision, Error> {
@@ -169,8 +169,12 @@ impl Store for RedbStore {
     }
 }
 
-impl Log for Engine {
+/// The log of an engine, which a watch does not keep open: when the store is dropped, its file is free again.
+struct EngineLog(Weak<Engine>);
+
+impl Log for EngineLog {
     fn replay(&self, range: &Range, after: Revision) -> Result<Batch, Error> {
-        self.read(|snapshot| snapshot.replay(range, after))
+        let engine = self.0.upgrade().ok_or(Error::Closed)?;
+        engine.read(|snapshot| snapshot.replay(range, after))
     }
 }

@@ -88,14 +88,6 @@ impl IntoDatabaseError for redb::CommitError {}
 impl IntoDatabaseError for DatabaseError {}
 impl IntoDatabaseError for CompactionError {}
 
-/// What came of a transaction that failed.
-#[derive(Debug)]
-pub(super) struct Undone {
-    pub(super) error: Error,
-    /// Whether what can be read now is what is durable: if not, the transaction may yet turn out to be.
-    pub(super) is_certain: bool,
-}
-
 impl Engine {
     /// Opens the database on the disk, or makes a new one if the disk is empty.
     pub(super) fn open(disk: Arc<dyn Disk>, path: PathBuf, cache_bytes: usize) -> Result<(Self, Head), Error> {
@@ -213,7 +205,7 @@ impl Engine {
         &self,
         head: Head,
         change: impl FnOnce(&mut Draft<'_>) -> Result<(), Failure>,
-    ) -> Result<Head, Undone> {
+    ) -> Result<Head, Error> {
         let (failed_generation, failure) = {
             let slot = self.share_slot();
             let committed = slot.state.writable().and_then(|database| commit(database, head, change));
@@ -227,7 +219,13 @@ impl Engine {
         if !is_answer && let Err(error) = self.reopen(failed_generation) {
             tracing::warn!(error = &error as &dyn std::error::Error, "the store is read-only for now");
         }
-        Err(Undone { error, is_certain: !lock(&self.header).is_unsettled() })
+        Err(error)
+    }
+
+    /// Whether the disk is known to hold what can be read now, and no more. If not, a transaction that failed may yet be
+    /// found there after a crash.
+    pub(super) fn is_certain(&self) -> bool {
+        !lock(&self.header).is_unsettled()
     }
 
     /// Replaces a database that failed, unless somebody else has since. An error if it cannot be written to.

@@ -13,7 +13,6 @@
 //! revision that the log names. Every entry of the log after the compacted revision can be told in full from the other
 //! two, and an entry that is compacted names the one record of the history that goes with it.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use bytes::Bytes;
@@ -71,10 +70,6 @@ impl Value for Version {
 impl Key for Version {
     fn compare(left: &[u8], right: &[u8]) -> Ordering {
         split_version(left).cmp(&split_version(right))
-    }
-
-    fn separator<'a>(left: &'a [u8], _: &'a [u8]) -> Cow<'a, [u8]> {
-        Cow::Borrowed(left)
     }
 }
 

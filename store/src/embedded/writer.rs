@@ -14,7 +14,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::draft::Draft;
-use super::engine::{Engine, Failure, Undone};
+use super::engine::{Engine, Failure};
 use super::layout::Head;
 use crate::feed::Feed;
 use crate::limits::{
@@ -234,16 +234,17 @@ impl Writer {
     }
 
     /// The head that is durable if the batch is, or why it is not.
-    fn outcome(&mut self, committed: Result<Head, Undone>, drawn: &[Result<Event, Error>]) -> Result<Head, Error> {
-        let Undone { error, is_certain } = match committed {
+    fn outcome(&mut self, committed: Result<Head, Error>, drawn: &[Result<Event, Error>]) -> Result<Head, Error> {
+        let error = match committed {
             Ok(head) => return Ok(head),
-            Err(undone) => undone,
+            Err(error) => error,
         };
+        let is_certain = self.engine.is_certain();
         tracing::warn!(error = &error as &dyn std::error::Error, is_certain, "a commit failed");
         let last = drawn.iter().rev().find_map(|event| Some(event.as_ref().ok()?.revision()));
         match self.engine.read(|snapshot| Ok(snapshot.head())) {
-            // It failed after it had become durable.
-            Ok(head) if is_certain && Some(head.revision) == last => Ok(head),
+            // It failed after it had become durable: nothing else can be read.
+            Ok(head) if Some(head.revision) == last => Ok(head),
             Ok(_) if is_certain => Err(error),
             _ => Err(uncertain(error)),
         }
@@ -329,9 +330,9 @@ impl Writer {
                 self.engine.set_head(head);
                 Ok(())
             }
-            Err(undone) => {
+            Err(error) => {
                 self.resume();
-                Err(undone.error)
+                Err(error)
             }
         }
     }
