@@ -226,13 +226,13 @@ impl Server {
                 let handler = instance.wasi_http_incoming_handler();
                 handler.call_handle(&mut store, request, sender).await
             };
-            let outcome = outcome.await;
-            (outcome, store.data().memory.exceeds())
+            // Said before the store is dropped, which is what the waiting client is answered for.
+            if let Err(error) = outcome.await {
+                log.failure(&error, store.data().memory.exceeds());
+            }
         };
         let instance = self.tasks.spawn(async move {
-            if let (Err(error), exceeds) = Metered::new(meter, called).await {
-                log.failure(&error, exceeds);
-            }
+            Metered::new(meter, called).await;
             drop(place);
         });
         Ok(Answer { response, instance: AbortOnDrop(Some(instance)) })

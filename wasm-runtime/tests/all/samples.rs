@@ -62,7 +62,7 @@ async fn hello_greets_and_waits() {
     let spec = spec_of(&[("POD_NAME", "hello-1")], &["hello", "you"], spec);
     let runtime = runtime();
     let container = spawn(&runtime, read("hello"), spec).await;
-    while stdout.text().is_empty() {
+    while !stdout.text().ends_with('\n') {
         tokio::task::yield_now().await;
     }
     assert_eq!(stdout.text(), "hello, you, from hello-1 (1)\n");
