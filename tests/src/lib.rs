@@ -1,1 +1,21 @@
-//! coracle-tests
+//! Whole clusters for tests: started in milliseconds, waited for without sleeping, and explained when they fail.
+//!
+//! [`Cluster`] is one in this process, of any number of nodes, real or fake. [`World`] is what a scenario sees, whether
+//! the cluster is reached by a call, over TLS, or is a process of its own: a server, and whatever keeps it alive. The
+//! bodies in [`scenario`] run in each of them.
+
+mod cluster;
+mod dump;
+mod guest;
+mod network;
+mod process;
+pub mod scenario;
+mod wait;
+mod world;
+
+pub use cluster::{Builder, Cluster};
+pub use guest::Guests;
+pub use network::Network;
+pub use process::Process;
+pub use wait::{DEADLINE, is_ready, named, until_within};
+pub use world::World;

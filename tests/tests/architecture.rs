@@ -84,7 +84,9 @@ fn crates_import_only_what_the_design_allows() {
 #[test]
 fn only_the_runtime_knows_wasmtime_and_only_the_store_knows_redb() {
     for (library, home) in [("wasmtime", "wasm-runtime"), ("redb", "store")] {
-        for folder in ["api", "store", "apiserver", "client", "scheduler", "controllers", "wasm-runtime", "wasm-kubelet", "cli"] {
+        for folder in
+            ["api", "store", "apiserver", "client", "scheduler", "controllers", "wasm-runtime", "wasm-kubelet", "cli"]
+        {
             let knows = dependencies(folder).iter().any(|d| d.starts_with(library));
             assert!(!knows || folder == home, "{folder}/ depends on {library}, which only {home}/ may");
         }
@@ -97,7 +99,9 @@ fn the_vocabulary_is_pure() {
     let found: Vec<_> = dependencies("api").into_iter().filter(|d| impure.contains(&d.as_str())).collect();
     assert!(found.is_empty(), "api/ does no I/O and has no runtime, but depends on {found:?}");
     let clocks = breaches("api", &[], |line| {
-        ["std::fs::", "std::net::TcpStream", "SystemTime::now", "Instant::now", "Timestamp::now"].iter().any(|b| line.contains(b))
+        ["std::fs::", "std::net::TcpStream", "SystemTime::now", "Instant::now", "Timestamp::now"]
+            .iter()
+            .any(|b| line.contains(b))
     });
     assert!(clocks.is_empty(), "api/ sees no files and no clock:\n{}", clocks.join("\n"));
 }
@@ -115,24 +119,46 @@ fn the_runtime_knows_no_kubernetes_and_the_store_no_json() {
 
 #[test]
 fn kubernetes_serde_is_instantiated_in_api_and_client_only() {
-    let typed = ["from_slice::<Pod>", "from_slice::<Node>", "Api<Pod>", "Api<Node>", "Api::<", "Api::all(", "Api::namespaced("];
+    let typed =
+        ["from_slice::<Pod>", "from_slice::<Node>", "Api<Pod>", "Api<Node>", "Api::<", "Api::all(", "Api::namespaced("];
     for folder in ["apiserver", "scheduler", "controllers", "wasm-kubelet"] {
         let found = breaches(folder, &[], |line| typed.iter().any(|t| line.contains(t)));
         assert!(found.is_empty(), "typed Kubernetes JSON belongs in api/ and client/:\n{}", found.join("\n"));
-        assert!(folder == "apiserver" || !dependencies(folder).contains("kube"), "{folder}/ reaches the API through client/ alone");
+        assert!(
+            folder == "apiserver" || !dependencies(folder).contains("kube"),
+            "{folder}/ reaches the API through client/ alone"
+        );
     }
 }
 
 #[test]
 fn one_file_names_the_http_status_codes_of_errors() {
-    let codes = ["StatusCode::NOT_FOUND", "StatusCode::CONFLICT", "StatusCode::UNPROCESSABLE_ENTITY", "StatusCode::GONE", "StatusCode::BAD_REQUEST"];
+    let codes = [
+        "StatusCode::NOT_FOUND",
+        "StatusCode::CONFLICT",
+        "StatusCode::UNPROCESSABLE_ENTITY",
+        "StatusCode::GONE",
+        "StatusCode::BAD_REQUEST",
+    ];
     let found = breaches("apiserver", &[], |line| codes.iter().any(|c| line.contains(c)));
     assert!(found.is_empty(), "api/src/status.rs is where errors get their codes:\n{}", found.join("\n"));
 }
 
 #[test]
 fn every_source_file_says_what_it_owns() {
-    for folder in ["api", "store", "apiserver", "client", "scheduler", "controllers", "wasm-runtime", "wasm-kubelet", "cli", "bench", "tests"] {
+    for folder in [
+        "api",
+        "store",
+        "apiserver",
+        "client",
+        "scheduler",
+        "controllers",
+        "wasm-runtime",
+        "wasm-kubelet",
+        "cli",
+        "bench",
+        "tests",
+    ] {
         for path in sources(folder) {
             let text = fs::read_to_string(&path).unwrap();
             assert!(text.starts_with("//!"), "{} does not open with //!", path.strip_prefix(root()).unwrap().display());
