@@ -86,3 +86,61 @@ impl Controllers {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_client::testing::{FakeServer, Faults};
+    use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+    use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+    use std::time::Duration;
+
+    fn meta(namespace: Option<&str>, name: &str) -> ObjectMeta {
+        ObjectMeta { name: Some(name.into()), namespace: namespace.map(str::to_owned), ..ObjectMeta::default() }
+    }
+
+    fn deployment() -> Deployment {
+        let labels = Some([("app".to_owned(), "web".to_owned())].into());
+        let mut spec = DeploymentSpec {
+            replicas: Some(0),
+            selector: LabelSelector { match_labels: labels.clone(), ..LabelSelector::default() },
+            progress_deadline_seconds: Some(600),
+            ..DeploymentSpec::default()
+        };
+        spec.template.metadata = Some(ObjectMeta { labels, ..ObjectMeta::default() });
+        Deployment { metadata: meta(Some("default"), "web"), spec: Some(spec), status: None }
+    }
+
+    fn is_rolled_out(server: &FakeServer) -> bool {
+        let status = server.one::<Deployment>("default", "web").and_then(|deployment| deployment.status);
+        let mut conditions = status.into_iter().flat_map(|status| status.conditions.unwrap_or_default());
+        conditions.any(|condition| condition.reason.as_deref() == Some("NewReplicaSetAvailable"))
+    }
+
+    /// All of them, against a server that loses requests, fails, forgets its history and cuts watches off.
+    #[tokio::test(start_paused = true)]
+    async fn the_controllers_work_with_a_bad_server_and_stop_when_asked() {
+        for seed in 0..8 {
+            let server = FakeServer::seeded(seed);
+            server.set_faults(Faults {
+                lost: 0.1,
+                broken: 0.1,
+                gone: 0.1,
+                delay_max: Duration::from_millis(50),
+                events_per_watch: Some(5),
+                ..Faults::default()
+            });
+            let shutdown = CancellationToken::new();
+            let informers = Informers::new(server.client(), shutdown.clone());
+            let running = tokio::spawn(run(Config::default(), server.client(), informers, shutdown.clone()));
+            server.put(&Namespace { metadata: meta(None, "default"), ..Namespace::default() });
+            server.put(&deployment());
+            server.until(|server| server.one::<ServiceAccount>("default", "default").is_some()).await;
+            server.until(is_rolled_out).await;
+            assert_eq!(server.all::<ReplicaSet>().len(), 1, "seed {seed}");
+            shutdown.cancel();
+            running.await.expect("no panic").expect("no controller has failed");
+        }
+    }
+}

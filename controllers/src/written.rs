@@ -65,3 +65,41 @@ impl Written {
 fn version(meta: &ObjectMeta) -> Option<(String, u64)> {
     Some((meta.uid.clone()?, meta.resource_version.as_ref()?.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_client::Informers;
+    use coracle_client::testing::FakeServer;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use std::sync::Arc;
+    use tokio_util::sync::CancellationToken;
+
+    fn at(version: u64) -> ConfigMap {
+        let metadata = ObjectMeta {
+            name: Some("a".into()),
+            namespace: Some("default".into()),
+            uid: Some("uid-a".into()),
+            resource_version: Some(version.to_string()),
+            ..ObjectMeta::default()
+        };
+        ConfigMap { metadata, ..ConfigMap::default() }
+    }
+
+    #[tokio::test]
+    async fn a_write_is_awaited_until_it_or_a_later_one_is_seen() {
+        let shutdown = CancellationToken::new();
+        let cache = Informers::new(FakeServer::new().client(), shutdown.clone()).get::<ConfigMap>();
+        let (written, key) = (Written::default(), Key::new("default", "owner"));
+        let updated = |version| Delta::Updated { old: Arc::new(at(1)), new: Arc::new(at(version)) };
+        written.wrote(&key, &at(7), &cache);
+        written.seen(&key, &updated(6));
+        assert!(!written.all_seen(&key));
+        written.seen(&key, &updated(9));
+        assert!(written.all_seen(&key));
+        written.wrote(&key, &at(12), &cache);
+        written.seen(&key, &Delta::Deleted(Arc::new(at(11))));
+        assert!(written.all_seen(&key), "what is gone is not awaited");
+        shutdown.cancel();
+    }
+}
