@@ -41,7 +41,7 @@ pub fn called(word: &str) -> Option<&'static Kind> {
 /// The row of a type.
 ///
 /// # Panics
-/// For the types that only subresources have, which are in no row: `Scale`, `Eviction`.
+/// For the types that only subresources have, which are in no row: `Scale`, `Eviction`, `TokenRequest`.
 #[must_use]
 pub fn of<T: Object>() -> &'static Kind {
     find_kind(T::GROUP, T::VERSION, T::KIND).expect("the kind has a row")
@@ -146,7 +146,7 @@ kinds! {
     core::Secret: "secrets" "secret" short [] categories [] Verbs::ALL,
         subresources [] selectable ["type"];
     core::ServiceAccount: "serviceaccounts" "serviceaccount" short ["sa"] categories [] Verbs::ALL,
-        subresources [] selectable [];
+        subresources [foreign("token", "TokenRequest", ("authentication.k8s.io", "v1"), CREATE)] selectable [];
     core::Service: "services" "service" short ["svc"] categories ["all"] Verbs::ALL,
         subresources [own("status", "Service", GET_PATCH_UPDATE)]
         selectable ["spec.clusterIP" "spec.type"];

@@ -9,8 +9,9 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use k8s_openapi::api::{
-    apps::v1 as apps, autoscaling::v1 as autoscaling, coordination::v1 as coordination, core::v1 as core,
-    discovery::v1 as discovery, events::v1 as events, policy::v1 as policy,
+    apps::v1 as apps, authentication::v1 as authentication, autoscaling::v1 as autoscaling,
+    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, events::v1 as events,
+    policy::v1 as policy,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use serde::Deserialize;
@@ -115,5 +116,6 @@ objects! {
     // What subresources are given and answer.
     autoscaling::Scale => true,
     core::Binding => true,
+    authentication::TokenRequest => true,
     policy::Eviction => true,
 }

@@ -13,7 +13,9 @@ use futures::{FutureExt as _, StreamExt as _};
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::{self, Attributes, Authorizer, Bearer, Decision, Identity, ResourceAttributes, Tokens};
+use crate::auth::{
+    self, Attributes, Authorizer, Bound, Decision, Identity, ResourceAttributes, ServiceAccountTokens, Tokens,
+};
 use crate::cache::{Cache, Cached, Item, Scope, Selection, Start, WatchStream};
 use crate::config::Config;
 use crate::error::refused;
@@ -27,7 +29,7 @@ use crate::route::{NoRoute, Route, Subresource, Target, Verb};
 use crate::serve::Inside;
 use crate::strategy::Allocators;
 use crate::writer::path;
-use crate::{describe, limits, respond};
+use crate::{clock, describe, limits, respond};
 
 /// How long a pod waits for the service account of a namespace that has just been made.
 ///
@@ -41,6 +43,7 @@ pub(crate) struct Api {
     pub(crate) cache: Arc<Cache>,
     pub(crate) resources: Resources,
     pub(crate) tokens: Tokens,
+    pub(crate) account_tokens: Arc<ServiceAccountTokens>,
     pub(crate) authorizer: Box<dyn Authorizer>,
     pub(crate) nodes: Arc<dyn NodeProxy>,
     pub(crate) allocators: Allocators,
@@ -122,7 +125,7 @@ impl Api {
         };
         let max = if inside { usize::MAX } else { max };
         let _held = Held::one_of(gauge, max).ok_or_else(|| self.too_many())?;
-        match tokio::time::timeout(limits::REQUEST_TIMEOUT, handler::run(&call, body)).await {
+        match tokio::time::timeout(limits::REQUEST_TIMEOUT, run(call, body)).await {
             Ok(answer) => answer,
             Err(_) => Err(ApiError::Timeout("request did not complete within the allotted timeout".to_owned())),
         }
@@ -139,11 +142,27 @@ impl Api {
 
     /// Who asks. A token that is offered must be right, whatever else vouches for the request.
     fn authenticate(&self, parts: &http::request::Parts) -> Result<Identity, ApiError> {
-        match auth::bearer(&parts.headers, &self.tokens) {
-            Bearer::Known(identity) => Ok(identity),
-            Bearer::Unknown => Err(ApiError::Unauthorized),
-            Bearer::Absent => parts.extensions.get::<Identity>().cloned().ok_or(ApiError::Unauthorized),
+        let known = match auth::bearer(&parts.headers) {
+            Some(token) => self.tokens.identity(token).cloned().or_else(|| self.service_account_of(token)),
+            None => parts.extensions.get::<Identity>().cloned(),
+        };
+        known.ok_or(ApiError::Unauthorized)
+    }
+
+    /// Whose token this is: one lives no longer than the account that it speaks for, and the pod that it was made for.
+    fn service_account_of(&self, token: &str) -> Option<Identity> {
+        let claims = self.account_tokens.verify(token, clock::now().as_second())?;
+        let there = |plural, bound: &Bound| {
+            let resource = self.resources.core(plural);
+            let found = resource.cache.get(&path(&claims.namespace, &bound.name))?;
+            let object = resource.load(&found).ok()?;
+            (object.meta().uid.as_deref() == Some(&bound.uid)).then_some(())
+        };
+        there("serviceaccounts", &claims.account)?;
+        if let Some(pod) = &claims.pod {
+            there("pods", pod)?;
         }
+        Some(Identity::service_account(&claims.namespace, &claims.account.name))
     }
 
     fn authorize(&self, identity: &Identity, route: &Route, parts: &http::request::Parts) -> Result<(), ApiError> {
@@ -213,6 +232,19 @@ impl Api {
             None => return None,
         };
         resource.load(&found).ok()
+    }
+}
+
+/// Runs a handler. When the client goes, the handler goes with it, unless what it does must be brought to an end.
+async fn run(call: Call, body: Body) -> Result<Response<Body>, ApiError> {
+    tracing::debug!(user = call.identity.user, verb = call.target.verb.as_str(), path = call.target.path(), "asked");
+    if !call.target.verb.writes() || !call.target.resource.strategy.outlives_client() {
+        return handler::run(&call, body).await;
+    }
+    match tokio::spawn(async move { handler::run(&call, body).await }).await {
+        Ok(answer) => answer,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(ApiError::Unavailable("the server is stopping".to_owned())),
     }
 }
 

@@ -103,6 +103,7 @@ pub async fn start(
     let api = Arc::new(Api {
         resources: Resources::new(kinds::all(), &cache),
         tokens: config.pki.tokens().clone(),
+        account_tokens: config.pki.account_tokens().clone(),
         authorizer: Box::new(AllowAuthenticated),
         metrics: Default::default(),
         ready: AtomicBool::new(false),

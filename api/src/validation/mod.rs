@@ -25,7 +25,7 @@ use k8s_openapi::api::{
 };
 
 pub use pod::{update_ephemeral_containers, update_resize};
-pub use subresource::{binding, delete_options};
+pub use subresource::{binding, delete_options, token_request};
 
 use crate::any::AnyObject;
 use crate::field::Errors;

@@ -1,10 +1,11 @@
 //! What subresources are given: scales, bindings, options.
 
-use k8s_openapi::api::{autoscaling::v1::Scale, core::v1::Binding};
+use k8s_openapi::api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 
 use super::rules::{not_negative, text};
 use crate::field::{Errors, Path};
+use crate::limits;
 
 pub(super) fn scale(scale: &Scale, errors: &mut Errors) {
     let replicas = scale.spec.as_ref().and_then(|s| s.replicas);
@@ -22,6 +23,22 @@ pub fn binding(binding: &Binding) -> Errors {
     }
     if text(binding.target.name.as_ref()).is_empty() {
         errors.required(&target.child("name"), "");
+    }
+    errors
+}
+
+/// What is wrong with a request for a service account's token.
+#[must_use]
+pub fn token_request(request: &TokenRequest) -> Errors {
+    let mut errors = Errors::new();
+    let spec = Path::new("spec");
+    let path = spec.child("expirationSeconds");
+    let seconds = request.spec.as_ref().and_then(|spec| spec.expiration_seconds);
+    if let Some(seconds) = seconds.filter(|seconds| *seconds < limits::TOKEN_SECONDS_MIN) {
+        errors.invalid(&path, &seconds, "may not specify a duration less than 10 minutes");
+    }
+    if let Some(seconds) = seconds.filter(|seconds| *seconds > limits::TOKEN_SECONDS_MAX) {
+        errors.invalid(&path, &seconds, "may not specify a duration larger than 2^32 seconds");
     }
     errors
 }

@@ -5,10 +5,12 @@
 
 mod authorize;
 mod certificate;
+mod service_account;
 mod tokens;
 
 pub use authorize::{AllowAuthenticated, Attributes, Authorizer, Decision, ResourceAttributes};
 pub use certificate::identity_of_certificate;
+pub(crate) use service_account::{Bound, Claims, ISSUER, ServiceAccountTokens};
 pub use tokens::Tokens;
 
 use http::HeaderMap;
@@ -49,31 +51,21 @@ impl Identity {
         Self::new("system:kube-controller-manager", &[])
     }
 
+    /// A service account.
+    pub fn service_account(namespace: &str, name: &str) -> Self {
+        let group = format!("system:serviceaccounts:{namespace}");
+        Self::new(format!("system:serviceaccount:{namespace}:{name}"), &["system:serviceaccounts", &group])
+    }
+
     /// The kubelet of the node `name`.
     pub fn node(name: &str) -> Self {
         Self::new(format!("system:node:{name}"), &["system:nodes"])
     }
 }
 
-/// What a request's headers say of who asks.
-pub(crate) enum Bearer {
-    /// No token was offered.
-    Absent,
-    /// One that the cluster accepts.
-    Known(Identity),
-    /// One that it does not: the request is refused, whatever else it carries.
-    Unknown,
-}
-
-/// Reads the bearer token of a request.
-pub(crate) fn bearer(headers: &HeaderMap, tokens: &Tokens) -> Bearer {
-    let Some(value) = headers.get(AUTHORIZATION) else { return Bearer::Absent };
-    let token = value.to_str().ok().and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-    });
-    match token.and_then(|token| tokens.identity(token)) {
-        Some(identity) => Bearer::Known(identity.clone()),
-        None => Bearer::Unknown,
-    }
+/// The bearer token that a request offers; an offer that cannot be read is an empty one.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().unwrap_or_default();
+    let (scheme, token) = value.split_once(' ').unwrap_or_default();
+    Some(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
 }

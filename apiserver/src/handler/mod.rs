@@ -13,6 +13,7 @@ mod namespaces;
 mod options;
 mod patch;
 mod scale;
+mod token;
 mod update;
 mod watch;
 
@@ -59,6 +60,7 @@ pub(crate) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
         Some(Subresource::Scale) => return scale::run(call, body).await,
         Some(Subresource::Binding) => return bind::run(call, body).await,
         Some(Subresource::Eviction) => return eviction::run(call, body).await,
+        Some(Subresource::Token) => return token::run(call, body).await,
         Some(Subresource::Log) => return log::run(call).await,
     };
     match call.target.verb {

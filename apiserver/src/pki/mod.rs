@@ -1,7 +1,7 @@
 //! The certificates of one cluster: an authority made at the first start, and what it signs.
 //!
-//! Kept on disk are the authority (`ca.crt`, `ca.key`) and the bearer tokens (`tokens`), each mode 0600 and created
-//! whole or not at all. Everything else is signed when it is needed: a P-256 signature costs less than reading a file,
+//! Kept on disk are the authority (`ca.crt`, `ca.key`), the key that signs service accounts' tokens (`sa.key`) and the
+//! bearer tokens (`tokens`), each mode 0600 and created whole or not at all. Everything else is signed when it is needed: a P-256 signature costs less than reading a file,
 //! and a certificate that is not kept can neither be stolen nor expire unnoticed. The key of the authority never
 //! leaves [`Pki`].
 
@@ -11,13 +11,14 @@ mod names;
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 
-use crate::auth::{Identity, Tokens};
+use crate::auth::{Identity, ServiceAccountTokens, Tokens};
 
 /// Years that the authority is valid.
 const AUTHORITY_VALID_YEARS: i32 = 10;
@@ -31,6 +32,7 @@ pub struct Pki {
     authority_pem: String,
     authority_der: CertificateDer<'static>,
     tokens: Tokens,
+    account_tokens: Arc<ServiceAccountTokens>,
 }
 
 /// A certificate that the authority signed, with its private key.
@@ -70,10 +72,13 @@ impl Pki {
         let key = parse_key(&key_pem, &dir.join("ca.key"))?;
         let authority_pem =
             files::read_or_create(&dir.join("ca.crt"), || Ok(authority_params().self_signed(&key)?.pem()))?;
+        let account_path = dir.join("sa.key");
+        let account_pem = files::read_or_create(&account_path, || Ok(KeyPair::generate()?.serialize_pem()))?;
+        let account_key = parse_key(&account_pem, &account_path)?;
         let tokens = files::read_or_create(&dir.join("tokens"), || Ok(Tokens::generate().to_csv()))?;
         let tokens = Tokens::parse(&tokens)
             .map_err(|problem| PkiError::Content { path: dir.join("tokens").display().to_string(), problem })?;
-        Self::assemble(key, authority_pem, tokens)
+        Self::assemble(key, authority_pem, &account_key, tokens)
     }
 
     /// An authority that lives as long as this value, for throw-away clusters and tests.
@@ -83,14 +88,16 @@ impl Pki {
     pub fn in_memory() -> Result<Self, PkiError> {
         let key = KeyPair::generate()?;
         let authority_pem = authority_params().self_signed(&key)?.pem();
-        Self::assemble(key, authority_pem, Tokens::generate())
+        Self::assemble(key, authority_pem, &KeyPair::generate()?, Tokens::generate())
     }
 
-    fn assemble(key: KeyPair, authority_pem: String, tokens: Tokens) -> Result<Self, PkiError> {
+    fn assemble(key: KeyPair, authority_pem: String, account_key: &KeyPair, tokens: Tokens) -> Result<Self, PkiError> {
         let authority_der = CertificateDer::from_pem_slice(authority_pem.as_bytes())
             .map_err(|error| PkiError::Content { path: "ca.crt".into(), problem: error.to_string() })?;
         let authority = Issuer::from_ca_cert_der(&authority_der, key)?;
-        Ok(Self { authority, authority_pem, authority_der, tokens })
+        let account_tokens = ServiceAccountTokens::signed_by(&account_key.serialize_der())
+            .map_err(|problem| PkiError::Content { path: "sa.key".into(), problem })?;
+        Ok(Self { authority, authority_pem, authority_der, tokens, account_tokens: Arc::new(account_tokens) })
     }
 
     /// The authority's certificate, as PEM.
@@ -109,6 +116,10 @@ impl Pki {
 
     pub(crate) fn tokens(&self) -> &Tokens {
         &self.tokens
+    }
+
+    pub(crate) fn account_tokens(&self) -> &Arc<ServiceAccountTokens> {
+        &self.account_tokens
     }
 
     /// A certificate for a server that is reached under `hosts` (names or addresses), beside the names that every API

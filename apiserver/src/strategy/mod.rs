@@ -70,6 +70,12 @@ pub(crate) trait Strategy: Send + Sync + 'static {
     /// Gives back what [`Strategy::admit`] took for an object that is not there after all, or no longer.
     fn released(&self, _api: &Api, _object: &AnyObject) {}
 
+    /// Whether a write goes on when its client has gone: one that takes something must see to it that it is stored or
+    /// given back.
+    fn outlives_client(&self) -> bool {
+        false
+    }
+
     /// Whether a PUT creates what is not there.
     fn creates_on_update(&self) -> bool {
         false

@@ -62,6 +62,10 @@ impl Strategy for ServiceStrategy {
         api.allocators.release(typed::<Service>(object));
     }
 
+    fn outlives_client(&self) -> bool {
+        true
+    }
+
     fn creates_on_update(&self) -> bool {
         true
     }

@@ -1,0 +1,176 @@
+//! Tokens by which the programs in pods say which service account they are: JSON web tokens, signed with ES256.
+//!
+//! Nothing is kept of a token that was given: it is known again by its signature. That the account and the pod that it
+//! names still exist is for the caller to see.
+//!
+//! Source: upstream's `pkg/serviceaccount` (the claims) and RFC 7515 and 7519 (their form).
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
+};
+use serde::{Deserialize, Serialize};
+
+/// Who signs the tokens, and for whom one is when nobody else is named.
+pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// The key that signs tokens and knows them again.
+pub(crate) struct ServiceAccountTokens {
+    key: EcdsaKeyPair,
+    random: SystemRandom,
+    /// The encoded header, which is the same in every token.
+    header: String,
+}
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claims {
+    pub(crate) namespace: String,
+    pub(crate) account: Bound,
+    /// The pod that the token was made for, if any.
+    pub(crate) pod: Option<Bound>,
+    pub(crate) audiences: Vec<String>,
+    /// Seconds since 1970.
+    pub(crate) issued: i64,
+    pub(crate) expires: i64,
+}
+
+/// An object that a token is bound to: when it is gone, or another has its name, the token is worth nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bound {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
+/// [`Claims`] as they are written.
+#[derive(Serialize, Deserialize)]
+struct Payload {
+    iss: String,
+    sub: String,
+    aud: Vec<String>,
+    exp: i64,
+    iat: i64,
+    nbf: i64,
+    jti: String,
+    #[serde(rename = "kubernetes.io")]
+    kubernetes: Kubernetes,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kubernetes {
+    namespace: String,
+    serviceaccount: Bound,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pod: Option<Bound>,
+}
+
+impl ServiceAccountTokens {
+    /// Signs with a P-256 key in PKCS #8.
+    ///
+    /// # Errors
+    /// When `pkcs8` is no such key.
+    pub(crate) fn signed_by(pkcs8: &[u8]) -> Result<Self, String> {
+        let random = SystemRandom::new();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &random)
+            .map_err(|error| error.to_string())?;
+        Ok(Self { key, random, header: BASE64.encode(r#"{"alg":"ES256","typ":"JWT"}"#) })
+    }
+
+    /// The token that says `claims`.
+    ///
+    /// # Errors
+    /// When the machine has no randomness to sign with.
+    pub(crate) fn issue(&self, claims: &Claims) -> Result<String, ring::error::Unspecified> {
+        let payload = Payload {
+            iss: ISSUER.to_owned(),
+            sub: format!("system:serviceaccount:{}:{}", claims.namespace, claims.account.name),
+            aud: claims.audiences.clone(),
+            exp: claims.expires,
+            iat: claims.issued,
+            nbf: claims.issued,
+            jti: uuid::Uuid::new_v4().to_string(),
+            kubernetes: Kubernetes {
+                namespace: claims.namespace.clone(),
+                serviceaccount: claims.account.clone(),
+                pod: claims.pod.clone(),
+            },
+        };
+        let payload = serde_json::to_vec(&payload).map_err(|_| ring::error::Unspecified)?;
+        let mut token = format!("{}.{}", self.header, BASE64.encode(payload));
+        let signature = self.key.sign(&self.random, token.as_bytes())?;
+        token.push('.');
+        BASE64.encode_string(signature, &mut token);
+        Ok(token)
+    }
+
+    /// What a token of ours says, if it is valid at `now` (seconds since 1970) and meant for this server.
+    pub(crate) fn verify(&self, token: &str, now: i64) -> Option<Claims> {
+        let (signed, signature) = token.rsplit_once('.')?;
+        let payload = signed.strip_prefix(&self.header)?.strip_prefix('.')?;
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key())
+            .verify(signed.as_bytes(), &BASE64.decode(signature).ok()?)
+            .ok()?;
+        let payload: Payload = serde_json::from_slice(&BASE64.decode(payload).ok()?).ok()?;
+        let ours = payload.iss == ISSUER && payload.aud.iter().any(|audience| audience == ISSUER);
+        let Kubernetes { namespace, serviceaccount: account, pod } = payload.kubernetes;
+        (ours && payload.nbf <= now && now < payload.exp).then_some(Claims {
+            namespace,
+            account,
+            pod,
+            audiences: payload.aud,
+            issued: payload.iat,
+            expires: payload.exp,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn key() -> ServiceAccountTokens {
+        ServiceAccountTokens::signed_by(&rcgen::KeyPair::generate().unwrap().serialize_der()).unwrap()
+    }
+
+    fn claims() -> Claims {
+        let bound = |name: &str| Bound { name: name.to_owned(), uid: format!("uid-of-{name}") };
+        Claims {
+            namespace: "ns".to_owned(),
+            account: bound("sa"),
+            pod: Some(bound("pod")),
+            audiences: vec![ISSUER.to_owned()],
+            issued: 1000,
+            expires: 1600,
+        }
+    }
+
+    #[test]
+    fn a_token_says_what_it_was_made_of_until_it_expires() {
+        let key = key();
+        let token = key.issue(&claims()).unwrap();
+        assert_eq!(key.verify(&token, 1000), Some(claims()));
+        assert_eq!(key.verify(&token, 1599), Some(claims()));
+        assert_eq!(key.verify(&token, 1600), None);
+        assert_eq!(key.verify(&token, 999), None);
+    }
+
+    #[test]
+    fn another_key_another_audience_and_a_changed_token_are_worth_nothing() {
+        let (ours, theirs) = (key(), key());
+        assert_eq!(ours.verify(&theirs.issue(&claims()).unwrap(), 1000), None);
+        let elsewhere = Claims { audiences: vec!["vault".to_owned()], ..claims() };
+        assert_eq!(ours.verify(&ours.issue(&elsewhere).unwrap(), 1000), None);
+        let token = ours.issue(&claims()).unwrap();
+        for at in 0..token.len() - 1 {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(ours.verify(std::str::from_utf8(&changed).unwrap(), 1000), None, "changed at {at}");
+        }
+        for garbage in ["", ".", "..", "a.b.c", &token[..token.len() / 2]] {
+            assert_eq!(ours.verify(garbage, 1000), None);
+        }
+    }
+}
