@@ -118,10 +118,9 @@ async fn follow_one(server: &Server, applied: &Applied, progress: &Progress) -> 
         }
     };
     loop {
-        let mut object = server.get(&objects).await?["items"][0].take();
-        if object.is_null() {
-            return Ok(());
-        }
+        let mut list = server.get(&objects).await?;
+        // Somebody may have deleted it meanwhile.
+        let Some(mut object) = list["items"].get_mut(0).map(Value::take) else { return Ok(()) };
         object["kind"] = applied.resource.kind.clone().into();
         let mut list = server.get(&pods).await?;
         let found = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
