@@ -105,17 +105,10 @@ fn split(input: &Input) -> Vec<Result<Vec<Document>, Unreadable>> {
 }
 
 fn objects(place: &Place, mut value: Value) -> Result<Vec<Document>, Unreadable> {
-    let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List")) && value["items"].is_array();
-    let items = match value["items"].take() {
-        Value::Array(items) if is_list => items,
-        other => {
-            if !other.is_null() {
-                value["items"] = other;
-            } else if let Some(members) = value.as_object_mut() {
-                members.remove("items");
-            }
-            vec![value]
-        }
+    let is_list = value["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+    let items = match value.get_mut("items") {
+        Some(Value::Array(items)) if is_list => std::mem::take(items),
+        _ => vec![value],
     };
     let document = |object: Value| {
         let document = Document { place: place.clone(), object };
@@ -177,6 +170,14 @@ mod tests {
     fn a_list_is_what_it_holds() {
         let text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: {name: a}\n";
         assert_eq!(read(text), ["Pod a at web.yaml, document 1 (line 1)"]);
+    }
+
+    /// A document that is a mere word used to end the program.
+    #[test]
+    fn what_is_no_object_is_refused() {
+        for text in ["hello\n", "- a\n- b\n", "7\n"] {
+            assert_eq!(read(text), ["web.yaml, document 1 (line 1): error: apiVersion is missing"]);
+        }
     }
 
     #[test]
