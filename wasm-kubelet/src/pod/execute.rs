@@ -261,7 +261,7 @@ impl Worker {
     }
 
     fn has_volumes(&self) -> bool {
-        self.pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref()).is_some_and(|volumes| !volumes.is_empty())
+        volumes::wanted(&self.pod).next().is_some()
     }
 
     fn dir(&self) -> PodDir {

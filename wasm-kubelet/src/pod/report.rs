@@ -165,7 +165,10 @@ fn waiting(state: &State, at: usize, container: &Container) -> Option<(&'static 
         let is_past = state.is_initialized && role == Role::Init;
         return (restarts && delay > 0 && !is_past).then(|| ("CrashLoopBackOff", crash_loop(state, at, delay)));
     }
-    if let Sandbox::Failing(trouble) = &state.sandbox {
+    // What is tried again shows in events; only what is final shows in the status.
+    if let Sandbox::Failing(trouble) = &state.sandbox
+        && trouble.retry.is_none()
+    {
         return Some((trouble.reason, trouble.message.clone()));
     }
     let waits_for_init =

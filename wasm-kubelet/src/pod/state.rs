@@ -22,6 +22,8 @@ pub struct State {
     /// Readiness gates whose condition is not `True`.
     pub unmet_gates: Box<[String]>,
     pub sandbox: Sandbox,
+    /// How often in a row the address or the volumes could not be had.
+    pub prepare_failures: u32,
     /// In the order of [`Spec::containers`].
     pub containers: Box<[Container]>,
     /// Whether the init containers are behind us: they are not run again.
@@ -289,6 +291,7 @@ impl State {
             generation: 0,
             unmet_gates: Box::default(),
             sandbox: Sandbox::None,
+            prepare_failures: 0,
             containers,
             is_initialized,
             outcome: None,

@@ -19,6 +19,11 @@ use crate::runtime::Exit;
 /// How long a failure is shown as itself before it is shown as a wait for the next attempt.
 const SETTLE: SignedDuration = SignedDuration::from_secs(1);
 
+/// First pause before address and volumes are tried again, doubled each time up to the second.
+/// Source: kubelet, `exponentialbackoff` of volume operations.
+const PREPARE_RETRY: SignedDuration = SignedDuration::from_millis(500);
+const PREPARE_RETRY_MAX: SignedDuration = SignedDuration::from_secs(122);
+
 /// What an event makes of a pod, and what is to be done for it. Nothing that is not due is done: who calls this wakes
 /// up again at [`State::wake`].
 pub fn step(state: State, event: Event, now: Timestamp) -> (State, Vec<Effect>) {
@@ -130,7 +135,10 @@ impl Step {
             Ok(address) => Sandbox::Ready(address),
             Err(failure) => {
                 self.notice(None, true, failure.reason, failure.message.clone());
-                let retry = Some(self.later(SignedDuration::from_secs(2)));
+                let pause =
+                    PREPARE_RETRY.saturating_mul(1 << self.state.prepare_failures.min(16)).min(PREPARE_RETRY_MAX);
+                self.state.prepare_failures += 1;
+                let retry = Some(self.later(pause));
                 Sandbox::Failing(Trouble { reason: failure.reason, message: failure.message, settles: None, retry })
             }
         };

@@ -59,13 +59,28 @@ pub fn sweep(root: &Path, is_known: impl Fn(&str) -> bool) {
     }
 }
 
+/// What API servers call the volume by which they give every pod a token. Source: the `ServiceAccount` admission plugin.
+const API_ACCESS: &str = "kube-api-access-";
+
+/// Whether a volume is the API access that every pod is given unasked. A guest that was not written for Kubernetes has
+/// no use for it, so it is made for pods only that say `automountServiceAccountToken: true`: thousands of small pods
+/// pay no token and no files for it, and none holds a credential that it did not ask for.
+fn is_unasked(spec: &core::PodSpec, volume: &str) -> bool {
+    volume.starts_with(API_ACCESS) && spec.automount_service_account_token != Some(true)
+}
+
+/// The volumes of a pod that are made.
+pub fn wanted(pod: &core::Pod) -> impl Iterator<Item = &core::Volume> {
+    let spec = pod.spec.iter();
+    spec.flat_map(|spec| spec.volumes.iter().flatten().filter(|volume| !is_unasked(spec, &volume.name)))
+}
+
 /// Makes all volumes of a pod.
 ///
 /// # Errors
 /// What is missing; the kubelet tries again.
 pub async fn prepare(dir: &PodDir, facts: Facts<'_>, client: &Client) -> Result<(), Failure> {
-    let spec = facts.pod.spec.as_ref();
-    for volume in spec.and_then(|spec| spec.volumes.as_ref()).into_iter().flatten() {
+    for volume in wanted(facts.pod) {
         let made = make(dir, volume, facts, client).await;
         made.map_err(|why| mount_failure(&volume.name, &why))?;
     }
@@ -231,14 +246,14 @@ fn namespace(facts: Facts<'_>) -> &str {
 /// # Errors
 /// When a folder is not there, or leads out of its volume by a symbolic link.
 pub fn mounts(dir: &PodDir, pod: &core::Pod, container: &core::Container) -> Result<Vec<Mount>, Failure> {
-    let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
+    let is_unasked = |name: &str| pod.spec.as_ref().is_some_and(|spec| is_unasked(spec, name));
     let mount = |mount: &core::VolumeMount| {
-        let volume = volumes.iter().find(|volume| volume.name == mount.name);
+        let volume = wanted(pod).find(|volume| volume.name == mount.name);
         let volume = volume.ok_or_else(|| mount_failure(&mount.name, "the pod has no such volume"))?;
         let made = mount_of(dir, volume, mount);
         made.map_err(|error| mount_failure(&mount.name, &error.to_string()))
     };
-    container.volume_mounts.iter().flatten().map(mount).collect()
+    container.volume_mounts.iter().flatten().filter(|mount| !is_unasked(&mount.name)).map(mount).collect()
 }
 
 fn mount_of(dir: &PodDir, volume: &core::Volume, mount: &core::VolumeMount) -> io::Result<Mount> {
@@ -339,6 +354,28 @@ mod tests {
         assert!(mounts(&dir, &pod, container).unwrap_err().message.contains("leads out"));
         dir.remove();
         assert!(!dir.0.exists());
+    }
+
+    #[test]
+    fn api_access_is_for_those_who_ask() {
+        let pod = |asks: &str| {
+            let spec = format!(
+                r#"{{{asks}"volumes":[{{"name":"kube-api-access-x","projected":{{}}}},{{"name":"e","emptyDir":{{}}}}],
+                "containers":[{{"name":"c","volumeMounts":[{{"name":"kube-api-access-x","mountPath":"/var"}}]}}]}}"#
+            );
+            core::Pod::decode(format!(r#"{{"metadata":{{"name":"p"}},"spec":{spec}}}"#).as_bytes()).unwrap()
+        };
+        let names = |pod: &core::Pod| wanted(pod).map(|volume| volume.name.clone()).collect::<Vec<_>>();
+        let root = tempfile::tempdir().unwrap();
+        let dir = PodDir::new(root.path(), "u1");
+        let unasked = pod("");
+        assert_eq!(names(&unasked), ["e"]);
+        let container = &unasked.spec.as_ref().unwrap().containers[0];
+        assert_eq!(mounts(&dir, &unasked, container).unwrap(), []);
+        let asked = pod(r#""automountServiceAccountToken":true,"#);
+        assert_eq!(names(&asked), ["kube-api-access-x", "e"]);
+        let container = &asked.spec.as_ref().unwrap().containers[0];
+        assert_eq!(mounts(&dir, &asked, container).unwrap_err().reason, "FailedMount", "it has to be made first");
     }
 
     #[test]

@@ -300,6 +300,21 @@ fn a_missing_image_is_waited_for_ever_longer() {
 }
 
 #[test]
+fn volumes_are_tried_again_ever_later() {
+    let mut pod = Pod::new(r#"{"containers":[{"name":"a","image":"hello"}]}"#);
+    let missing = || Event::Prepared(Err(Failure { reason: "FailedMount", message: "no map".into() }));
+    pod.only(changed()).only(missing()).status();
+    let mut pauses = Vec::new();
+    for _ in 0..10 {
+        pauses.push(pod.state.wake().unwrap().duration_since(pod.now).as_millis());
+        pod.now = pod.state.wake().unwrap();
+        pod.only(Event::Tick).only(missing());
+    }
+    assert_eq!(pauses, [500, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 122_000, 122_000]);
+    assert!(pod.story.contains("= Pending [a: waiting \"ContainerCreating\" x0]"), "{}", pod.story);
+}
+
+#[test]
 fn init_containers_run_in_order_and_sidecars_stay() {
     let mut pod = Pod::new(
         r#"{"restartPolicy":"OnFailure","initContainers":[{"name":"one","image":"hello"},
