@@ -4,7 +4,10 @@
 //! (to be tried once its delay has passed), *unschedulable* (to be tried when something happens that could help, or
 //! after [`UNSCHEDULABLE_MAX`] anyway), *gated* (not to be tried), or *in flight* (being decided about or bound).
 //!
-//! Source: `SchedulingQueue` with queueing hints.
+//! A pod that an event has woken need not wait out its delay while nothing is active: the delay is there so that others
+//! come first. One that could not be bound does wait, since it is the server that needs a rest.
+//!
+//! Source: `SchedulingQueue` with queueing hints and `SchedulerPopFromBackoffQ`.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,6 +34,8 @@ pub struct Queue {
     active: BTreeMap<Rank, Key>,
     /// When those that wait become active, helped or not.
     due: BTreeSet<(Instant, Key)>,
+    /// Those that back off and may be tried before, if nothing is active.
+    idle: BTreeSet<(Instant, Key)>,
     /// The unschedulable ones, which events are checked against.
     unschedulable: BTreeSet<Key>,
     sequence: u64,
@@ -49,6 +54,8 @@ struct Entry {
     attempts: u32,
     /// When its delay after the last attempt has passed.
     ready_at: Option<Instant>,
+    /// Whether it must wait for that in any case.
+    unbound: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +99,14 @@ impl Queue {
     /// The pod to be tried next, which is in flight from then on.
     pub fn pop(&mut self, now: Instant) -> Option<Arc<PodInfo>> {
         self.flush(now);
-        let (_, key) = self.active.pop_first()?;
+        let (_, key) = match self.active.pop_first() {
+            Some(first) => first,
+            None => {
+                let (_, woken) = self.idle.first().cloned()?;
+                self.leave(&woken);
+                (Rank::default(), woken)
+            }
+        };
         let entry = self.pods.get_mut(&key)?;
         entry.place = Place::InFlight { events: self.events };
         Some(Arc::clone(&entry.pod))
@@ -103,7 +117,7 @@ impl Queue {
     pub fn park(&mut self, tried: &Arc<PodInfo>, filters: FilterSet, now: Instant) {
         let Some(entry) = self.pods.get_mut(&tried.key) else { return };
         let Place::InFlight { events } = entry.place else { return };
-        entry.failed(now);
+        entry.failed(now, false);
         if events != self.events || !Arc::ptr_eq(&entry.pod, tried) {
             return self.activate(&tried.key, now);
         }
@@ -117,7 +131,7 @@ impl Queue {
     pub fn retry(&mut self, key: &Key, now: Instant) {
         let Some(entry) = self.pods.get_mut(key) else { return };
         if let Place::InFlight { .. } = entry.place {
-            entry.failed(now);
+            entry.failed(now, true);
             self.activate(key, now);
         }
     }
@@ -139,7 +153,7 @@ impl Queue {
     }
 
     fn insert(&mut self, key: Key, pod: Arc<PodInfo>, now: Instant) {
-        self.pods.insert(key.clone(), Entry { pod, place: Place::Gated, attempts: 0, ready_at: None });
+        self.pods.insert(key.clone(), Entry { pod, place: Place::Gated, attempts: 0, ready_at: None, unbound: false });
         self.activate(&key, now);
     }
 
@@ -157,6 +171,9 @@ impl Queue {
             _ if entry.pod.gated => Place::Gated,
             Some(at) if at > now => {
                 self.due.insert((at, key.clone()));
+                if !entry.unbound {
+                    self.idle.insert((at, key.clone()));
+                }
                 Place::BackingOff(at)
             }
             _ => {
@@ -172,7 +189,11 @@ impl Queue {
     fn leave(&mut self, key: &Key) {
         match self.pods.get(key).map(|entry| entry.place) {
             Some(Place::Active(rank)) => drop(self.active.remove(&rank)),
-            Some(Place::BackingOff(due)) => drop(self.due.remove(&(due, key.clone()))),
+            Some(Place::BackingOff(due)) => {
+                let at = (due, key.clone());
+                self.due.remove(&at);
+                self.idle.remove(&at);
+            }
             Some(Place::Unschedulable { until, .. }) => {
                 self.due.remove(&(until, key.clone()));
                 self.unschedulable.remove(key);
@@ -183,7 +204,8 @@ impl Queue {
 }
 
 impl Entry {
-    fn failed(&mut self, now: Instant) {
+    fn failed(&mut self, now: Instant, unbound: bool) {
+        self.unbound = unbound;
         self.ready_at = Some(now + BACKOFF.delay(self.attempts));
         self.attempts = self.attempts.saturating_add(1);
     }
@@ -258,15 +280,24 @@ mod tests {
     }
 
     #[test]
-    fn a_woken_pod_still_backs_off_longer_each_time() {
-        let (mut queue, mut now) = parked();
+    fn a_pod_that_was_not_bound_waits_longer_each_time() {
+        let (mut queue, mut now) = (Queue::default(), Instant::now());
+        queue.upsert(pod("web"), now);
         for delay in [1, 2, 4, 8, 10, 10] {
-            queue.wake(&ClusterEvent::NodeAdded(&node(1000)), now);
-            assert_eq!(queue.next_due(), Some(now + delay * SECOND));
-            now += delay * SECOND;
             let web = queue.pop(now).expect("its delay has passed");
-            queue.park(&web, fit(), now);
+            queue.retry(&web.key, now);
+            assert_eq!((queue.pop(now), queue.next_due()), (None, Some(now + delay * SECOND)));
+            now += delay * SECOND;
         }
+    }
+
+    #[test]
+    fn a_woken_pod_goes_at_once_but_after_all_others() {
+        let (mut queue, now) = parked();
+        queue.wake(&ClusterEvent::NodeAdded(&node(1000)), now);
+        queue.upsert(PodInfo { priority: -1, ..pod("other") }, now);
+        assert_eq!(names(&mut queue, now), ["other", "web"]);
+        assert_eq!(queue.next_due(), None);
     }
 
     #[test]
@@ -276,7 +307,7 @@ mod tests {
         let web = queue.pop(now).expect("it is active");
         queue.wake(&ClusterEvent::NodeAdded(&node(1000)), now);
         queue.park(&web, fit(), now);
-        assert_eq!(queue.next_due(), Some(now + SECOND));
+        assert_eq!(names(&mut queue, now), ["web"]);
     }
 
     #[test]
@@ -310,6 +341,6 @@ mod tests {
         queue.upsert(pod("active"), now);
         ["web", "active"].into_iter().for_each(|name| queue.remove(&pod(name).key));
         assert!(queue.pods.is_empty() && queue.active.is_empty() && queue.due.is_empty());
-        assert!(queue.unschedulable.is_empty());
+        assert!(queue.idle.is_empty() && queue.unschedulable.is_empty());
     }
 }
