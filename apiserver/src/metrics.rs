@@ -23,6 +23,9 @@ pub(crate) struct RequestLabels {
     pub(crate) code: u16,
 }
 
+/// A number that others know: its name, its help, and its values by their labels.
+pub(crate) type Gauge<'a> = (&'a str, &'a str, Vec<(String, u64)>);
+
 /// The server's counters.
 #[derive(Default)]
 pub(crate) struct Metrics {
@@ -79,8 +82,8 @@ impl Metrics {
         self.requests.write().expect(HELD).entry(labels).or_default().clone()
     }
 
-    /// Everything as text, with `gauges` that others know: name, help, and values by their labels.
-    pub(crate) fn render(&self, gauges: &[(&str, &str, Vec<(String, u64)>)]) -> String {
+    /// Everything as text, with `gauges` that others know.
+    pub(crate) fn render(&self, gauges: &[Gauge<'_>]) -> String {
         let mut out = String::with_capacity(16 * 1024);
         self.render_requests(&mut out);
         let in_flight = [("readOnly", &self.reads_in_flight), ("mutating", &self.writes_in_flight)];

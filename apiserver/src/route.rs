@@ -214,12 +214,14 @@ impl<'a> ResourcePath<'a> {
 
 impl Target {
     fn new(method: &Method, query: &Query, path: ResourcePath<'_>, resource: Arc<Resource>) -> Result<Self, NoRoute> {
-        // A namespaced resource may be listed over all namespaces, but an object of it has one; others have none.
-        let across = path.namespace.is_none() && path.name.is_some();
-        if resource.namespaced() == across || (!resource.namespaced() && path.namespace.is_some()) {
-            if resource.namespaced() || path.namespace.is_some() {
-                return Err(NoRoute::Resource);
-            }
+        // A namespaced resource may be listed over all namespaces, but an object of it is in one; others are in none.
+        let is_misplaced = if resource.namespaced() {
+            path.namespace.is_none() && path.name.is_some()
+        } else {
+            path.namespace.is_some()
+        };
+        if is_misplaced {
+            return Err(NoRoute::Resource);
         }
         let subresource = match path.subresource {
             None => None,
@@ -334,6 +336,85 @@ impl Endpoint {
             Self::Healthz => "healthz",
             Self::Livez => "livez",
             Self::Readyz => "readyz",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Cache;
+    use coracle_api::kinds;
+    use coracle_store::MemoryStore;
+    use tokio_util::sync::CancellationToken;
+
+    /// What a request comes to, in a line.
+    fn told(resources: &Resources, method: &str, url: &str) -> String {
+        let uri: Uri = url.parse().expect("a URL");
+        let query = Query::parse(uri.query().unwrap_or_default());
+        match Route::parse(&method.parse().expect("a method"), &uri, &query, resources) {
+            Ok(Route::Resource(target)) => {
+                let subresource = target.subresource.map_or(String::new(), |part| format!("/{}", part.as_str()));
+                let plural = &target.resource.kind.plural;
+                format!("{} {plural}{subresource} {}", target.verb.as_str(), target.path())
+            }
+            Ok(Route::Discovery(document)) => format!("{document:?}"),
+            Ok(Route::Health(probe)) => format!("{} {:?}", probe.endpoint.as_str(), probe.check),
+            Ok(Route::OpenApi(document)) => format!("{document:?}"),
+            Ok(Route::Version) => "version".to_owned(),
+            Ok(Route::Metrics) => "metrics".to_owned(),
+            Ok(Route::Root) => "root".to_owned(),
+            Err(NoRoute::Path) => "no page".to_owned(),
+            Err(NoRoute::Resource) => "no resource".to_owned(),
+            Err(NoRoute::Status(error)) => error.code().to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn urls() {
+        let layouts = kinds::all().iter().filter(|kind| kind.storage_group == kind.group).map(crate::fields::layout);
+        let opened = Cache::open(std::sync::Arc::new(MemoryStore::new()), layouts.collect(), CancellationToken::new());
+        let (cache, _feed) = opened.await.expect("an empty store");
+        let resources = Resources::new(kinds::all(), &cache);
+        for (method, url, expected) in [
+            ("GET", "/api/v1/pods", "list pods "),
+            ("GET", "/api/v1/pods?watch=true", "watch pods "),
+            ("GET", "/api/v1/watch/namespaces/n/pods/p", "watch pods n/p"),
+            ("GET", "/api/v1/namespaces/n/pods/p", "get pods n/p"),
+            ("GET", "/api/v1/namespaces/n/pods/p/log?follow=1", "get pods/log n/p"),
+            ("GET", "/api/v1/namespaces/n", "get namespaces n"),
+            ("PUT", "/api/v1/namespaces/n/finalize", "update namespaces/finalize n"),
+            ("GET", "/api/v1/namespaces/n/status", "get namespaces/status n"),
+            ("POST", "/api/v1/namespaces/n/pods", "create pods n/"),
+            ("POST", "/api/v1/namespaces/n/bindings", "create bindings n/"),
+            ("POST", "/api/v1/namespaces/n/pods/p/binding", "create pods/binding n/p"),
+            ("PATCH", "/apis/apps/v1/namespaces/n/deployments/d/scale", "patch deployments/scale n/d"),
+            ("DELETE", "/api/v1/namespaces/n/pods", "deletecollection pods n/"),
+            ("DELETE", "/api/v1/nodes/a%2Db", "delete nodes a-b"),
+            ("POST", "/api/v1/pods", "405"),
+            ("PUT", "/api/v1/namespaces/n/pods", "405"),
+            ("POST", "/api/v1/namespaces/n/pods/p", "405"),
+            ("DELETE", "/api/v1/namespaces/n/pods/p/status", "405"),
+            ("DELETE", "/api/v1/namespaces", "405"),
+            ("GET", "/api/v1/namespaces/n/pods/p/none", "no resource"),
+            ("GET", "/api/v1/namespaces/n/nodes", "no resource"),
+            ("GET", "/api/v1/pods/p", "no resource"),
+            ("GET", "/api/v1/widgets", "no resource"),
+            ("GET", "/api/v2/pods", "no resource"),
+            ("GET", "/apis/apps/v7", "no resource"),
+            ("GET", "/apis/none.example.test/v1/things", "no page"),
+            ("GET", "/api/", "CoreVersions"),
+            ("GET", "/apis/apps", r#"Group("apps")"#),
+            ("GET", "/apis/apps/v1", r#"Resources { group: "apps", version: "v1" }"#),
+            ("GET", "/openapi/v3/apis/apps/v1", r#"V3 { group_version: "apis/apps/v1" }"#),
+            ("GET", "/readyz/store", r#"readyz Some("store")"#),
+            ("GET", "/version", "version"),
+            ("GET", "/metrics", "metrics"),
+            ("GET", "/", "root"),
+            ("GET", "/nope", "no page"),
+            ("POST", "/version", "405"),
+        ] {
+            assert_eq!(told(&resources, method, url), expected, "{method} {url}");
         }
     }
 }
