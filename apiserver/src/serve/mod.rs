@@ -13,6 +13,7 @@ pub(crate) use in_process::Inside;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use hyper::body::Incoming;
@@ -92,15 +93,19 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, api: Arc<Api>, shutdown
     // Without it small answers wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let guarded = StallGuard::new(stream, limits::WRITE_STALL_TIMEOUT);
-    let tls = match timeout(limits::HANDSHAKE_TIMEOUT, acceptor.accept(guarded)).await {
+    // What is boxed here goes when it is done: an idle connection is to be small.
+    let tls = match timeout(limits::HANDSHAKE_TIMEOUT, Box::pin(acceptor.accept(guarded))).await {
         Ok(Ok(tls)) => tls,
         Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => return tracing::debug!("a TLS handshake took too long"),
     };
     let identity = tls.get_ref().1.peer_certificates().and_then(|chain| identity_of_certificate(chain.first()?));
+    let has_asked = Arc::new(AtomicBool::new(false));
+    let asked = has_asked.clone();
     let service = service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
         let (api, identity) = (api.clone(), identity.clone());
-        async move { Ok::<_, Infallible>(api.handle(admit(request, identity)).await) }
+        Box::pin(async move { Ok::<_, Infallible>(api.handle(admit(request, identity)).await) })
     });
     let server = http_server();
     let connection = server.serve_connection_with_upgrades(TokioIo::new(tls), service);
@@ -111,9 +116,18 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, api: Arc<Api>, shutdown
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        () = never_asks(&has_asked) => return tracing::debug!("a connection was opened for nothing"),
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+/// Returns when a connection has not begun a request in the time that it has for that; never when it has.
+async fn never_asks(has_asked: &AtomicBool) {
+    tokio::time::sleep(limits::HEADER_READ_TIMEOUT).await;
+    if has_asked.load(Ordering::Relaxed) {
+        std::future::pending().await
     }
 }
 
