@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, BodyDataStream};
-use coracle_apiserver::{ApiServer, Config, Identity, InProcess, NoNodes, Pki};
+use coracle_apiserver::{ApiServer, Config, Identity, InProcess, NoNodes, NodeProxy, Pki};
 use coracle_store::MemoryStore;
 use futures::StreamExt as _;
 use http::{Request, Response};
@@ -28,12 +28,16 @@ impl Server {
     }
 
     pub async fn start_with(set_up: impl FnOnce(&mut Config)) -> Self {
+        Self::start_over(Arc::new(NoNodes), set_up).await
+    }
+
+    pub async fn start_over(nodes: Arc<dyn NodeProxy>, set_up: impl FnOnce(&mut Config)) -> Self {
         let (store, pki) = (Arc::new(MemoryStore::new()), Arc::new(Pki::in_memory().expect("certificates")));
         let mut config = Config::new(pki.clone());
         config.require_service_accounts = false;
         set_up(&mut config);
         let shutdown = CancellationToken::new();
-        let server = coracle_apiserver::start(config, store.clone(), Arc::new(NoNodes), shutdown.clone());
+        let server = coracle_apiserver::start(config, store.clone(), nodes, shutdown.clone());
         Self { server: server.await.expect("it starts"), store, pki, shutdown }
     }
 
