@@ -18,7 +18,7 @@ use coracle_client::{Backoff, Key};
 use tokio::time::Instant;
 
 use crate::event::ClusterEvent;
-use crate::filter::FilterSet;
+use crate::filter::{FilterSet, Help};
 use crate::pod::PodInfo;
 
 /// Source: `podInitialBackoffSeconds`, `podMaxBackoffSeconds`.
@@ -139,11 +139,17 @@ impl Queue {
     /// Something happened. Wakes the pods that it could help.
     pub fn wake(&mut self, event: &ClusterEvent<'_>, now: Instant) {
         self.events += 1;
-        let helped = |key: &&Key| match self.pods.get(*key) {
-            Some(Entry { pod, place: Place::Unschedulable { filters, .. }, .. }) => filters.is_helped(pod, event),
-            _ => false,
-        };
-        let woken: Vec<Key> = self.unschedulable.iter().filter(helped).cloned().collect();
+        let mut woken: Vec<Key> = Vec::new();
+        for key in &self.unschedulable {
+            let Some(Entry { pod, place: Place::Unschedulable { filters, .. }, .. }) = self.pods.get_mut(key) else {
+                continue;
+            };
+            match filters.help(pod, event) {
+                Help::None => {}
+                Help::Fits => woken.push(key.clone()),
+                Help::Shifted(others) => *filters = others,
+            }
+        }
         woken.iter().for_each(|key| self.activate(key, now));
     }
 
@@ -277,6 +283,27 @@ mod tests {
             queue.wake(&event, now);
             assert_eq!(names(&mut queue, now + SECOND), vec!["web"; usize::from(expected)], "{event:?}");
         }
+    }
+
+    /// A node that lost its taint before it said what it has was passed over for good: the first event pleased who had
+    /// rejected it, the second one somebody who was not asked.
+    #[test]
+    fn a_node_that_becomes_fit_in_two_steps_is_not_missed() {
+        use crate::filter::taints::{Effect, Taint};
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.upsert(pod("web"), now);
+        let web = queue.pop(now).expect("it is active");
+        let mut tainted = FilterSet::default();
+        tainted.insert(Filter::Taints);
+        queue.park(&web, tainted, now);
+
+        let (empty, whole) = (node(0), node(1000));
+        let mut old = empty.offer.clone();
+        old.taints.push(Taint { key: "not-ready".into(), value: String::new(), effect: Effect::NoSchedule });
+        queue.wake(&ClusterEvent::NodeChanged { old: &old, new: &empty }, now);
+        assert_eq!(names(&mut queue, now), [""; 0]);
+        queue.wake(&ClusterEvent::NodeChanged { old: &empty.offer, new: &whole }, now);
+        assert_eq!(names(&mut queue, now), ["web"]);
     }
 
     #[test]

@@ -53,6 +53,16 @@ impl Filter {
     }
 }
 
+/// What an event does for a pod that fits nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Help {
+    None,
+    /// It is worth a try.
+    Fits,
+    /// Who rejected the pod is pleased, but others reject it there: from now on these are in the way too.
+    Shifted(FilterSet),
+}
+
 /// A set of filters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FilterSet(u8);
@@ -62,11 +72,17 @@ impl FilterSet {
         self.0 |= 1 << filter as u8;
     }
 
-    /// Whether the event could let a pod fit that these rejected everywhere (or nobody, as there was no node). A node must
-    /// please more than who rejected others: it helps only if the pod fits there.
-    pub fn is_helped(self, pod: &PodInfo, event: &ClusterEvent<'_>) -> bool {
+    /// What the event does for a pod that these rejected everywhere (or nobody, as there was no node). A node must please
+    /// more than who rejected others: it helps only if the pod fits there.
+    pub fn help(self, pod: &PodInfo, event: &ClusterEvent<'_>) -> Help {
         let could = self == Self::default() || self.iter().any(|filter| filter.is_helped(pod, event));
-        could && event.node().is_none_or(|node| Filter::ALL.iter().all(|filter| filter.reasons(pod, node).is_empty()))
+        if !could {
+            return Help::None;
+        }
+        let rejects = |node| Filter::ALL.into_iter().filter(move |filter| !filter.reasons(pod, node).is_empty());
+        let mut now = self;
+        event.node().into_iter().flat_map(rejects).for_each(|filter| now.insert(filter));
+        if event.node().is_some_and(|node| rejects(node).next().is_some()) { Help::Shifted(now) } else { Help::Fits }
     }
 
     pub fn iter(self) -> impl Iterator<Item = Filter> {
