@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn a_chain_is_printed_once_and_in_order() {
         let error: anyhow::Result<()> = Err(io::Error::other("disk on fire")).context("cannot write the store");
-        let failure = Failure::from(error.unwrap_err());
+        let failure = Failure::from(error.expect_err("it failed"));
         assert_eq!(failure.message(), "error: cannot write the store: disk on fire");
         assert_eq!(Failure::silent(3).message(), "");
     }

@@ -71,6 +71,8 @@ def main(kubeconfig, image):
 
     scale = apps.read_namespaced_deployment_scale("python", "default")
     scale.spec.replicas = 1
+    # Whatever version the deployment is at: its status goes on changing.
+    scale.metadata.resource_version = None
     apps.replace_namespaced_deployment_scale("python", "default", scale)
     wait_for(core, "app=python", lambda pods: len(list(pods)) == 1, "one pod")
 

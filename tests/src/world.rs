@@ -1,5 +1,7 @@
 //! What a scenario sees of a cluster, wherever that runs.
 
+use std::path::Path;
+
 use coracle::manifest::{Document, Place};
 use coracle::server::{Access, Server, media};
 use coracle::verb::apply::{Applier, Validate};
@@ -19,6 +21,8 @@ pub struct World {
 
 /// What keeps the cluster alive.
 enum Host {
+    /// The test itself.
+    Elsewhere,
     Here(Box<Cluster>),
     Process(Box<Process>),
 }
@@ -51,9 +55,7 @@ impl World {
         let folder = tempfile::tempdir()?;
         let kubeconfig = folder.path().join("kubeconfig");
         std::fs::write(&kubeconfig, cluster.inner().kubeconfig(&coracle_apiserver::Identity::admin()).map_err(plain)?)?;
-        let access = Access { kubeconfig: Some(kubeconfig), ..Access::default() };
-        let server = Server::connect(&access).await.map_err(plain)?;
-        Ok(Self { server, guests, host: Host::Here(Box::new(cluster)) })
+        Ok(Self { server: connect(&kubeconfig).await?, guests, host: Host::Here(Box::new(cluster)) })
     }
 
     /// A cluster that is a process of its own.
@@ -62,17 +64,28 @@ impl World {
     /// When it cannot start.
     pub async fn process(program: &str) -> anyhow::Result<Self> {
         let process = Process::up(program).await?;
-        let mut world =
-            Self { server: connect(&process).await?, guests: Guests::new()?, host: Host::Process(Box::new(process)) };
+        let mut world = Self {
+            server: connect(&process.kubeconfig()).await?,
+            guests: Guests::new()?,
+            host: Host::Process(Box::new(process)),
+        };
         world.node_ready().await?;
         Ok(world)
+    }
+
+    /// A cluster that the test keeps alive itself.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn at(kubeconfig: &Path) -> anyhow::Result<Self> {
+        Ok(Self { server: connect(kubeconfig).await?, guests: Guests::new()?, host: Host::Elsewhere })
     }
 
     /// The process, of a world that is one.
     pub fn running(&mut self) -> Option<&mut Process> {
         match &mut self.host {
             Host::Process(process) => Some(process),
-            Host::Here(_) => None,
+            Host::Here(_) | Host::Elsewhere => None,
         }
     }
 
@@ -80,7 +93,7 @@ impl World {
     pub fn cluster(&mut self) -> Option<&mut Cluster> {
         match &mut self.host {
             Host::Here(cluster) => Some(cluster),
-            Host::Process(_) => None,
+            Host::Process(_) | Host::Elsewhere => None,
         }
     }
 
@@ -90,7 +103,7 @@ impl World {
     /// When it does not answer.
     pub async fn reconnect(&mut self) -> anyhow::Result<()> {
         if let Host::Process(process) = &self.host {
-            self.server = connect(process).await?;
+            self.server = connect(&process.kubeconfig()).await?;
         }
         Ok(())
     }
@@ -103,6 +116,7 @@ impl World {
         match self.host {
             Host::Here(cluster) => cluster.stop().await,
             Host::Process(mut process) => process.interrupt().await,
+            Host::Elsewhere => Ok(()),
         }
     }
 
@@ -210,8 +224,8 @@ pub fn pods_of(app: &str) -> String {
     format!("/api/v1/namespaces/default/pods?labelSelector=app%3D{app}")
 }
 
-async fn connect(process: &Process) -> anyhow::Result<Server> {
-    let access = Access { kubeconfig: Some(process.kubeconfig()), ..Access::default() };
+async fn connect(kubeconfig: &Path) -> anyhow::Result<Server> {
+    let access = Access { kubeconfig: Some(kubeconfig.to_owned()), ..Access::default() };
     Server::connect(&access).await.map_err(plain)
 }
 

@@ -164,7 +164,8 @@ mod tests {
         assert_eq!(code(json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}})), Ok(Some(137)));
         assert_eq!(code(json!({"running": {}})), Ok(None));
         assert_eq!(code(json!({"waiting": {"reason": "ContainerCreating"}})), Ok(None));
-        let refused = code(json!({"waiting": {"reason": "ErrImagePull", "message": "no such file"}})).unwrap_err();
+        let refused =
+            code(json!({"waiting": {"reason": "ErrImagePull", "message": "no such file"}})).expect_err("refused");
         assert_eq!(refused, "error: the module cannot be started: ErrImagePull: no such file");
     }
 }

@@ -7,6 +7,7 @@ mod standing;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use coracle_apiserver::Identity;
 use coracle_kubelet::{Cidr, WasmRuntime};
@@ -21,6 +22,9 @@ use crate::server::Server;
 use crate::verb::apply::{Applied, Applier, Validate};
 use crate::verb::image;
 use crate::verb::up::progress::Progress;
+
+/// Signals that follow one so soon are the same decision.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -174,7 +178,7 @@ async fn stop(cluster: Cluster, signals: &mut Signals, progress: &Progress, end:
     progress.say("stopping: pods end within their grace periods; again to stop at once");
     tokio::select! {
         stopped = cluster.stop() => stopped?,
-        () = signals.next() => return Err(Failure::new("stopped before the pods had ended")),
+        () = signals.again() => return Err(Failure::new("stopped before the pods had ended")),
     }
     progress.say("stopped; the next start finds everything as it was");
     match end {
@@ -204,5 +208,19 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+
+    /// The next one that is meant as another: what comes with the first (a supervisor signals a process and its group)
+    /// is the first.
+    pub async fn again(&mut self) {
+        let same = tokio::time::sleep(SAME_SIGNAL);
+        tokio::pin!(same);
+        loop {
+            tokio::select! {
+                () = &mut same => break,
+                () = self.next() => {}
+            }
+        }
+        self.next().await;
     }
 }
