@@ -134,7 +134,12 @@ impl Arguments {
 /// # Errors
 /// When no threads can be made.
 pub fn cluster_runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(WORKER_THREADS).thread_name("coracle").enable_all().build()
+    Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_name("coracle")
+        .enable_all()
+        .build()
 }
 
 /// What a verb that only asks runs on.

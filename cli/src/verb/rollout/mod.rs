@@ -149,11 +149,8 @@ impl<'a> Rollout<'a> {
         if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
             labels.remove("pod-template-hash");
         }
-        let version = &deployment["metadata"]["resourceVersion"];
-        let patch = json!([
-            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
-            {"op": "replace", "path": "/spec/template", "value": template},
-        ]);
+        // Whatever else changes meanwhile, and the status does all the time, is not the template's business.
+        let patch = json!([{"op": "replace", "path": "/spec/template", "value": template}]);
         self.server.patch(&self.path(), media::JSON_PATCH, &patch).await?;
         Ok(())
     }
