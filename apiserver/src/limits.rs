@@ -45,8 +45,11 @@ pub const WRITES_IN_FLIGHT_MAX: usize = 400;
 pub const STREAMS_MAX: usize = 50_000;
 
 /// Events of one kind that can still be replayed to a watch that starts in the past. A watch from before the oldest is
-/// answered 410, and its client lists anew. One costs two pointers and the bytes of the object's older version.
+/// answered 410, and its client lists anew. One costs the bytes of the object as it was then.
 pub const RECENT_EVENTS_PER_KIND: usize = 4_096;
+
+/// Bytes of such events, beyond which the oldest go although there are fewer: what an idle cluster keeps after a burst.
+pub const RECENT_EVENT_BYTES_PER_KIND: usize = 4 * 1024 * 1024;
 
 /// Events that may wait for one watcher; a slower one is cut off, and its client resumes or lists anew.
 pub const EVENTS_PER_WATCHER_MAX: usize = 4_096;

@@ -14,6 +14,10 @@ use crate::verb;
 /// Threads of the control plane. Guests run on threads of their own.
 const WORKER_THREADS: usize = 2;
 
+/// Threads for what blocks: short work on files, such as a pod's volumes. More work than that waits its turn; with a
+/// thread for each, five hundred pods that start at once would leave the memory of four hundred threads behind.
+const BLOCKING_THREADS_MAX: usize = 16;
+
 /// Kubernetes for WebAssembly, in one program
 #[derive(Debug, Parser)]
 #[command(name = "coracle", version, propagate_version = true)]

@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use encode::EncodeError;
-pub use splice::{metadata_of, partial_metadata, splice};
+pub use splice::{SPLICED_BYTES_MAX, metadata_of, partial_metadata, resplice, splice, splice_into};
 pub use yaml::from_json as json_to_yaml;
 
 use crate::any::AnyObject;

@@ -11,19 +11,46 @@ use bytes::{Bytes, BytesMut};
 /// The object must be one that the codec wrote, without a resource version. Anything else is given back as it is.
 #[must_use]
 pub fn splice(object: &[u8], revision: u64) -> Bytes {
-    let Some((start, end)) = member(object, b"metadata") else { return Bytes::copy_from_slice(object) };
+    let mut out = BytesMut::with_capacity(object.len() + SPLICED_BYTES_MAX);
+    splice_into(&mut out, object, revision);
+    out.freeze()
+}
+
+/// As [`splice`], appended to `out`.
+pub fn splice_into(out: &mut BytesMut, object: &[u8], revision: u64) {
+    let Some((start, end)) = member(object, b"metadata") else { return out.extend_from_slice(object) };
     let inside = start + 1;
-    let mut out = BytesMut::with_capacity(object.len() + 44);
     out.extend_from_slice(&object[..inside]);
-    out.extend_from_slice(b"\"resourceVersion\":\"");
+    out.extend_from_slice(VERSION);
     out.extend_from_slice(revision.to_string().as_bytes());
     out.extend_from_slice(b"\"");
     if end - start > 2 {
         out.extend_from_slice(b",");
     }
     out.extend_from_slice(&object[inside..]);
+}
+
+/// An object that [`splice`] gave its version, with another one: how an object is shown that is deleted.
+#[must_use]
+pub fn resplice(object: &[u8], revision: u64) -> Bytes {
+    let version = member(object, b"metadata").and_then(|(start, _)| {
+        let digits = start + 1 + VERSION.len();
+        let length = object.get(start + 1..)?.strip_prefix(VERSION)?.iter().position(|byte| *byte == b'"')?;
+        Some(digits..digits + length)
+    });
+    let Some(version) = version else { return Bytes::copy_from_slice(object) };
+    let mut out = BytesMut::with_capacity(object.len() + SPLICED_BYTES_MAX);
+    out.extend_from_slice(&object[..version.start]);
+    out.extend_from_slice(revision.to_string().as_bytes());
+    out.extend_from_slice(&object[version.end..]);
     out.freeze()
 }
+
+/// How a version that was spliced in begins.
+const VERSION: &[u8] = b"\"resourceVersion\":\"";
+
+/// Bytes that a version adds to an object, at most: its name, twenty digits and what is around them.
+pub const SPLICED_BYTES_MAX: usize = 44;
 
 /// The bytes of an object's metadata.
 #[must_use]
@@ -121,7 +148,9 @@ mod tests {
             ("", ""),
             ("{\"a", "{\"a"),
         ] {
-            assert_eq!(splice(given.as_bytes(), 7), expected.as_bytes(), "{given}");
+            let spliced = splice(given.as_bytes(), 7);
+            assert_eq!(spliced, expected.as_bytes(), "{given}");
+            assert_eq!(resplice(&spliced, 1234), splice(given.as_bytes(), 1234), "{given}");
         }
     }
 

@@ -8,8 +8,8 @@ use coracle_store::{Batch, Error, Event as StoreEvent, Range, Revision, Store, W
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
-use super::object::{Change, Event};
-use super::{Cache, CacheError, serve, serve_at};
+use super::object::{Change, Event, Shown, line};
+use super::{Cache, CacheError, KindCache, cached, serve};
 
 /// Everything that is served lies under this.
 const ROOT: &[u8] = b"/registry/";
@@ -52,8 +52,7 @@ impl Feed {
     fn take(&self, batch: Batch) {
         for event in &batch.events {
             if let Some(kind) = self.cache.kind_of_key(event.key()) {
-                let change = change(kind, event);
-                kind.apply(Event::new(event.revision().0, change));
+                kind.apply(told(kind, event));
             }
         }
         self.cache.progress.advance(batch.revision.0);
@@ -77,15 +76,22 @@ impl Feed {
     }
 }
 
-/// A store's event as the cache keeps it: the object after, and what it replaced at the same revision.
-fn change(kind: &super::KindCache, event: &StoreEvent) -> Change {
+/// A store's event as the cache keeps it.
+fn told(kind: &KindCache, event: &StoreEvent) -> Event {
     match event {
-        StoreEvent::Put { record, previous } => Change::Put {
-            object: Arc::new(serve(&kind.layout, record)),
-            previous: previous.as_ref().map(|previous| Arc::new(serve_at(&kind.layout, previous, record.modified.0))),
-        },
+        StoreEvent::Put { record, previous } => {
+            let shown = if previous.is_some() { Shown::Modified } else { Shown::Added };
+            let revision = record.modified.0;
+            let (line, body) = line(shown, &record.value, revision);
+            let object = Arc::new(cached(&kind.layout, record, revision, body));
+            // The cache has what the store says was there: it was told of every change before this one.
+            let previous = previous.as_ref().and_then(|_| kind.current(&record.key));
+            Event::new(revision, Change::Put { object, previous }, line)
+        }
         StoreEvent::Delete { previous, revision } => {
-            Change::Delete { previous: Arc::new(serve_at(&kind.layout, previous, revision.0)) }
+            let (line, body) = line(Shown::Deleted, &previous.value, revision.0);
+            let previous = Arc::new(cached(&kind.layout, previous, revision.0, body));
+            Event::new(revision.0, Change::Delete { previous }, line)
         }
     }
 }

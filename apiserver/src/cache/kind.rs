@@ -37,6 +37,7 @@ struct State {
     indexed: HashMap<Box<str>, BTreeSet<Bytes>>,
     /// In the order of their revisions.
     recent: VecDeque<Arc<Event>>,
+    recent_bytes: usize,
     /// Everything after this revision is in `recent`.
     replayable_after: u64,
     /// The revision of the newest change.
@@ -115,9 +116,14 @@ impl KindCache {
         Self { layout, state: RwLock::default() }
     }
 
+    /// The object whose storage key is `key`, as it is now.
+    pub(super) fn current(&self, key: &[u8]) -> Option<Arc<Cached>> {
+        self.read().objects.get(key).cloned()
+    }
+
     /// The object `path` (`namespace/name`, or `name`) as it is now.
     pub(crate) fn get(&self, path: &str) -> Option<Arc<Cached>> {
-        self.read().objects.get(self.key(path).as_slice()).cloned()
+        self.current(&self.key(path))
     }
 
     /// The storage key of `path`.
@@ -364,12 +370,15 @@ impl KindCache {
 
 impl State {
     fn remember(&mut self, event: Arc<Event>) {
-        if self.recent.len() == limits::RECENT_EVENTS_PER_KIND
-            && let Some(oldest) = self.recent.pop_front()
+        self.recent_bytes += event.bytes();
+        self.recent.push_back(event);
+        while self.recent.len() > limits::RECENT_EVENTS_PER_KIND
+            || self.recent_bytes > limits::RECENT_EVENT_BYTES_PER_KIND
         {
+            let Some(oldest) = self.recent.pop_front() else { break };
+            self.recent_bytes -= oldest.bytes();
             self.replayable_after = oldest.revision;
         }
-        self.recent.push_back(event);
     }
 }
 

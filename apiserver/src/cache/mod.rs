@@ -99,12 +99,12 @@ impl Cache {
 
 /// A stored record as it is served.
 pub(crate) fn serve(layout: &Layout, record: &Record) -> Cached {
-    serve_at(layout, record, record.modified.0)
+    let revision = record.modified.0;
+    cached(layout, record, revision, coracle_api::codec::splice(&record.value, revision))
 }
 
-/// A stored record as it is served at another revision than its own: a deletion shows the object at its own revision.
-fn serve_at(layout: &Layout, record: &Record, revision: u64) -> Cached {
-    let body = coracle_api::codec::splice(&record.value, revision);
+/// A stored record whose bytes at `revision` are `body`: its own revision, or that of its deletion.
+fn cached(layout: &Layout, record: &Record, revision: u64, body: Bytes) -> Cached {
     let extracted = layout.extractor.extract(&record.value);
     Cached::new(record.key.clone(), layout.prefix.len(), revision, body, extracted)
 }

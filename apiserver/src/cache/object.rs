@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
+use coracle_api::codec;
 
 use super::extract::{Extracted, Labels};
 
@@ -23,6 +24,18 @@ impl Cached {
     pub(crate) fn new(key: Bytes, scope_at: usize, revision: u64, body: Bytes, extracted: Extracted) -> Self {
         let Extracted { labels, fields } = extracted;
         Self { key, scope_at, revision, body, labels, fields }
+    }
+
+    /// The same object as of another revision.
+    fn at(&self, revision: u64) -> Self {
+        Self {
+            key: self.key.clone(),
+            scope_at: self.scope_at,
+            revision,
+            body: codec::resplice(&self.body, revision),
+            labels: self.labels.clone(),
+            fields: self.fields.clone(),
+        }
     }
 
     /// The namespace, for an object that is in one.
@@ -54,21 +67,22 @@ impl AsRef<Self> for Cached {
 
 /// A committed change of one object.
 ///
-/// Its frames are encoded when the first watcher needs them, and shared by all.
+/// What watchers are sent is encoded once and shared by all.
 #[derive(Debug)]
 pub(crate) struct Event {
     pub(crate) revision: u64,
     pub(crate) change: Change,
-    added: OnceLock<Bytes>,
-    modified: OnceLock<Bytes>,
-    deleted: OnceLock<Bytes>,
+    /// What most watchers are told; the object's bytes are a part of it.
+    line: Bytes,
+    /// What those are told to whom the object came, or from whom it went, by what they select.
+    others: [OnceLock<Bytes>; 3],
 }
 
 #[derive(Debug)]
 pub(crate) enum Change {
     Put {
         object: Arc<Cached>,
-        /// What it replaced, with the revision of this change: so it is shown to whom it has left.
+        /// What it replaced.
         previous: Option<Arc<Cached>>,
     },
     Delete {
@@ -95,9 +109,38 @@ impl Shown {
     }
 }
 
+/// A stored value at `revision` as the line that tells a watcher of it, and the object's bytes within that line: an
+/// object is held once, however it is sent.
+pub(crate) fn line(shown: Shown, value: &[u8], revision: u64) -> (Bytes, Bytes) {
+    let mut line = BytesMut::with_capacity(value.len() + codec::SPLICED_BYTES_MAX + FRAME_OVERHEAD);
+    open_frame(&mut line, shown.as_str());
+    let start = line.len();
+    codec::splice_into(&mut line, value, revision);
+    let end = line.len();
+    line.extend_from_slice(FRAME_END);
+    let line = line.freeze();
+    let body = line.slice(start..end);
+    (line, body)
+}
+
 impl Event {
-    pub(crate) fn new(revision: u64, change: Change) -> Self {
-        Self { revision, change, added: OnceLock::new(), modified: OnceLock::new(), deleted: OnceLock::new() }
+    /// `line` is what [`line`] made for the event's [`Event::usual`] form.
+    pub(crate) fn new(revision: u64, change: Change, line: Bytes) -> Self {
+        Self { revision, change, line, others: Default::default() }
+    }
+
+    /// What the event is to a watcher of everything.
+    pub(crate) fn usual(&self) -> Shown {
+        match &self.change {
+            Change::Put { previous: None, .. } => Shown::Added,
+            Change::Put { previous: Some(_), .. } => Shown::Modified,
+            Change::Delete { .. } => Shown::Deleted,
+        }
+    }
+
+    /// Bytes that the event keeps alive, beyond those of objects that are there anyway.
+    pub(crate) fn bytes(&self) -> usize {
+        self.line.len()
     }
 
     /// The object after the change, or what was deleted.
@@ -126,40 +169,43 @@ impl Event {
         }
     }
 
-    /// The object that goes with `shown`.
-    pub(crate) fn shown_object(&self, shown: Shown) -> &Arc<Cached> {
+    /// The object that goes with `shown`: one that goes from a watcher is as it was, at the revision of its going.
+    pub(crate) fn shown_object(&self, shown: Shown) -> Arc<Cached> {
         match (&self.change, shown) {
-            (Change::Put { previous: Some(previous), .. }, Shown::Deleted) => previous,
-            _ => self.object(),
+            (Change::Put { previous: Some(previous), .. }, Shown::Deleted) => Arc::new(previous.at(self.revision)),
+            _ => self.object().clone(),
         }
     }
 
     /// The line that a watcher is sent.
     pub(crate) fn frame(&self, shown: Shown) -> Bytes {
-        let cell = match shown {
-            Shown::Added => &self.added,
-            Shown::Modified => &self.modified,
-            Shown::Deleted => &self.deleted,
-        };
-        cell.get_or_init(|| {
-            let body = &self.shown_object(shown).body;
-            let mut frame = Vec::with_capacity(body.len() + FRAME_OVERHEAD);
-            write_frame(&mut frame, shown.as_str(), body);
+        if shown == self.usual() {
+            return self.line.clone();
+        }
+        let frame = || {
+            let mut frame = Vec::new();
+            write_frame(&mut frame, shown.as_str(), &self.shown_object(shown).body);
             frame.into()
-        })
-        .clone()
+        };
+        self.others[shown as usize].get_or_init(frame).clone()
     }
 }
 
 /// Bytes of a frame around its object, at most.
 const FRAME_OVERHEAD: usize = 40;
 
+const FRAME_END: &[u8] = b"}\n";
+
+fn open_frame(out: &mut impl BufMut, kind: &str) {
+    for part in ["{\"type\":\"", kind, "\",\"object\":"] {
+        out.put_slice(part.as_bytes());
+    }
+}
+
 /// Appends the line that says `kind` of `object`.
 pub(crate) fn write_frame(out: &mut Vec<u8>, kind: &str, object: &[u8]) {
     out.reserve(object.len() + FRAME_OVERHEAD);
-    out.extend_from_slice(b"{\"type\":\"");
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\",\"object\":");
+    open_frame(out, kind);
     out.extend_from_slice(object);
-    out.extend_from_slice(b"}\n");
+    out.extend_from_slice(FRAME_END);
 }

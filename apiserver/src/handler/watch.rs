@@ -207,7 +207,7 @@ impl Encoder {
                 }
                 chunk.extend_from_slice(&frame);
             }
-            Item::Changed(event, shown) => self.line(shown, event.shown_object(shown), chunk)?,
+            Item::Changed(event, shown) => self.line(shown, &event.shown_object(shown), chunk)?,
             Item::Bookmark { revision, initial_events_end } => self.bookmark(revision, initial_events_end, chunk),
         }
         Ok(None)
