@@ -167,8 +167,8 @@ mod tests {
             for version in ["0.2.0", "0.2.6"] {
                 let name = format!("{interface}@{version}");
                 assert!(offers_interface(&name));
-                let wat = format!(r#"(component (import "{name}" (instance)))"#);
-                let component = Component::new(&engine, wat).expect("a component");
+                let wasm = wat::parse_str(format!(r#"(component (import "{name}" (instance)))"#)).expect("good text");
+                let component = Component::new(&engine, wasm).expect("a component");
                 linker.instantiate_pre(&component).unwrap_or_else(|error| panic!("{name}: {error:#}"));
             }
         }
