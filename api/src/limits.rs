@@ -8,6 +8,10 @@ pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// schema may need more. Below serde_json's own limit of 128, so that ours is the one that answers.
 pub const NESTING_MAX: usize = 100;
 
+/// What reading or writing YAML of that depth may take of the stack: four times what an unoptimized build needs. It is
+/// address space, and becomes memory only as far as it is used.
+pub const YAML_STACK_BYTES: usize = 16 * 1024 * 1024;
+
 /// The most nodes of a YAML document.
 pub const YAML_NODES_MAX: usize = 500_000;
 

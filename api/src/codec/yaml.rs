@@ -1,5 +1,8 @@
 //! YAML bodies become JSON, and then take the same path as JSON bodies; answers that are asked for as YAML are made of the
 //! JSON.
+//!
+//! The reader and the writer of YAML recurse with the nesting of a document, so they get a stack that is measured for the
+//! deepest, whatever thread they are called on.
 
 use serde_json::Value;
 use serde_saphyr::DuplicateKeyPolicy;
@@ -14,6 +17,10 @@ pub(super) struct Converted {
 
 /// Turns a YAML document into JSON. Of a key that stands twice the last value is taken, and told.
 pub(super) fn to_json(yaml: &str) -> Result<Converted, String> {
+    stacker::grow(limits::YAML_STACK_BYTES, || convert(yaml))
+}
+
+fn convert(yaml: &str) -> Result<Converted, String> {
     let (value, duplicate) = match read(yaml, DuplicateKeyPolicy::Error) {
         Ok(value) => (value, None),
         Err(first) => match read(yaml, DuplicateKeyPolicy::LastWins) {
@@ -47,6 +54,32 @@ fn read(yaml: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, String>
 /// # Errors
 /// When `json` is not JSON.
 pub fn from_json(json: &[u8]) -> Result<String, serde_json::Error> {
-    let value: Value = serde_json::from_slice(json)?;
-    serde_saphyr::to_string(&value).map_err(serde::ser::Error::custom)
+    stacker::grow(limits::YAML_STACK_BYTES, || {
+        let value: Value = serde_json::from_slice(json)?;
+        serde_saphyr::to_string(&value).map_err(serde::ser::Error::custom)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// A document of a few hundred bytes, as deep as one may be, used to overflow the stack of the thread that read it.
+    #[test]
+    fn the_deepest_document_is_read_on_a_small_stack() {
+        let small = std::thread::Builder::new().stack_size(128 << 10);
+        let read = || {
+            for (open, close) in [("[", "]"), ("{a: ", "}"), ("- ", "")] {
+                let nested = |depth| format!("{}{}", open.repeat(depth), close.repeat(depth));
+                let json = to_json(&nested(limits::NESTING_MAX)).unwrap().json;
+                from_json(&json).unwrap();
+                for depth in [limits::NESTING_MAX + 1, 1_000, 100_000] {
+                    assert!(to_json(&nested(depth)).is_err(), "{open} {depth} deep");
+                }
+            }
+        };
+        small.spawn(read).unwrap().join().unwrap();
+    }
 }
