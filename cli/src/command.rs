@@ -1,12 +1,13 @@
 //! The command line as a whole: its verbs, and what they run on.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{ArgAction, Parser, Subcommand};
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::EnvFilter;
 
+use crate::descriptors;
 use crate::failure::Result;
 use crate::server::Access;
 use crate::verb;
@@ -94,7 +95,12 @@ impl Arguments {
             _ => "trace",
         };
         let filter = EnvFilter::try_from_env("CORACLE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_target(self.verbose > 0).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(io::stderr)
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(self.verbose > 0)
+            .init();
     }
 
     /// Runs the verb to its end.
@@ -138,6 +144,7 @@ impl Arguments {
 /// # Errors
 /// When no threads can be made.
 pub fn cluster_runtime() -> io::Result<Runtime> {
+    descriptors::raise();
     Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(BLOCKING_THREADS_MAX)

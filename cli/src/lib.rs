@@ -8,6 +8,7 @@ pub mod age;
 pub mod cluster;
 pub mod command;
 pub mod data_dir;
+pub mod descriptors;
 pub mod failure;
 pub mod manifest;
 pub mod output;

@@ -13,6 +13,9 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, WasmBacktra
 
 use crate::limits::{BACKTRACE_FRAMES_MAX, FIBER_STACK_BYTES, WASM_STACK_BYTES};
 
+/// The version of wasmtime that this program is built with.
+pub const WASMTIME_VERSION: &str = wasmtime_environ::VERSION;
+
 /// How the initial contents of a memory get there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemoryInit {

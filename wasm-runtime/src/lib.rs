@@ -49,6 +49,7 @@ mod threads;
 pub use artifact::{Artifact, Digest};
 pub use config::Config;
 pub use container::{Container, StartError, Stop, Usage};
+pub use engine::WASMTIME_VERSION;
 pub use exit::Exit;
 pub use inspect::{Form, Inspection, Wasi, World, inspect};
 pub use load::{LoadError, Source};

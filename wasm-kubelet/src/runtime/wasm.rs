@@ -27,8 +27,7 @@ impl WasmRuntime {
 #[async_trait]
 impl Runtime for WasmRuntime {
     fn version(&self) -> String {
-        // Kept with the workspace's own dependency on wasmtime.
-        "wasmtime://48.0.8".to_owned()
+        format!("wasmtime://{}", wasm::WASMTIME_VERSION)
     }
 
     fn labels(&self) -> Vec<(String, String)> {
