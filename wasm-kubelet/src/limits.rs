@@ -17,6 +17,10 @@ pub const STATUS_RETRY: Duration = Duration::from_millis(200);
 /// Longest pause between two attempts at writing a status.
 pub const STATUS_RETRY_MAX: Duration = Duration::from_secs(10);
 
+/// Least pause between two writes of a status that somebody else writes over. Source: kubelet, `syncPeriod` of the
+/// status manager.
+pub const STATUS_REPEAT: Duration = Duration::from_secs(10);
+
 /// Pause before the second restart of a container; the first is immediate, and each further one doubles it.
 /// Source: kubelet, `MaxContainerBackOff` and the initial back-off period.
 pub const RESTART_BACKOFF: Duration = Duration::from_secs(10);

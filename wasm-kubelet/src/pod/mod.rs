@@ -14,6 +14,7 @@ pub mod backoff;
 pub mod env;
 pub mod execute;
 pub mod host;
+pub mod overwritten;
 pub mod probe;
 pub mod refuse;
 pub mod report;

@@ -19,6 +19,7 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use super::admit::Amount;
 use super::execute::is_about_nobody;
 use super::host::Host;
+use super::overwritten::{Overwritten, version};
 use super::report::{Conditions, is_worth_writing, report};
 use super::restore::{restore, wish};
 use super::spec::Spec;
@@ -63,8 +64,11 @@ pub(super) enum Message {
         guest: Guest,
         container: Arc<dyn Container>,
     },
-    /// The API server has the status with this hash.
-    Written(u64),
+    /// The API server has the status with this hash, in an object of this version.
+    Written {
+        hash: u64,
+        version: Option<u64>,
+    },
 }
 
 impl Shared {
@@ -98,6 +102,7 @@ pub struct Worker {
     settles: Option<Instant>,
     writing: bool,
     written: Option<u64>,
+    overwritten: Overwritten,
 }
 
 impl Worker {
@@ -133,6 +138,7 @@ impl Worker {
             settles: None,
             writing: false,
             written: None,
+            overwritten: Overwritten::default(),
         }
     }
 
@@ -210,6 +216,7 @@ impl Worker {
             wish.spec = Some(Arc::new(Spec::of(&pod, &self.host.config.host_paths)));
         }
         self.pod = pod;
+        self.compare();
         self.process(Event::Changed(wish));
     }
 
@@ -220,9 +227,11 @@ impl Worker {
                 self.attend(guest, container);
                 self.process(Event::Started { guest, result: Ok(()) });
             }
-            Message::Written(hash) => {
+            Message::Written { hash, version } => {
                 self.writing = false;
                 self.written = Some(hash);
+                self.overwritten.written(version);
+                self.compare();
                 self.publish();
             }
         }
@@ -242,8 +251,18 @@ impl Worker {
         self.publish();
     }
 
+    /// Compares what the API has with what was written, unless that is about to change.
+    fn compare(&mut self) {
+        if !self.writing {
+            self.overwritten.look(&self.pod, &self.conditions, Instant::now());
+        }
+    }
+
     /// Sees to it that the API server gets the newest status, if it has another.
     fn publish(&mut self) {
+        if self.overwritten.take(Instant::now()) {
+            self.written = None;
+        }
         let state = self.state();
         if !is_worth_writing(state) {
             if !state.is_in_motion() {
@@ -275,7 +294,7 @@ impl Worker {
 
     fn wake(&self) -> Option<Instant> {
         let tick = self.state().wake().map(|at| self.instant(at));
-        tick.into_iter().chain(self.settles).min()
+        tick.into_iter().chain(self.settles).chain(self.overwritten.due()).min()
     }
 
     fn instant(&self, at: Timestamp) -> Instant {
@@ -317,9 +336,10 @@ async fn write(host: Arc<Host>, shared: Arc<Shared>, outbox: mpsc::Sender<Messag
                 sleep(pause).await;
                 pause = (pause * 2).min(STATUS_RETRY_MAX);
             }
-            Ok(_) | Err(_) => {
+            outcome => {
                 shared.newest().take_if(|newest| newest.hash == hash);
-                let _ = outbox.send(Message::Written(hash)).await;
+                let version = outcome.ok().as_ref().and_then(version);
+                let _ = outbox.send(Message::Written { hash, version }).await;
                 return;
             }
         }

@@ -59,6 +59,19 @@ async fn a_bound_pod_runs_with_one_write_and_goes_when_deleted() {
 }
 
 #[tokio::test]
+async fn a_pod_that_somebody_else_calls_unready_is_ready_again() {
+    // The pods of a node that had not been heard of for a while stayed unready, and out of their services, for good.
+    let node = Node::start(FakeRuntime::new()).await;
+    node.run("web", HELLO);
+    let mut pod = node.until("web", is_ready).await;
+    let conditions = pod.status.as_mut().unwrap().conditions.as_mut().unwrap();
+    conditions.iter_mut().find(|it| it.type_ == "Ready").unwrap().status = "False".into();
+    node.server.put(&pod);
+    node.until("web", is_ready).await;
+    assert_eq!(status_writes(&node, "web"), 2);
+}
+
+#[tokio::test]
 async fn a_pod_that_is_removed_at_once_leaves_nothing() {
     let runtime = FakeRuntime::new().with("deaf:latest", Outcome::Ignores);
     let node = Node::start(runtime.clone()).await;
