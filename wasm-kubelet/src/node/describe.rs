@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use coracle_api::Object;
 use coracle_api::quantity::Quantity;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
@@ -91,8 +92,11 @@ pub fn conditions(free: Free, machine: &Machine) -> [Condition; 4] {
     ]
 }
 
-/// The object to register.
-pub fn node(description: &Description) -> core::Node {
+/// The object to register, with all that there is to say: a node that is there without its capacity has room for no pod,
+/// and the scheduler would say so of every pod that waits.
+pub fn node(description: &Description, conditions: &[(Condition, Timestamp)], now: Timestamp) -> core::Node {
+    let said = status_patch(description, conditions, now).to_string();
+    let said = core::Node::decode(said.as_bytes()).expect("the patch of a node's status is a part of a node");
     core::Node {
         metadata: ObjectMeta {
             name: Some(description.name.clone()),
@@ -104,7 +108,7 @@ pub fn node(description: &Description) -> core::Node {
             pod_cidrs: Some(vec![description.pod_cidr.clone()]),
             ..core::NodeSpec::default()
         }),
-        status: None,
+        ..said
     }
 }
 

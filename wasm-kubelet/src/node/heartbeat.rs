@@ -44,11 +44,17 @@ impl Heartbeat {
     /// # Cancel safety
     /// May be dropped; registering twice is the same as once.
     pub async fn register(&self) -> String {
+        let mut told = String::new();
         loop {
             match self.try_register().await {
                 Ok(uid) => return uid,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot register the node");
+                    // Once for each reason: an API server that is not there yet is asked often.
+                    let why = error.to_string();
+                    if why != told {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "cannot register the node");
+                        told = why;
+                    }
                     self.clock.sleep(REGISTER_RETRY).await;
                 }
             }
@@ -57,13 +63,16 @@ impl Heartbeat {
 
     async fn try_register(&self) -> Result<String, Error> {
         let nodes = self.client.all::<Node>();
-        let object = match nodes.create(&node(&self.description)).await {
+        let conditions = self.now_true(&[]);
+        let object = match nodes.create(&node(&self.description, &conditions, self.clock.wall())).await {
             Err(error) if error.is_already_exists() => {
-                nodes.patch(&self.description.name, &Patch::Strategic(labels_patch(&self.description))).await?
+                let patch = Patch::Strategic(labels_patch(&self.description));
+                let there = nodes.patch(&self.description.name, &patch).await?;
+                self.write(&conditions).await?;
+                there
             }
             other => other?,
         };
-        self.write(&self.now_true(&[])).await?;
         let uid = object.metadata.uid.unwrap_or_default();
         self.renew(&uid).await?;
         Ok(uid)

@@ -22,7 +22,7 @@ async fn a_node_registers_with_what_it_has() {
     assert_eq!(labels["kubernetes.io/os"], "linux");
     let status = object.status.as_ref().unwrap();
     let allocatable = status.allocatable.as_ref().unwrap();
-    assert_eq!(allocatable["pods"].0, "10000");
+    assert_eq!(allocatable["pods"].0, "10k");
     assert!(["cpu", "memory", "ephemeral-storage"].iter().all(|name| allocatable.contains_key(*name)));
     assert!(status.node_info.as_ref().unwrap().kubelet_version.starts_with("v1.36"));
     assert!(conditions(&object).contains(&("Ready".into(), "True".into())));
@@ -30,6 +30,17 @@ async fn a_node_registers_with_what_it_has() {
     let spec = lease.spec.as_ref().unwrap();
     assert_eq!((spec.holder_identity.as_deref(), spec.lease_duration_seconds), (Some("node"), Some(40)));
     assert_eq!(lease.metadata.owner_references.as_ref().unwrap()[0].uid, object.metadata.uid.unwrap());
+}
+
+#[tokio::test]
+async fn a_node_is_never_seen_without_room() {
+    // The node was registered first and told its capacity then: in between, the scheduler said that no pod fits.
+    let node = Node::start(FakeRuntime::new()).await;
+    node.server.until(|server| !server.all::<Lease>().is_empty()).await;
+    let requests = node.server.requests();
+    let writes: Vec<&String> = requests.iter().filter(|request| request.contains("/api/v1/nodes")).collect();
+    assert_eq!(writes, ["POST /api/v1/nodes"]);
+    assert!(conditions(&node.server.one::<Object>("", "node").unwrap()).contains(&("Ready".into(), "True".into())));
 }
 
 #[tokio::test(start_paused = true)]
