@@ -19,7 +19,7 @@ pub use discovery::Discovery;
 pub use path::{encode, query};
 pub use resource::Resource;
 pub use select::{Named, Targets};
-pub use table::{Cells, Table};
+pub use table::{Cells, Columns, Table};
 
 use crate::failure::Failure;
 

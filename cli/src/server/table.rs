@@ -23,7 +23,11 @@ pub struct TableMeta {
     pub resource_version: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
+/// The columns of a table.
+#[derive(Clone, Debug, Default)]
+pub struct Columns(Vec<Column>);
+
+#[derive(Clone, Debug, Deserialize)]
 struct Column {
     name: String,
     /// 0: always shown; more: with `-o wide`.
@@ -51,6 +55,14 @@ pub struct Cells {
 impl Table {
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Takes the columns of the table before it, unless it names its own: in a watch only the first one does.
+    pub fn follow(&mut self, before: &mut Columns) {
+        match self.column_definitions.is_empty() {
+            true => self.column_definitions.clone_from(&before.0),
+            false => before.0.clone_from(&self.column_definitions),
+        }
     }
 
     /// The names of the columns, separated by tabs.

@@ -221,7 +221,7 @@ impl Query<'_> {
 
     fn show_first(&self, list: Value, resource: &Resource, printer: &mut Printer, out: Out<'_>) -> Result {
         if matches!(self.options.output, None | Some(Format::Wide)) {
-            return printer.stream(&serde_json::from_value(list)?, &self.cells(resource, false), out);
+            return printer.stream(serde_json::from_value(list)?, &self.cells(resource, false), out);
         }
         for item in list["items"].as_array().cloned().unwrap_or_default() {
             self.print(vec![(resource.clone(), typed(resource, item))], true, out)?;
@@ -231,7 +231,7 @@ impl Query<'_> {
 
     fn show_one(&self, object: Value, resource: &Resource, printer: &mut Printer, out: Out<'_>) -> Result {
         if matches!(self.options.output, None | Some(Format::Wide)) {
-            return printer.stream(&serde_json::from_value(object)?, &self.cells(resource, false), out);
+            return printer.stream(serde_json::from_value(object)?, &self.cells(resource, false), out);
         }
         if self.options.output == Some(Format::Yaml) {
             writeln!(out, "---")?;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Result};
 use crate::output::Out;
-use crate::server::{Cells, Table};
+use crate::server::{Cells, Columns, Table};
 use crate::tabs;
 use crate::verb::get::Format;
 use crate::yaml;
@@ -15,7 +15,9 @@ pub struct Printer {
     no_headers: bool,
     blocks: Vec<Block>,
     refused: Vec<Error>,
-    /// The widths of the columns so far, of a table that goes on.
+    /// The columns of a table that goes on.
+    columns: Columns,
+    /// Their widths so far.
     widths: Option<Vec<usize>>,
 }
 
@@ -27,7 +29,7 @@ struct Block {
 
 impl Printer {
     pub fn new(no_headers: bool) -> Self {
-        Self { no_headers, blocks: Vec::new(), refused: Vec::new(), widths: None }
+        Self { no_headers, blocks: Vec::new(), refused: Vec::new(), columns: Columns::default(), widths: None }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -82,7 +84,8 @@ impl Printer {
     ///
     /// # Errors
     /// When the output is closed.
-    pub fn stream(&mut self, table: &Table, cells: &Cells, out: Out<'_>) -> Result {
+    pub fn stream(&mut self, mut table: Table, cells: &Cells, out: Out<'_>) -> Result {
+        table.follow(&mut self.columns);
         if table.is_empty() {
             return Ok(());
         }
@@ -129,4 +132,28 @@ pub fn print_value(value: &Value, format: Option<Format>, out: Out<'_>) -> Resul
         _ => write!(out, "{}", yaml::print(value)?)?,
     }
     Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_watch_goes_on_under_the_columns_of_its_first_table() {
+        // Only the first table of a watch names its columns: the rows of all others were empty lines.
+        let tables = [
+            json!({"columnDefinitions": [{"name": "Name"}, {"name": "Status"}], "rows": []}),
+            json!({"rows": [{"cells": ["web", "Pending"]}]}),
+            json!({"rows": [{"cells": ["web", "Running"]}]}),
+        ];
+        let mut printer = Printer::new(false);
+        let mut out = Vec::new();
+        for table in tables {
+            let table = serde_json::from_value(table).expect("a table");
+            printer.stream(table, &Cells::default(), &mut out).expect("a buffer takes all");
+        }
+        let text = String::from_utf8(out).expect("text");
+        assert_eq!(text, "NAME   STATUS\nweb    Pending\nweb    Running\n");
+    }
 }
