@@ -106,10 +106,35 @@ async fn logs(options: &Options, server: &Server) -> Result<Vec<Log>> {
         let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         match options.all_containers {
             true => logs.extend(containers(&pod).map(|it| Log { pod: name.clone(), container: Some(it.to_owned()) })),
-            false => logs.push(Log { pod: name, container: container.clone() }),
+            false => {
+                let container = container.clone().or_else(|| default_container(&pod));
+                logs.push(Log { pod: name, container });
+            }
         }
     }
     Ok(logs)
+}
+
+/// The container that is meant in a pod of several when none is named, which is then said; none in a pod of one.
+/// Source: kubectl, the annotation `kubectl.kubernetes.io/default-container`.
+fn default_container(pod: &Value) -> Option<String> {
+    let names = |list: &str| {
+        let all = pod["spec"][list].as_array().into_iter().flatten();
+        all.filter_map(|it| it["name"].as_str()).collect::<Vec<_>>()
+    };
+    let (main, init) = (names("containers"), names("initContainers"));
+    if main.len() + init.len() < 2 {
+        return None;
+    }
+    let annotated = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
+    if let Some(annotated) = annotated.filter(|name| main.contains(name) || init.contains(name)) {
+        return Some(annotated.to_owned());
+    }
+    let first = *main.first()?;
+    let all: Vec<String> =
+        main.iter().map(|name| (*name).to_owned()).chain(init.iter().map(|name| format!("{name} (init)"))).collect();
+    eprintln!("Defaulted container \"{first}\" out of: {}", all.join(", "));
+    Some(first.to_owned())
 }
 
 fn containers(pod: &Value) -> impl Iterator<Item = &str> {
@@ -283,6 +308,25 @@ mod tests {
         assert_eq!(selector_of(&deployment).expect("a selector"), "a=1,b in (2,3),!c");
         let service = json!({"spec": {"selector": {"app": "web"}}});
         assert_eq!(selector_of(&service).expect("a selector"), "app=web");
+    }
+
+    #[test]
+    fn the_first_of_several_containers_is_meant() {
+        // A pod of two containers had no log unless one of them was named.
+        let pod = |annotations: Value, main: &[&str], init: &[&str]| {
+            let named = |names: &[&str]| names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
+            json!({"metadata": {"annotations": annotations}, "spec": {"containers": named(main), "initContainers": named(init)}})
+        };
+        let annotated = json!({"kubectl.kubernetes.io/default-container": "b"});
+        let table = [
+            (pod(Value::Null, &["a"], &[]), None),
+            (pod(Value::Null, &["a", "b"], &[]), Some("a")),
+            (pod(Value::Null, &["a"], &["i"]), Some("a")),
+            (pod(annotated, &["a", "b"], &[]), Some("b")),
+        ];
+        for (pod, container) in table {
+            assert_eq!(default_container(&pod).as_deref(), container, "{pod}");
+        }
     }
 
     #[test]
