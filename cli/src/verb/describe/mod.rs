@@ -6,6 +6,7 @@ mod node;
 mod page;
 mod pod;
 mod service;
+mod volumes;
 
 use futures::future::try_join_all;
 use serde_json::Value;

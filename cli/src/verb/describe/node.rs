@@ -45,10 +45,29 @@ pub(super) async fn describe(subject: &Subject<'_>, page: &mut Page) -> Result {
         status[field].as_object().into_iter().flatten().for_each(|(name, value)| page.field_of(1, name, value));
     }
     page.line(0, "System Info:");
-    status["nodeInfo"].as_object().into_iter().flatten().for_each(|(name, value)| page.field_of(1, name, value));
+    SYSTEM_INFO.iter().for_each(|(name, field)| page.field(1, name, scalar(&status["nodeInfo"][*field])));
     page.field_of(0, "PodCIDR", &spec["podCIDR"]);
-    pods(subject, page).await
+    page.list(
+        0,
+        "PodCIDRs",
+        spec["podCIDRs"].as_array().map(|all| all.iter().map(scalar).collect::<Vec<_>>().join(",")),
+    );
+    pods(subject, &status["allocatable"], page).await
 }
+
+/// What `nodeInfo` is called.
+const SYSTEM_INFO: [(&str, &str); 10] = [
+    ("Machine ID", "machineID"),
+    ("System UUID", "systemUUID"),
+    ("Boot ID", "bootID"),
+    ("Kernel Version", "kernelVersion"),
+    ("OS Image", "osImage"),
+    ("Operating System", "operatingSystem"),
+    ("Architecture", "architecture"),
+    ("Container Runtime Version", "containerRuntimeVersion"),
+    ("Kubelet Version", "kubeletVersion"),
+    ("Kube-Proxy Version", "kubeProxyVersion"),
+];
 
 fn section<'a>(name: &str, pairs: impl Iterator<Item = (&'a Value, &'a Value)>, page: &mut Page) {
     page.line(0, format_args!("{name}:"));
@@ -68,11 +87,12 @@ async fn lease(subject: &Subject<'_>, page: &mut Page) -> Result {
     let Some(lease) = subject.server.find(&path).await? else { return Ok(()) };
     page.line(0, "Lease:");
     page.field_of(1, "HolderIdentity", &lease["spec"]["holderIdentity"]);
+    page.field(1, "AcquireTime", time(&lease["spec"]["acquireTime"]));
     page.field(1, "RenewTime", time(&lease["spec"]["renewTime"]));
     Ok(())
 }
 
-async fn pods(subject: &Subject<'_>, page: &mut Page) -> Result {
+async fn pods(subject: &Subject<'_>, allocatable: &Value, page: &mut Page) -> Result {
     let name = scalar(&subject.object["metadata"]["name"]);
     let selector = format!("spec.nodeName={name},status.phase!=Succeeded,status.phase!=Failed");
     let list = subject.server.get(&query("/api/v1/pods", &[("fieldSelector", Some(&selector))])).await?;
@@ -82,19 +102,31 @@ async fn pods(subject: &Subject<'_>, page: &mut Page) -> Result {
     page.line(1, "---------\t----\t------------\t----------\t---------------\t-------------\t---");
     let columns = [("requests", "cpu"), ("limits", "cpu"), ("requests", "memory"), ("limits", "memory")];
     for pod in pods {
-        let sums = columns.map(|(list, resource)| sum([pod], list, resource)).join("\t");
+        let sums =
+            columns.map(|(list, resource)| share(&sum([pod], list, resource), &allocatable[resource])).join("\t");
         let metadata = &pod["metadata"];
         let age = age::since(&scalar(&metadata["creationTimestamp"]));
         page.line(1, format_args!("{}\t{}\t{sums}\t{age}", scalar(&metadata["namespace"]), scalar(&metadata["name"])));
     }
     page.line(0, "Allocated resources:");
+    page.line(1, "(Total limits may be over 100 percent, i.e., overcommitted.)");
     page.line(1, "Resource\tRequests\tLimits");
     page.line(1, "--------\t--------\t------");
-    for resource in ["cpu", "memory"] {
-        let (requests, limits) = (sum(pods, "requests", resource), sum(pods, "limits", resource));
+    for resource in ["cpu", "memory", "ephemeral-storage"] {
+        let [requests, limits] =
+            ["requests", "limits"].map(|list| share(&sum(pods, list, resource), &allocatable[resource]));
         page.line(1, format_args!("{resource}\t{requests}\t{limits}"));
     }
     Ok(())
+}
+
+/// `100m (5%)` of what the node has.
+fn share(amount: &str, of: &Value) -> String {
+    let milli = |text: &str| text.parse::<Quantity>().ok().map(|it| it.milli());
+    match (milli(amount), of.as_str().and_then(milli).filter(|whole| *whole > 0)) {
+        (Some(part), Some(whole)) => format!("{amount} ({}%)", i128::from(part) * 100 / i128::from(whole)),
+        _ => amount.to_owned(),
+    }
 }
 
 /// What the containers of pods ask for together.

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use crate::tabs;
-use crate::verb::describe::page::{Page, inline, scalar, time};
+use crate::verb::describe::page::{Page, scalar, time};
+use crate::verb::describe::volumes::volumes;
 
 pub fn describe(pod: &Value, page: &mut Page) {
     let (metadata, spec, status) = (&pod["metadata"], &pod["spec"], &pod["status"]);
@@ -25,10 +26,10 @@ pub fn describe(pod: &Value, page: &mut Page) {
     if let Some(owner) = controller(metadata) {
         page.field(0, "Controlled By", owner);
     }
-    containers("Init Containers", &spec["initContainers"], &status["initContainerStatuses"], page);
-    containers("Containers", &spec["containers"], &status["containerStatuses"], page);
+    containers("Init Containers", pod, "initContainers", page);
+    containers("Containers", pod, "containers", page);
     page.conditions(&status["conditions"], &[("Type", "type"), ("Status", "status")]);
-    volumes(&spec["volumes"], page);
+    volumes(0, &spec["volumes"], page);
     page.field_of(0, "QoS Class", &status["qosClass"]);
     page.map(0, "Node-Selectors", &spec["nodeSelector"], "=");
     page.list(0, "Tolerations", spec["tolerations"].as_array().into_iter().flatten().map(toleration));
@@ -70,9 +71,11 @@ pub fn describe_template(template: &Value, page: &mut Page) {
     if template["metadata"]["annotations"].is_object() {
         page.map(1, "Annotations", &template["metadata"]["annotations"], ": ");
     }
-    containers(" Init Containers", &spec["initContainers"], &Value::Null, page);
-    containers(" Containers", &spec["containers"], &Value::Null, page);
+    containers(" Init Containers", template, "initContainers", page);
+    containers(" Containers", template, "containers", page);
+    volumes(1, &spec["volumes"], page);
     page.map(1, "Node-Selectors", &spec["nodeSelector"], "=");
+    page.list(1, "Tolerations", spec["tolerations"].as_array().into_iter().flatten().map(toleration));
 }
 
 /// `ReplicaSet/web-5d`
@@ -81,17 +84,22 @@ pub fn controller(metadata: &Value) -> Option<String> {
     Some(format!("{}/{}", owner["kind"].as_str()?, owner["name"].as_str()?))
 }
 
-fn containers(heading: &str, containers: &Value, statuses: &Value, page: &mut Page) {
-    let Some(containers) = containers.as_array().filter(|it| !it.is_empty()) else { return };
+/// The containers of a pod, with their states, or of a template, which has none.
+fn containers(heading: &str, pod: &Value, list: &str, page: &mut Page) {
+    let Some(containers) = pod["spec"][list].as_array().filter(|it| !it.is_empty()) else { return };
+    let statuses = match list {
+        "initContainers" => &pod["status"]["initContainerStatuses"],
+        _ => &pod["status"]["containerStatuses"],
+    };
     page.line(0, format_args!("{heading}:"));
     for container in containers {
         let status = statuses.as_array().into_iter().flatten().find(|status| status["name"] == container["name"]);
         page.line(1, format_args!("{}:", scalar(&container["name"])));
-        describe_container(container, status, page);
+        describe_container(pod, container, status, page);
     }
 }
 
-fn describe_container(container: &Value, status: Option<&Value>, page: &mut Page) {
+fn describe_container(pod: &Value, container: &Value, status: Option<&Value>, page: &mut Page) {
     if let Some(status) = status {
         page.field(2, "Container ID", scalar(&status["containerID"]));
     }
@@ -125,7 +133,7 @@ fn describe_container(container: &Value, status: Option<&Value>, page: &mut Page
             page.field(2, name, probe(&container[field]));
         }
     }
-    environment(container, page);
+    environment(pod, container, page);
     let mounts = container["volumeMounts"].as_array().into_iter().flatten();
     let mounts: Vec<String> = mounts
         .map(|mount| {
@@ -169,13 +177,24 @@ fn state(name: &str, state: &Value, page: &mut Page) {
     }
 }
 
-fn environment(container: &Value, page: &mut Page) {
+/// What a variable that is taken from the pod says here, and from where: `web-5d (v1:metadata.name)`.
+fn field(pod: &Value, source: &Value) -> String {
+    let from = format!("({}:{})", scalar(&source["apiVersion"]), scalar(&source["fieldPath"]));
+    let value = match source["fieldPath"].as_str() {
+        Some("metadata.name") => scalar(&pod["metadata"]["name"]),
+        Some("metadata.namespace") => scalar(&pod["metadata"]["namespace"]),
+        _ => String::new(),
+    };
+    if value.is_empty() { from } else { format!("{value} {from}") }
+}
+
+fn environment(pod: &Value, container: &Value, page: &mut Page) {
     let variable = |variable: &Value| {
         let from = &variable["valueFrom"];
         let value = match from.as_object().and_then(|it| it.iter().next()) {
             None => scalar(&variable["value"]),
             Some((kind, source)) => match kind.as_str() {
-                "fieldRef" => format!("({}:{})", scalar(&source["apiVersion"]), scalar(&source["fieldPath"])),
+                "fieldRef" => field(pod, source),
                 "resourceFieldRef" => scalar(&source["resource"]),
                 kind => {
                     let kind = kind.trim_end_matches("KeyRef");
@@ -225,24 +244,6 @@ fn probe(probe: &Value) -> String {
         number("successThreshold", 1),
         number("failureThreshold", 3),
     )
-}
-
-fn volumes(volumes: &Value, page: &mut Page) {
-    let Some(volumes) = volumes.as_array().filter(|it| !it.is_empty()) else {
-        return page.field(0, "Volumes", "<none>");
-    };
-    page.line(0, "Volumes:");
-    for volume in volumes {
-        page.line(1, format_args!("{}:", scalar(&volume["name"])));
-        let sources = volume.as_object().into_iter().flatten().filter(|(field, _)| *field != "name");
-        for (kind, source) in sources {
-            page.field(2, "Type", kind);
-            for (field, value) in source.as_object().into_iter().flatten() {
-                let value = if value.is_object() { inline(value) } else { scalar(value) };
-                page.field(2, field, value);
-            }
-        }
-    }
 }
 
 /// `key=value:NoExecute op=Exists for 300s`

@@ -13,7 +13,10 @@ pub(super) async fn describe(subject: &Subject<'_>, page: &mut Page) -> Result {
     page.field(0, "Selector", inline(&spec["selector"]));
     page.field_of(0, "Type", &spec["type"]);
     page.field_of(0, "IP Family Policy", &spec["ipFamilyPolicy"]);
+    let all = |field: &str| spec[field].as_array().into_iter().flatten().map(scalar).collect::<Vec<_>>().join(",");
+    page.field(0, "IP Families", all("ipFamilies"));
     page.field(0, "IP", scalar(&spec["clusterIP"]));
+    page.field(0, "IPs", all("clusterIPs"));
     let slices = slices(subject).await?;
     for port in spec["ports"].as_array().into_iter().flatten() {
         let name = port["name"].as_str().unwrap_or("<unset>");
@@ -26,6 +29,7 @@ pub(super) async fn describe(subject: &Subject<'_>, page: &mut Page) -> Result {
         page.field(0, "Endpoints", endpoints(&slices, port["name"].as_str().unwrap_or_default()));
     }
     page.field_of(0, "Session Affinity", &spec["sessionAffinity"]);
+    page.field_of(0, "External Traffic Policy", &spec["externalTrafficPolicy"]);
     page.field_of(0, "Internal Traffic Policy", &spec["internalTrafficPolicy"]);
     Ok(())
 }
