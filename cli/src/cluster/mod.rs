@@ -33,6 +33,15 @@ pub const NODE_NAME: &str = "coracle";
 /// The addresses of services, unless they are given others.
 pub const SERVICE_CIDR: &str = "127.96.0.0/16";
 
+/// A node's name, as the API takes it.
+///
+/// # Errors
+/// When it would not; the text says why.
+pub fn node_name(text: &str) -> std::result::Result<String, String> {
+    let errors = coracle_api::names::dns_subdomain(text);
+    if errors.is_empty() { Ok(text.to_owned()) } else { Err(errors.join("; ")) }
+}
+
 /// Failures of parts that may wait to be heard; whoever hears the first one stops the cluster.
 const FAILURES_MAX: usize = 16;
 

@@ -26,7 +26,7 @@ pub struct Options {
     listen: SocketAddr,
 
     /// A node that will join: it gets its credentials
-    #[arg(long = "node-name", value_name = "NAME", default_value = NODE_NAME)]
+    #[arg(long = "node-name", value_name = "NAME", default_value = NODE_NAME, value_parser = cluster::node_name)]
     node_names: Vec<String>,
 
     /// The address at which the nodes are reached, for their certificates

@@ -1,5 +1,6 @@
 //! `coracle up`: a whole cluster in this process, until Ctrl-C.
 
+mod node;
 mod progress;
 mod services;
 mod standing;
@@ -37,7 +38,7 @@ pub struct Options {
     listen: SocketAddr,
 
     /// The name of the node
-    #[arg(long, value_name = "N", default_value = NODE_NAME)]
+    #[arg(long, value_name = "N", default_value = NODE_NAME, value_parser = cluster::node_name)]
     node_name: String,
 
     /// The addresses of its pods, for a second cluster on one machine
@@ -80,7 +81,7 @@ pub async fn run(options: Options) -> Result {
 
     let server = Server::new(cluster.admin(), "default".to_owned());
     let manifests_failed = tokio::select! {
-        shown = show(&server, manifests, &mut progress) => shown?,
+        shown = show(&server, &options.node_name, manifests, &mut progress) => shown?,
         ended = until_stopped(&mut cluster, &mut signals) => return stop(cluster, &mut signals, &progress, ended).await,
     };
     let ended = until_stopped(&mut cluster, &mut signals).await;
@@ -126,6 +127,7 @@ fn load_images(node: &Path, paths: &[PathBuf]) -> Result {
 /// Applies the manifests and shows how their pods come up; how many documents failed.
 async fn show(
     server: &Server,
+    node: &str,
     (documents, unreadable): (Vec<crate::manifest::Document>, Vec<crate::manifest::Unreadable>),
     progress: &mut Progress,
 ) -> Result<usize> {
@@ -135,6 +137,7 @@ async fn show(
         progress.warn(&failure.with_context(place).message());
     }
     if !documents.is_empty() {
+        node::until_open(server, node).await?;
         let discovery = server.discover().await?;
         let applier = Applier { server, discovery: &discovery, dry_run: false, validate: Validate::Strict };
         for document in &documents {

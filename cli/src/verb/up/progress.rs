@@ -8,6 +8,7 @@ use futures::future::try_join_all;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::Value;
 use tokio::pin;
+use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Result;
 use crate::server::{Server, media, query};
@@ -17,6 +18,9 @@ use crate::verb::up::standing::{Standing, State, of_pod, of_workload};
 
 /// Between two pictures of a spinner.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How long a workload may be in trouble before it is no longer waited for. The cluster goes on trying.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where `up` says what happens.
 pub struct Progress {
@@ -87,9 +91,16 @@ impl Line<'_> {
         }
         self.said = Some(standing);
     }
+
+    /// It stays in trouble for now: what was said last stands.
+    fn give_up(&mut self) {
+        if let (Some(said), Some(_)) = (self.said.take(), &self.bar) {
+            self.show(Standing { state: State::Failed, ..said });
+        }
+    }
 }
 
-/// Shows each workload of what was applied until all are settled.
+/// Shows each workload of what was applied until all are settled, or have been in trouble for a while.
 ///
 /// # Errors
 /// When the API no longer answers.
@@ -117,6 +128,7 @@ async fn follow_one(server: &Server, applied: &Applied, progress: &Progress) -> 
             query(&format!("/api/v1/namespaces/{namespace}/pods"), &[("labelSelector", Some(&selector))])
         }
     };
+    let mut troubled = None;
     loop {
         let mut list = server.get(&objects).await?;
         // Somebody may have deleted it meanwhile.
@@ -126,12 +138,23 @@ async fn follow_one(server: &Server, applied: &Applied, progress: &Progress) -> 
         let found = list["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
         let standing = if is_pod { of_pod(&object) } else { of_workload(&object, &found) };
         let settled = standing.is_settled();
+        troubled = (standing.state == State::Troubled).then(|| troubled.unwrap_or_else(Instant::now));
         line.show(standing);
         if settled {
             return Ok(());
         }
         let versions = (version(&object), list["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned());
-        changed(server, (&objects, &versions.0), (&pods, &versions.1)).await?;
+        let changed = changed(server, (&objects, &versions.0), (&pods, &versions.1));
+        match troubled {
+            None => changed.await?,
+            Some(since) => match timeout_at(since + PATIENCE, changed).await {
+                Ok(changed) => changed?,
+                Err(_) => {
+                    line.give_up();
+                    return Ok(());
+                }
+            },
+        }
     }
 }
 
