@@ -123,6 +123,27 @@ async fn the_parts_run_alone() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_second_node_joins_by_the_kubeconfig_of_its_cluster() -> anyhow::Result<()> {
+    // With the kubeconfig of `up` a node had no certificate, and `kubectl logs` of its pods failed.
+    let mut world = World::process(PROGRAM).await?;
+    let (kubeconfig, network) = (world.running().expect("a process").kubeconfig(), coracle_tests::Network::claim()?);
+    let _kubelet = Command::new(PROGRAM)
+        .arg("kubelet")
+        .arg("--kubeconfig")
+        .arg(&kubeconfig)
+        .args(["--node-name", "second", "--listen", "127.0.0.1:0", "--no-proxy"])
+        .args(["--pod-cidr", &network.pods(0).to_string()])
+        .kill_on_drop(true)
+        .spawn()?;
+    world.pod("web", &world.guests.talks("hello", 1), json!({"nodeName": "second"})).await?;
+    world.pod_until("web", "ready", coracle_tests::is_ready).await?;
+    let log = world.server.get("/api/v1/namespaces/default/pods/web/log").await?;
+    ensure!(log == "hello 0\n", "{log}");
+    ensure!(kubeconfig.with_file_name("node").join("second").is_dir(), "its folder is in its cluster's");
+    world.stop().await
+}
+
 /// The API server says where its kubeconfig is, once it answers.
 async fn kubeconfig_of(mut api: tokio::process::Child) -> anyhow::Result<(tokio::process::Child, PathBuf)> {
     let mut lines = BufReader::new(api.stdout.take().context("no stdout")?).lines();
