@@ -29,6 +29,8 @@ pub struct Cluster {
     fake: FakeRuntime,
     network: Network,
     folder: TempDir,
+    /// How long its nodes count as alive after a sign of life.
+    lease: Duration,
 }
 
 impl Cluster {
@@ -62,7 +64,7 @@ impl Cluster {
     /// # Errors
     /// When it cannot start.
     pub async fn start_node(&mut self, number: usize) -> anyhow::Result<()> {
-        let node = node(number, &self.network, &self.folder, self.runtime.clone());
+        let node = node(number, &self.network, &self.folder, self.runtime.clone(), self.lease);
         self.inner.start_node(node).await.map_err(plain)
     }
 
@@ -93,7 +95,8 @@ impl Builder {
         Self { tls: true, ..self }
     }
 
-    /// How soon a silent node is not ready, and its pods are replaced.
+    /// How soon a silent node is not ready, and its pods are replaced. Nodes give their signs of life as often as that
+    /// takes.
     #[must_use]
     pub fn impatient(self, node_monitor_grace: Duration, pod_eviction_grace: Duration) -> Self {
         Self { node_monitor_grace: Some(node_monitor_grace), pod_eviction_grace: Some(pod_eviction_grace), ..self }
@@ -110,10 +113,11 @@ impl Builder {
             true => Arc::new(WasmRuntime::new(coracle_runtime::Runtime::new(coracle_runtime::Config::default())?)),
             false => Arc::new(fake.clone()),
         };
+        let lease = self.node_monitor_grace.unwrap_or(coracle_kubelet::limits::LEASE);
         let mut controllers = coracle_controllers::Config::default();
         controllers.node_monitor_grace = self.node_monitor_grace.unwrap_or(controllers.node_monitor_grace);
         controllers.pod_eviction_grace = self.pod_eviction_grace.unwrap_or(controllers.pod_eviction_grace);
-        let nodes = (0..self.nodes).map(|number| node(number, &network, &folder, runtime.clone())).collect();
+        let nodes = (0..self.nodes).map(|number| node(number, &network, &folder, runtime.clone(), lease)).collect();
         let options = Options {
             listen: self.tls.then_some(SocketAddr::from(([127, 0, 0, 1], 0))),
             service_cidr: network.services(),
@@ -123,7 +127,7 @@ impl Builder {
             ..Options::default()
         };
         let inner = cluster::start(options).await.map_err(plain)?;
-        Ok(Cluster { inner, runtime, fake, network, folder })
+        Ok(Cluster { inner, runtime, fake, network, folder, lease })
     }
 }
 
@@ -131,11 +135,11 @@ fn name(number: usize) -> String {
     format!("node-{number}")
 }
 
-fn node(number: usize, network: &Network, folder: &TempDir, runtime: Arc<dyn Runtime>) -> Node {
+fn node(number: usize, network: &Network, folder: &TempDir, runtime: Arc<dyn Runtime>, lease: Duration) -> Node {
     let name = name(number);
     let config = Config::new(&name, folder.path().join(&name));
     let proxy = if number == 0 { config.proxy.clone() } else { None };
-    Node { config: Config { pod_cidr: network.pods(number), proxy, ..config }, runtime }
+    Node { config: Config { pod_cidr: network.pods(number), proxy, lease, ..config }, runtime }
 }
 
 /// A failure of the program, as one of a test.

@@ -33,6 +33,8 @@ pub struct Config {
     pub proxy: Option<Proxy>,
     /// Capacity to claim instead of the machine's.
     pub capacity: Capacity,
+    /// How long the node counts as alive after a sign of life; it gives one four times as often.
+    pub lease: Duration,
     /// How long pods may take to stop when the kubelet stops.
     pub shutdown_grace: Duration,
     /// Log rotation.
@@ -116,6 +118,7 @@ impl Config {
             image_sources: ImageSources::default(),
             proxy: Some(Proxy::default()),
             capacity: Capacity::default(),
+            lease: crate::limits::LEASE,
             shutdown_grace: Duration::from_secs(30),
             logs: LogLimits::default(),
         }

@@ -59,15 +59,16 @@ pub const TERMINATION_MESSAGE_BYTES_MAX: usize = 4096;
 /// Bytes of one config map or secret volume, all files together.
 pub const VOLUME_BYTES_MAX: usize = 4 << 20;
 
-/// Pause between two renewals of the node's lease. Source: kubelet, a quarter of the lease.
-pub const LEASE_RENEW: Duration = Duration::from_secs(10);
-/// How long the node's lease lasts, in seconds. Source: kubelet, `nodeLeaseDurationSeconds`.
-pub const LEASE_SECONDS: i32 = 40;
+/// How long the node's lease lasts, unless it is told otherwise. Source: kubelet, `nodeLeaseDurationSeconds`.
+pub const LEASE: Duration = Duration::from_secs(40);
+/// A lease is renewed so often before it ends. Source: kubelet, `nodeLeaseRenewIntervalFraction`.
+pub const LEASE_RENEWALS: u32 = 4;
+/// Least pause between two renewals, however short the lease is.
+pub const LEASE_RENEW_MIN: Duration = Duration::from_millis(100);
 /// Pause between two looks at the machine's memory and disk.
 pub const NODE_STATUS_CHECK: Duration = Duration::from_secs(10);
 /// Longest time that an unchanged node status is not written. Source: kubelet, `nodeStatusReportFrequency`.
 pub const NODE_STATUS_REPORT: Duration = Duration::from_secs(300);
-const _: () = assert!(LEASE_RENEW.as_secs() as i32 * 4 == LEASE_SECONDS);
 
 /// Memory available below which the node reports `MemoryPressure`. Source: kubelet, `memory.available<100Mi`.
 pub const MEMORY_AVAILABLE_MIN: u64 = 100 << 20;

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use coracle_apiserver::Pki;
@@ -16,6 +17,7 @@ use crate::cluster;
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, Result};
 use crate::server::Access;
+use crate::verb::run::time;
 use crate::verb::scheduler::{client, until_signal};
 
 #[derive(Debug, clap::Args)]
@@ -62,6 +64,11 @@ pub struct Options {
     #[arg(long = "host-path", value_name = "DIR")]
     host_paths: Vec<PathBuf>,
 
+    /// How long the node counts as alive after a sign of life, of which it gives four in that time [default: 40s]; for a
+    /// controller manager with a short --node-monitor-grace-period
+    #[arg(long, value_name = "TIME", value_parser = lease)]
+    node_lease_duration: Option<Duration>,
+
     /// Leave the addresses of services to another node of this machine
     #[arg(long)]
     no_proxy: bool,
@@ -102,6 +109,7 @@ impl Options {
         config.listen = config.tls.is_some().then_some(self.listen);
         config.labels = self.labels.clone();
         config.max_pods = self.max_pods.unwrap_or(config.max_pods);
+        config.lease = self.node_lease_duration.unwrap_or(config.lease);
         config.host_paths = self.host_paths.clone();
         config.proxy = (!self.no_proxy).then(ProxyConfig::default);
         Ok(config)
@@ -155,6 +163,11 @@ fn without_certificate() -> Option<Tls> {
          kubeconfig, and --tls-cert-file names one"
     );
     None
+}
+
+fn lease(text: &str) -> std::result::Result<Duration, String> {
+    let lease = time(text)?;
+    if lease.is_zero() { Err("a lease of no time is none".to_owned()) } else { Ok(lease) }
 }
 
 fn machine_name() -> Result<String> {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::describe::{Condition, Description, conditions, labels_patch, node, status_patch};
 use super::machine::Free;
 use crate::config::Config;
-use crate::limits::{LEASE_RENEW, LEASE_SECONDS, NODE_STATUS_CHECK, NODE_STATUS_REPORT};
+use crate::limits::{LEASE_RENEW_MIN, LEASE_RENEWALS, NODE_STATUS_CHECK, NODE_STATUS_REPORT};
 
 /// Where leases of nodes live.
 const LEASES: &str = "kube-node-lease";
@@ -81,7 +81,7 @@ impl Heartbeat {
     /// Goes on until `shutdown`.
     pub async fn run(&self, uid: String, shutdown: CancellationToken) {
         let mut reported = Reported { uid, conditions: self.now_true(&[]), at: Some(Instant::now()) };
-        let mut lease = ticks(LEASE_RENEW);
+        let mut lease = ticks((self.config.lease / LEASE_RENEWALS).max(LEASE_RENEW_MIN));
         let mut status = ticks(NODE_STATUS_CHECK);
         loop {
             let outcome = tokio::select! {
@@ -143,13 +143,19 @@ impl Heartbeat {
         let name = &self.description.name;
         let spec = json!({
             "holderIdentity": name,
-            "leaseDurationSeconds": LEASE_SECONDS,
+            "leaseDurationSeconds": self.lease_seconds(),
             "renewTime": self.clock.micro_time(),
         });
         match leases.patch(name, &Patch::Merge(json!({ "spec": spec }))).await {
             Err(error) if error.is_not_found() => leases.create(&self.lease(uid)).await.map(drop),
             other => other.map(drop),
         }
+    }
+
+    /// Leases are told in whole seconds, of which there must be one.
+    fn lease_seconds(&self) -> i32 {
+        let whole = self.config.lease.as_millis().div_ceil(1000);
+        i32::try_from(whole).unwrap_or(i32::MAX).max(1)
     }
 
     fn lease(&self, uid: &str) -> Lease {
@@ -170,7 +176,7 @@ impl Heartbeat {
             },
             spec: Some(LeaseSpec {
                 holder_identity: Some(name.clone()),
-                lease_duration_seconds: Some(LEASE_SECONDS),
+                lease_duration_seconds: Some(self.lease_seconds()),
                 renew_time: Some(self.clock.micro_time()),
                 ..LeaseSpec::default()
             }),
