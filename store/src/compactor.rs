@@ -2,6 +2,7 @@
 //!
 //! Source: the API server's compactor for etcd, which every five minutes forgets what was history five minutes before.
 //! The bounds on size are our own: an embedded store has no quota, and must not fill a small disk within five minutes.
+//! On a disk that is full no history is kept at all: what was deleted is to make room for what is new.
 //!
 //! [`run`] is the effect and [`Policy::plan`] the decision. Whoever owns the store runs one compactor beside it.
 
@@ -41,7 +42,7 @@ impl Default for Policy {
 impl Policy {
     /// What should become the oldest revision; `aged` is the newest revision that is old enough to go.
     fn plan(&self, usage: &Usage, aged: Revision) -> Option<Revision> {
-        let before = aged.max(self.oldest_by_size(usage));
+        let before = if usage.is_full { usage.newest } else { aged.max(self.oldest_by_size(usage)) };
         (before > usage.oldest).then_some(before)
     }
 
@@ -124,6 +125,8 @@ mod tests {
             let usage = Usage { history_events, history_bytes, oldest, newest, ..Usage::default() };
             let planned = policy.plan(&usage, Revision(aged));
             assert_eq!(planned, expected.map(Revision), "{history_events} events, {history_bytes} bytes, {aged}");
+            let full = Usage { is_full: true, ..usage };
+            assert_eq!(policy.plan(&full, Revision(aged)), Some(newest), "on a full disk");
         }
     }
 }

@@ -159,6 +159,7 @@ impl Store for RedbStore {
         let head = self.engine.head();
         Ok(Usage {
             disk_bytes: self.engine.disk_bytes()?,
+            is_full: self.engine.is_full(),
             records: head.records,
             record_bytes: head.record_bytes,
             history_events: head.revision.0 - head.compacted.0,

@@ -119,6 +119,7 @@ impl Store for MemoryStore {
         let (history_events, history_bytes) = self.feed.size();
         Ok(Usage {
             disk_bytes: 0,
+            is_full: false,
             records: records.by_key.len() as u64,
             record_bytes: records.bytes,
             history_events,

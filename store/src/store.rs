@@ -114,6 +114,8 @@ pub trait Store: Send + Sync + 'static {
 pub struct Usage {
     /// What the store takes on disk, with the room inside of it that is free; 0 for a store without a disk.
     pub disk_bytes: u64,
+    /// Whether puts are refused for want of room on the disk.
+    pub is_full: bool,
     /// Keys that are there now.
     pub records: u64,
     /// Their keys and values together.

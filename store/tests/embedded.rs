@@ -116,6 +116,12 @@ async fn a_file_that_is_no_store_is_refused_and_left_alone() {
         }
         assert!(std::fs::read(&path).unwrap() == bytes, "{what}: the file was changed");
     }
+    // Cut between two pages, it used to be taken for a disk that fails.
+    for pages in 0..whole.len() / 4096 {
+        std::fs::write(&path, &whole[..pages * 4096]).unwrap();
+        let error = open(&path).err().unwrap();
+        assert!(matches!(error, Error::Corrupt { .. }), "{pages} pages of it: {error:?}");
+    }
     std::fs::write(&path, &whole).unwrap();
     open(&path).unwrap();
 }
@@ -194,6 +200,33 @@ async fn a_full_disk_refuses_puts_and_goes_on_reading() {
     assert!(matches!(put(&store, "more", "").await, Err(Error::Full)));
     disk.set_capacity(u64::MAX);
     put(&store, "more", "").await.unwrap();
+}
+
+/// What was deleted used to be kept as history, and its room in the file, so that a full store stayed full.
+#[tokio::test]
+async fn deletions_make_room_on_a_full_disk() {
+    let disk = SimulatedDisk::new(1);
+    let store: Arc<dyn Store> = Arc::new(open_on(&disk).unwrap());
+    disk.set_capacity(disk.used_bytes() + 16 * MIB);
+    let mut written = Vec::new();
+    while let Ok(revision) = put(&*store, &format!("key-{:04}", written.len()), vec![7; 20_000]).await {
+        written.push(revision);
+    }
+    for (index, revision) in written.iter().enumerate().skip(written.len() / 4) {
+        store.write(Write::delete(format!("key-{index:04}"), *revision)).await.unwrap();
+    }
+    assert!(store.usage().await.unwrap().is_full);
+    let shutdown = CancellationToken::new();
+    let policy = Policy { check_interval: Duration::from_millis(5), ..Policy::default() };
+    let compactor = tokio::spawn(compactor::run(store.clone(), policy, shutdown.clone()));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while put(&*store, "more", "").await.is_err() {
+        assert!(Instant::now() < deadline, "{:?}", store.usage().await);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.range(Range::all(), None, None).await.unwrap().records.len(), written.len() / 4 + 1);
+    shutdown.cancel();
+    compactor.await.unwrap();
 }
 
 /// A disk that cannot say how much room it has.

@@ -1,6 +1,8 @@
 //! What is there before anybody asks for it: the namespaces that components use, and the service by which pods find the
 //! API server.
 //!
+//! What is there already is not written again, so that a server starts, and can be read from, on a disk that is full.
+//!
 //! Source: upstream's `systemnamespaces` and `kubernetesservice` controllers.
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,7 +31,7 @@ const SERVICE: &str = "kubernetes";
 pub(crate) async fn run(client: InProcess, service_ip: IpAddr, address: Option<SocketAddr>) -> Result<(), ApiError> {
     try_join_all(NAMESPACES.map(|name| {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        create(client.clone(), "/api/v1/namespaces", namespace)
+        create(client.clone(), "/api/v1/namespaces", name, namespace)
     }))
     .await?;
     let port = address.map_or(443, |address| address.port());
@@ -80,21 +82,28 @@ fn endpoint_slice(address: SocketAddr) -> Value {
 }
 
 /// Makes an object, unless it is there.
-async fn create(client: InProcess, collection: &str, object: Value) -> Result<(), ApiError> {
+async fn create(client: InProcess, collection: &str, name: &str, object: Value) -> Result<(), ApiError> {
+    let path = format!("{collection}/{name}");
+    if send(client.clone(), Method::GET, &path, "application/json", &Value::Null).await.is_ok() {
+        return Ok(());
+    }
     match send(client, Method::POST, collection, "application/json", &object).await {
+        // Another server was faster.
         Ok(()) | Err(Refused { code: 409, .. }) => Ok(()),
         Err(refused) => Err(refused.into()),
     }
 }
 
-/// Makes an object; changes it to what it should be when it is there.
+/// Changes an object to what it should be; makes it when it is not there.
 async fn ensure(client: InProcess, collection: &str, object: Value) -> Result<(), ApiError> {
-    match send(client.clone(), Method::POST, collection, "application/json", &object).await {
-        Err(Refused { code: 409, .. }) => {
-            let path = format!("{collection}/{SERVICE}");
-            Ok(send(client, Method::PATCH, &path, "application/merge-patch+json", &object).await?)
+    let path = format!("{collection}/{SERVICE}");
+    match send(client.clone(), Method::PATCH, &path, "application/merge-patch+json", &object).await {
+        Err(Refused { code: 404, .. }) => create(client, collection, SERVICE, object).await,
+        Err(Refused { code: 507, message }) => {
+            tracing::warn!(message, "pods may not find the API server: there is no room to say where it is");
+            Ok(())
         }
-        created => Ok(created?),
+        changed => Ok(changed?),
     }
 }
 

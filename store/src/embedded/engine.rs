@@ -18,6 +18,7 @@ use super::medium::{Direct, Fence, Header, Overlay, SharedHeader, lock};
 use super::snapshot::Snapshot;
 use crate::Error;
 use crate::disk::Disk;
+use crate::limits::SPACE_FOR_PUTS_BYTES;
 
 /// The database on its disk.
 #[derive(Debug)]
@@ -301,6 +302,11 @@ impl Engine {
         self.disk.available()
     }
 
+    /// Whether there is too little room for puts.
+    pub(super) fn is_full(&self) -> bool {
+        self.available_bytes().is_some_and(|available| available < SPACE_FOR_PUTS_BYTES)
+    }
+
     /// The head that was published last.
     pub(super) fn head(&self) -> Head {
         *self.lock_head()
@@ -329,6 +335,9 @@ impl Engine {
             Failure::Malformed(malformed) => self.corrupt(&malformed.to_string()),
             Failure::Database(redb::Error::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 self.corrupt(&error.to_string())
+            }
+            Failure::Database(redb::Error::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.corrupt("it is cut short")
             }
             Failure::Database(redb::Error::Io(error)) => error.into(),
             Failure::Database(redb::Error::Corrupted(detail)) => self.corrupt(&detail),

@@ -337,11 +337,15 @@ impl Writer {
         }
     }
 
-    /// Packs the file if most of it is free, and if it has grown since that was last tried.
+    /// Packs the file if most of it is free, and if it has grown since that was last tried; on a full disk, if that could
+    /// make room for a put.
     fn pack_if_sparse(&mut self) {
         let Ok(disk_bytes) = self.engine.disk_bytes() else { return };
         let stored_bytes = self.head.record_bytes + self.head.history_bytes;
-        let floor = RECLAIM_BYTES_MIN.max(stored_bytes * RECLAIM_RATIO).max(self.packed_bytes * 2);
+        let floor = match self.engine.is_full() {
+            true => stored_bytes + SPACE_FOR_PUTS_BYTES,
+            false => RECLAIM_BYTES_MIN.max(stored_bytes * RECLAIM_RATIO).max(self.packed_bytes * 2),
+        };
         if disk_bytes <= floor {
             return;
         }
