@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -29,7 +29,7 @@ use crate::route::{NoRoute, Route, Subresource, Target, Verb};
 use crate::serve::Inside;
 use crate::strategy::Allocators;
 use crate::writer::path;
-use crate::{clock, describe, limits, respond};
+use crate::{body, clock, describe, limits, respond};
 
 /// How long a pod waits for the service account of a namespace that has just been made.
 ///
@@ -118,16 +118,28 @@ impl Api {
             // It is counted until its body ends: see the handlers of watches and logs.
             return handler::run(&call, body).await;
         }
-        let (gauge, max) = if call.target.verb.writes() {
-            (&self.metrics.writes_in_flight, limits::WRITES_IN_FLIGHT_MAX)
-        } else {
-            (&self.metrics.reads_in_flight, limits::READS_IN_FLIGHT_MAX)
-        };
-        let max = if inside { usize::MAX } else { max };
-        let _held = Held::one_of(gauge, max).ok_or_else(|| self.too_many())?;
-        match tokio::time::timeout(limits::REQUEST_TIMEOUT, run(call, body)).await {
+        match tokio::time::timeout(limits::REQUEST_TIMEOUT, self.run_bounded(call, body, inside)).await {
             Ok(answer) => answer,
             Err(_) => Err(ApiError::Timeout("request did not complete within the allotted timeout".to_owned())),
+        }
+    }
+
+    async fn run_bounded(self: &Arc<Self>, call: Call, body: Body, inside: bool) -> Result<Response<Body>, ApiError> {
+        if inside {
+            let _held = Held::one_of(self.in_flight(&call).0, usize::MAX);
+            return run(call, body).await;
+        }
+        let body = body::receive(body, &self.metrics.body_bytes, || self.too_many()).await?;
+        let (gauge, max) = self.in_flight(&call);
+        let _held = Held::one_of(gauge, max).ok_or_else(|| self.too_many())?;
+        run(call, body).await
+    }
+
+    /// What counts the requests that are in progress like this one, and how many there may be.
+    fn in_flight(&self, call: &Call) -> (&AtomicI64, usize) {
+        match call.target.verb.writes() {
+            true => (&self.metrics.writes_in_flight, limits::WRITES_IN_FLIGHT_MAX),
+            false => (&self.metrics.reads_in_flight, limits::READS_IN_FLIGHT_MAX),
         }
     }
 

@@ -1,4 +1,6 @@
-//! Reads a request's body, within its limits of size and time.
+//! Reads a request's body, within its limits.
+
+use std::sync::atomic::AtomicI64;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -7,12 +9,31 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use crate::limits;
+use crate::metrics::Held;
 
 /// The whole body.
 ///
 /// # Errors
 /// When it is larger than a body may be, or its sender breaks off.
-pub(crate) async fn read(mut body: Body) -> Result<Bytes, ApiError> {
+pub(crate) async fn read(body: Body) -> Result<Bytes, ApiError> {
+    read_while(body, |_| Ok(())).await
+}
+
+/// Waits until the whole of a body is there, which may take as long as its sender likes, and counts it until then.
+///
+/// # Errors
+/// As [`read`]; and `full`, when too much has come of all bodies.
+pub(crate) async fn receive(
+    body: Body,
+    gauge: &AtomicI64,
+    full: impl FnOnce() -> ApiError + Copy,
+) -> Result<Body, ApiError> {
+    let mut held = Held::none_of(gauge);
+    let count = |bytes| held.grow(bytes, limits::BODIES_BYTES_MAX).then_some(()).ok_or_else(full);
+    Ok(Body::from(read_while(body, count).await?))
+}
+
+async fn read_while(mut body: Body, mut count: impl FnMut(usize) -> Result<(), ApiError>) -> Result<Bytes, ApiError> {
     let announced = body.size_hint().lower();
     if announced > limits::BODY_BYTES_MAX as u64 {
         return Err(too_large());
@@ -26,6 +47,7 @@ pub(crate) async fn read(mut body: Body) -> Result<Bytes, ApiError> {
         if so_far + data.len() > limits::BODY_BYTES_MAX {
             return Err(too_large());
         }
+        count(data.len())?;
         // Most bodies come in one piece, which is then not copied.
         match &first {
             None => first = Some(data),

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// Bytes of a request body; a longer one is answered 413. Source: upstream's `MaxRequestBodyBytes`.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// Bytes of the bodies that have come in part, of all connections together; the request that goes beyond is answered
+/// 429. What comes slowly holds nothing but what has come.
+pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;
+
 /// Bytes of a request's headers; more ends the connection (HTTP/1: 431).
 pub const HEADER_BYTES_MAX: usize = 64 * 1024;
 
@@ -37,7 +41,8 @@ pub const STREAMS_PER_CONNECTION_MAX: u32 = 1_000;
 pub const CONNECTIONS_MAX: usize = 20_000;
 
 /// Requests in progress that read, and that write; a further one is answered 429 with `Retry-After: 1`.
-/// Watches and logs are not among them, nor is what comes over the in-process transport.
+/// Watches and logs are not among them, nor is what comes over the in-process transport. A request is in progress once
+/// its body is there: slow clients take no places.
 pub const READS_IN_FLIGHT_MAX: usize = 800;
 pub const WRITES_IN_FLIGHT_MAX: usize = 400;
 
@@ -90,5 +95,6 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection that could not be accepted, for want of descriptors, is waited for.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
+const _: () = assert!(BODY_BYTES_MAX < BODIES_BYTES_MAX);
 const _: () = assert!(BOOKMARK_BEFORE_END.as_secs() < BOOKMARK_INTERVAL.as_secs());
 const _: () = assert!(FRESHNESS_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());

@@ -33,6 +33,8 @@ pub(crate) struct Metrics {
     pub(crate) reads_in_flight: AtomicI64,
     pub(crate) writes_in_flight: AtomicI64,
     pub(crate) streams: AtomicI64,
+    /// Bytes of bodies that are not there in full.
+    pub(crate) body_bytes: AtomicI64,
     pub(crate) rejected: AtomicU64,
     pub(crate) panics: AtomicU64,
 }
@@ -45,20 +47,32 @@ struct Series {
 }
 
 /// A number that goes up now and down when this is dropped.
-pub(crate) struct Held<'a>(&'a AtomicI64);
+pub(crate) struct Held<'a>(&'a AtomicI64, i64);
 
 impl<'a> Held<'a> {
     /// Counts one more, unless there are `max` already.
     pub(crate) fn one_of(gauge: &'a AtomicI64, max: usize) -> Option<Self> {
-        let held = Self(gauge);
-        let before = gauge.fetch_add(1, Ordering::Relaxed);
-        (usize::try_from(before).unwrap_or_default() < max).then_some(held)
+        let mut held = Self::none_of(gauge);
+        held.grow(1, max).then_some(held)
+    }
+
+    /// Counts nothing yet.
+    pub(crate) fn none_of(gauge: &'a AtomicI64) -> Self {
+        Self(gauge, 0)
+    }
+
+    /// Counts `more`; whether there are no more than `max` now.
+    pub(crate) fn grow(&mut self, more: usize, max: usize) -> bool {
+        let more = i64::try_from(more).unwrap_or(i64::MAX);
+        self.1 += more;
+        let before = self.0.fetch_add(more, Ordering::Relaxed);
+        usize::try_from(before + more).unwrap_or_default() <= max
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 

@@ -4,11 +4,14 @@
 
 mod support;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use coracle_apiserver::{Identity, Pki};
+use coracle_apiserver::{Config, Identity, NoNodes, Pki};
+use coracle_store::{Error as StoreError, Fault, FaultStore, MemoryStore};
+use futures::stream::{self, FuturesUnordered, StreamExt as _};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -20,6 +23,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 async fn connect(
     server: &Server,
@@ -113,6 +117,50 @@ async fn a_certificate_of_somebody_else_does_not_get_in() {
         }
     };
     assert!(refused);
+}
+
+/// Clients that were slow to send their bodies used to take the places of all others, who were answered 429.
+#[tokio::test]
+async fn slow_bodies_keep_nobody_out() {
+    let server = Server::start_with(|_| {}).await;
+    let admin = Identity::admin();
+    let stream = connect(&server, Some((&*server.pki, &admin)), b"h2").await.unwrap();
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let post = |body| {
+        let request = Request::builder().method("POST").uri("https://localhost/api/v1/namespaces/default/configmaps");
+        sender.clone().send_request(request.body(body).unwrap())
+    };
+    let begun = || Body::from_stream(stream::once(async { Ok::<_, Infallible>("{") }).chain(stream::pending()));
+    // As many as may write at the same time, and more.
+    let mut slow: FuturesUnordered<_> = (0..500).map(|_| post(begun())).collect();
+    let quick = post(Body::from(r#"{"metadata":{"name":"quick"}}"#));
+    let answer = tokio::select! {
+        answer = quick => answer.unwrap(),
+        _ = slow.next() => panic!("an answer to what has not been asked in full"),
+    };
+    assert_eq!(answer.status(), StatusCode::CREATED);
+}
+
+/// A server used to write what is there already when it started, and so did not start on a full disk.
+#[tokio::test]
+async fn it_starts_on_a_full_disk_to_be_read() {
+    let store = Arc::new(FaultStore::new(MemoryStore::new()));
+    let start = |port| {
+        let mut config = Config::new(Arc::new(Pki::in_memory().unwrap()));
+        config.listen = Some(SocketAddr::from(([127, 0, 0, 1], port)));
+        coracle_apiserver::start(config, store.clone(), Arc::new(NoNodes), CancellationToken::new())
+    };
+    drop(start(0).await.unwrap());
+    for _ in 0..100 {
+        store.fail_write(Fault::Refuse(StoreError::Full));
+    }
+    // It listens on another port, which it can tell nobody.
+    let server = start(0).await.unwrap();
+    let client = support::Client(server.in_process(Identity::admin()));
+    client.call("GET", "/api/v1/namespaces/default", "", Body::empty()).await.is(200);
+    client.call("POST", "/api/v1/namespaces", "application/json", r#"{"metadata":{"name":"a"}}"#).await.is(507);
 }
 
 #[tokio::test]

@@ -63,11 +63,14 @@ impl Socket {
         let connections = TaskTracker::new();
         let room = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX));
         loop {
-            let Ok(place) = room.clone().acquire_owned().await else { break };
-            let stream = tokio::select! {
+            let accepted = async {
+                let place = room.clone().acquire_owned().await;
+                self.listener.accept().await.map(|(stream, _peer)| (stream, place))
+            };
+            let (stream, place) = tokio::select! {
                 () = shutdown.cancelled() => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _peer)) => stream,
+                accepted = accepted => match accepted {
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         tokio::time::sleep(limits::ACCEPT_BACKOFF).await;
