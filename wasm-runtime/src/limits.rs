@@ -28,8 +28,8 @@ pub const WASM_STACK_BYTES: usize = 512 << 10;
 /// Stack on which a guest and the host calls that it makes run. Only touched pages are resident.
 pub const FIBER_STACK_BYTES: usize = 1 << 20;
 
-/// What one instance may hold open: files, sockets, streams, header maps. Past it, opening fails
-/// with "no more descriptors" in the guest.
+/// What one instance may hold open: files, sockets, streams, header maps. Past it, the guest that
+/// opens more traps.
 pub const RESOURCES_MAX: usize = 1024;
 
 /// Period of the epoch, and so the time within which a spinning guest notices that it is killed.
