@@ -5,6 +5,7 @@
 //! generator stays thin: on a small machine it shares the cores with what it measures.
 
 mod burst;
+mod condition;
 mod connection;
 mod density;
 mod frames;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use crate::condition::{Condition, is_ready};
 use crate::frames::{Frame, Frames};
 use crate::latency::Latencies;
 
@@ -40,13 +41,6 @@ struct Status {
     phase: Option<String>,
     #[serde(default)]
     conditions: Vec<Condition>,
-}
-
-#[derive(Deserialize)]
-struct Condition {
-    #[serde(rename = "type")]
-    kind: String,
-    status: String,
 }
 
 impl Pods {
@@ -130,8 +124,7 @@ impl Pods {
         if seen.running.is_none() && pod.status.phase.as_deref() == Some("Running") {
             seen.running = Some(now);
         }
-        let ready =
-            pod.status.conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True");
+        let ready = is_ready(&pod.status.conditions);
         if ready && seen.ready.is_none() {
             seen.ready = Some(now);
             self.ready += 1;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
+use crate::condition::{Condition, is_ready};
 use crate::connection::Connection;
 use crate::latency::{Latencies, millis};
 use crate::pods::within;
@@ -47,13 +48,6 @@ struct Node {
 struct NodeStatus {
     #[serde(default)]
     conditions: Vec<Condition>,
-}
-
-#[derive(Deserialize)]
-struct Condition {
-    #[serde(rename = "type")]
-    kind: String,
-    status: String,
 }
 
 struct Started {
@@ -126,6 +120,6 @@ async fn appeared(path: &Path, child: &mut Child) -> anyhow::Result<()> {
 
 async fn node_ready(connection: &mut Connection) -> anyhow::Result<bool> {
     let nodes: Nodes = serde_json::from_slice(&connection.get("/api/v1/nodes").await?.success()?)?;
-    let ready = |node: &Node| node.status.conditions.iter().any(|it| it.kind == "Ready" && it.status == "True");
+    let ready = |node: &Node| is_ready(&node.status.conditions);
     Ok(nodes.items.iter().any(ready))
 }
