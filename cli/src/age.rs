@@ -1,32 +1,11 @@
 //! How long ago, as kubectl says it.
 
-use jiff::Timestamp;
+use coracle_api::table::human_duration;
+use jiff::{SignedDuration, Timestamp};
 
-/// A duration in two units at most, the coarser the longer it is.
-///
-/// Source: apimachinery's `duration.HumanDuration`.
+/// A duration in two units at most, the coarser the longer it is: as the server's tables say it.
 pub fn human(seconds: i64) -> String {
-    const MINUTE: i64 = 60;
-    const HOUR: i64 = 60 * MINUTE;
-    const DAY: i64 = 24 * HOUR;
-    const YEAR: i64 = 365 * DAY;
-    let two = |big: i64, big_unit: &str, small: i64, small_unit: &str| match small {
-        0 => format!("{big}{big_unit}"),
-        _ => format!("{big}{big_unit}{small}{small_unit}"),
-    };
-    match seconds {
-        i64::MIN..-1 => "<invalid>".to_owned(),
-        -1..0 => "0s".to_owned(),
-        0..120 => format!("{seconds}s"),
-        120..600 => two(seconds / MINUTE, "m", seconds % MINUTE, "s"),
-        600..10_800 => format!("{}m", seconds / MINUTE),
-        10_800..28_800 => two(seconds / HOUR, "h", seconds % HOUR / MINUTE, "m"),
-        28_800..172_800 => format!("{}h", seconds / HOUR),
-        172_800..691_200 => two(seconds / DAY, "d", seconds % DAY / HOUR, "h"),
-        691_200..63_072_000 => format!("{}d", seconds / DAY),
-        63_072_000..252_288_000 => two(seconds / YEAR, "y", seconds % YEAR / DAY, "d"),
-        _ => format!("{}y", seconds / YEAR),
-    }
+    human_duration(SignedDuration::from_secs(seconds))
 }
 
 /// The age of an RFC 3339 time; `<unknown>` when it is none.
