@@ -4,16 +4,22 @@ use std::any::Any;
 use std::fmt::Debug;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
 
+use crate::defaults::Defaults;
+use crate::field::Errors;
 use crate::object::{DecodeError, Object};
+use crate::table::Cells;
+use crate::validation::Validate;
 
 /// A typed object whose type is known at run time only.
 #[derive(Debug)]
 pub struct AnyObject(Box<dyn Erased>);
 
 /// What every [`Object`] can do without being named.
-trait Erased: Any + Debug + Send + Sync {
+pub(crate) trait Erased: Any + Debug + Send + Sync {
     fn meta(&self) -> &ObjectMeta;
     fn meta_mut(&mut self) -> &mut ObjectMeta;
     fn api_version(&self) -> &'static str;
@@ -21,6 +27,11 @@ trait Erased: Any + Debug + Send + Sync {
     fn encode(&self) -> Bytes;
     fn clone_box(&self) -> Box<dyn Erased>;
     fn equals(&self, other: &dyn Erased) -> bool;
+    fn set_defaults(&mut self);
+    fn validate(&self, errors: &mut Errors);
+    fn validate_update(&self, old: &dyn Erased, errors: &mut Errors);
+    fn validate_status(&self, old: &dyn Erased, errors: &mut Errors);
+    fn cells(&self, now: Timestamp) -> Vec<Value>;
 }
 
 impl<T: Object> Erased for T {
@@ -49,8 +60,37 @@ impl<T: Object> Erased for T {
     }
 
     fn equals(&self, other: &dyn Erased) -> bool {
-        (other as &dyn Any).downcast_ref::<T>().is_some_and(|other| self == other)
+        same_type(self, other).is_some_and(|other| self == other)
     }
+
+    fn set_defaults(&mut self) {
+        Defaults::set_defaults(self);
+    }
+
+    fn validate(&self, errors: &mut Errors) {
+        Validate::validate(self, errors);
+    }
+
+    fn validate_update(&self, old: &dyn Erased, errors: &mut Errors) {
+        if let Some(old) = same_type(self, old) {
+            Validate::validate_update(self, old, errors);
+        }
+    }
+
+    fn validate_status(&self, old: &dyn Erased, errors: &mut Errors) {
+        if let Some(old) = same_type(self, old) {
+            Validate::validate_status(self, old, errors);
+        }
+    }
+
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        Cells::cells(self, now)
+    }
+}
+
+/// Another object, if it is of the same type as this one.
+fn same_type<'o, T: Object>(_: &T, other: &'o dyn Erased) -> Option<&'o T> {
+    (other as &dyn Any).downcast_ref()
 }
 
 impl AnyObject {
@@ -66,6 +106,14 @@ impl AnyObject {
     /// As [`Object::decode`].
     pub fn decode<T: Object>(json: &[u8]) -> Result<Self, DecodeError> {
         T::decode(json).map(Self::new)
+    }
+
+    pub(crate) fn erased(&self) -> &dyn Erased {
+        &*self.0
+    }
+
+    pub(crate) fn erased_mut(&mut self) -> &mut dyn Erased {
+        &mut *self.0
     }
 
     #[must_use]

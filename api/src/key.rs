@@ -39,7 +39,7 @@ pub fn of_object(kind: &Kind, namespace: &str, name: &str) -> Bytes {
 }
 
 fn text_of_kind(kind: &Kind) -> String {
-    let group = if kind.storage_group.is_empty() { "core" } else { &kind.storage_group };
+    let group = if kind.storage.0.is_empty() { "core" } else { &kind.storage.0 };
     let mut key = String::with_capacity(ROOT.len() + group.len() + kind.plural.len() + 80);
     for part in [ROOT, group, "/", &kind.plural, "/"] {
         key.push_str(part);

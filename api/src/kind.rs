@@ -30,8 +30,8 @@ pub struct Kind {
     pub subresources: Cow<'static, [Subresource]>,
     /// The fields that field selectors know, beyond `metadata.name` and `metadata.namespace`.
     pub selectable: Cow<'static, [Name]>,
-    /// The group under which objects are stored: of two kinds that show the same objects, one stores them.
-    pub storage_group: Name,
+    /// The group and version in which objects are stored: of kinds that show the same objects, one stores them.
+    pub storage: (Name, Name),
     pub model: Model,
 }
 
@@ -149,6 +149,12 @@ impl Kind {
     #[must_use]
     pub fn list_kind(&self) -> String {
         format!("{}List", self.kind)
+    }
+
+    /// Whether objects of the kind are stored as objects of another.
+    #[must_use]
+    pub fn is_view(&self) -> bool {
+        self.storage.0 != self.group || self.storage.1 != self.version
     }
 
     #[must_use]

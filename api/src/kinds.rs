@@ -6,9 +6,15 @@
 use std::borrow::Cow;
 
 use k8s_openapi::api::{
-    apps::v1 as apps, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
-    events::v1 as events,
+    admissionregistration::v1 as admissionregistration, apps::v1 as apps, authentication::v1 as authentication,
+    authorization::v1 as authorization, autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2,
+    batch::v1 as batch, certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core,
+    discovery::v1 as discovery, events::v1 as events, flowcontrol::v1 as flowcontrol, networking::v1 as networking,
+    node::v1 as node, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource, scheduling::v1 as scheduling,
+    storage::v1 as storage,
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
 
 use crate::any::AnyObject;
 use crate::kind::{Kind, Model, Scope, Subresource, Verb, Verbs};
@@ -55,9 +61,12 @@ pub fn of_object(object: &AnyObject) -> Option<&'static Kind> {
 }
 
 const CREATE: Verbs = Verbs::of(&[Verb::Create]);
+const CREATE_GET: Verbs = Verbs::of(&[Verb::Create, Verb::Get]);
 const GET: Verbs = Verbs::of(&[Verb::Get]);
+const GET_LIST: Verbs = Verbs::of(&[Verb::Get, Verb::List]);
 const UPDATE: Verbs = Verbs::of(&[Verb::Update]);
 const GET_PATCH_UPDATE: Verbs = Verbs::of(&[Verb::Get, Verb::Patch, Verb::Update]);
+const PROXY: Verbs = Verbs::of(&[Verb::Create, Verb::Delete, Verb::Get, Verb::Patch, Verb::Update]);
 
 /// A subresource whose kind is of the resource's own group and version.
 const fn own(name: &'static str, kind: &'static str, verbs: Verbs) -> Subresource {
@@ -85,7 +94,7 @@ const SCALE: Subresource = foreign("scale", "Scale", ("autoscaling", "v1"), GET_
 macro_rules! kinds {
     ($($ty:path: $plural:literal $singular:literal
         short $short:tt categories $categories:tt $verbs:expr,
-        subresources $subresources:tt selectable $selectable:tt $(stored in $storage:literal)?;)*) => {
+        subresources $subresources:tt selectable $selectable:tt $(stored in $group:literal $version:literal)?;)*) => {
         static KINDS: [Kind; [$($plural),*].len()] = [$(Kind {
             group: Cow::Borrowed(<$ty as k8s_openapi::Resource>::GROUP),
             version: Cow::Borrowed(<$ty as k8s_openapi::Resource>::VERSION),
@@ -98,17 +107,22 @@ macro_rules! kinds {
             verbs: $verbs,
             subresources: Cow::Borrowed(&$subresources),
             selectable: Cow::Borrowed(kinds!(@names $selectable)),
-            storage_group: kinds!(@storage <$ty as k8s_openapi::Resource>::GROUP $(, $storage)?),
+            storage: kinds!(@storage $ty $(, $group $version)?),
             model: Model { decode: AnyObject::decode::<$ty>, schema: <$ty as Object>::schema },
         }),*];
     };
     (@names [$($name:literal)*]) => { &[$(Cow::Borrowed($name)),*] };
-    (@storage $own:expr) => { Cow::Borrowed($own) };
-    (@storage $own:expr, $other:literal) => { Cow::Borrowed($other) };
+    (@storage $ty:path) => {
+        kinds!(@pair <$ty as k8s_openapi::Resource>::GROUP, <$ty as k8s_openapi::Resource>::VERSION)
+    };
+    (@storage $ty:path, $group:literal $version:literal) => { kinds!(@pair $group, $version) };
+    (@pair $group:expr, $version:expr) => { (Cow::Borrowed($group), Cow::Borrowed($version)) };
 }
 
 kinds! {
     core::Binding: "bindings" "binding" short [] categories [] CREATE,
+        subresources [] selectable [];
+    core::ComponentStatus: "componentstatuses" "componentstatus" short ["cs"] categories [] GET_LIST,
         subresources [] selectable [];
     core::ConfigMap: "configmaps" "configmap" short ["cm"] categories [] Verbs::ALL,
         subresources [] selectable [];
@@ -121,18 +135,28 @@ kinds! {
             "involvedObject.apiVersion" "involvedObject.resourceVersion" "involvedObject.fieldPath"
             "reason" "reportingComponent" "source" "type"
         ];
+    core::LimitRange: "limitranges" "limitrange" short ["limits"] categories [] Verbs::ALL,
+        subresources [] selectable [];
     core::Namespace: "namespaces" "namespace" short ["ns"] categories [] Verbs::ALL.without(Verb::DeleteCollection),
         subresources [own("finalize", "Namespace", UPDATE), own("status", "Namespace", GET_PATCH_UPDATE)]
         selectable ["status.phase"];
     core::Node: "nodes" "node" short ["no"] categories [] Verbs::ALL,
-        subresources [own("status", "Node", GET_PATCH_UPDATE)]
+        subresources [own("proxy", "NodeProxyOptions", PROXY), own("status", "Node", GET_PATCH_UPDATE)]
         selectable ["spec.unschedulable"];
+    core::PersistentVolumeClaim: "persistentvolumeclaims" "persistentvolumeclaim" short ["pvc"] categories [] Verbs::ALL,
+        subresources [own("status", "PersistentVolumeClaim", GET_PATCH_UPDATE)] selectable [];
+    core::PersistentVolume: "persistentvolumes" "persistentvolume" short ["pv"] categories [] Verbs::ALL,
+        subresources [own("status", "PersistentVolume", GET_PATCH_UPDATE)] selectable [];
     core::Pod: "pods" "pod" short ["po"] categories ["all"] Verbs::ALL,
         subresources [
+            own("attach", "PodAttachOptions", CREATE_GET),
             own("binding", "Binding", CREATE),
             own("ephemeralcontainers", "Pod", GET_PATCH_UPDATE),
             foreign("eviction", "Eviction", ("policy", "v1"), CREATE),
+            own("exec", "PodExecOptions", CREATE_GET),
             own("log", "Pod", GET),
+            own("portforward", "PodPortForwardOptions", CREATE_GET),
+            own("proxy", "PodProxyOptions", PROXY),
             own("resize", "Pod", GET_PATCH_UPDATE),
             own("status", "Pod", GET_PATCH_UPDATE),
         ]
@@ -140,32 +164,149 @@ kinds! {
             "spec.nodeName" "spec.restartPolicy" "spec.schedulerName" "spec.serviceAccountName" "spec.hostNetwork"
             "status.phase" "status.podIP" "status.podIPs" "status.nominatedNodeName"
         ];
+    core::PodTemplate: "podtemplates" "podtemplate" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
     core::ReplicationController: "replicationcontrollers" "replicationcontroller" short ["rc"] categories ["all"] Verbs::ALL,
         subresources [SCALE, own("status", "ReplicationController", GET_PATCH_UPDATE)]
         selectable ["status.replicas"];
+    core::ResourceQuota: "resourcequotas" "resourcequota" short ["quota"] categories [] Verbs::ALL,
+        subresources [own("status", "ResourceQuota", GET_PATCH_UPDATE)] selectable [];
     core::Secret: "secrets" "secret" short [] categories [] Verbs::ALL,
         subresources [] selectable ["type"];
     core::ServiceAccount: "serviceaccounts" "serviceaccount" short ["sa"] categories [] Verbs::ALL,
         subresources [foreign("token", "TokenRequest", ("authentication.k8s.io", "v1"), CREATE)] selectable [];
     core::Service: "services" "service" short ["svc"] categories ["all"] Verbs::ALL,
-        subresources [own("status", "Service", GET_PATCH_UPDATE)]
+        subresources [own("proxy", "ServiceProxyOptions", PROXY), own("status", "Service", GET_PATCH_UPDATE)]
         selectable ["spec.clusterIP" "spec.type"];
+
+    apiregistration::APIService: "apiservices" "apiservice" short [] categories ["api-extensions"] Verbs::ALL,
+        subresources [own("status", "APIService", GET_PATCH_UPDATE)] selectable [];
+
+    apps::ControllerRevision: "controllerrevisions" "controllerrevision" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    apps::DaemonSet: "daemonsets" "daemonset" short ["ds"] categories ["all"] Verbs::ALL,
+        subresources [own("status", "DaemonSet", GET_PATCH_UPDATE)] selectable [];
     apps::Deployment: "deployments" "deployment" short ["deploy"] categories ["all"] Verbs::ALL,
         subresources [SCALE, own("status", "Deployment", GET_PATCH_UPDATE)] selectable [];
     apps::ReplicaSet: "replicasets" "replicaset" short ["rs"] categories ["all"] Verbs::ALL,
-        subresources [SCALE, own("status", "ReplicaSet", GET_PATCH_UPDATE)]
-        selectable ["status.replicas"];
+        subresources [SCALE, own("status", "ReplicaSet", GET_PATCH_UPDATE)] selectable ["status.replicas"];
+    apps::StatefulSet: "statefulsets" "statefulset" short ["sts"] categories ["all"] Verbs::ALL,
+        subresources [SCALE, own("status", "StatefulSet", GET_PATCH_UPDATE)] selectable [];
+
     events::Event: "events" "event" short ["ev"] categories [] Verbs::ALL,
         subresources []
         selectable [
             "regarding.kind" "regarding.namespace" "regarding.name" "regarding.uid" "regarding.apiVersion"
             "regarding.resourceVersion" "regarding.fieldPath" "reason" "reportingController" "type"
         ]
-        stored in "";
+        stored in "" "v1";
+
+    authentication::SelfSubjectReview: "selfsubjectreviews" "selfsubjectreview" short [] categories [] CREATE,
+        subresources [] selectable [];
+    authentication::TokenReview: "tokenreviews" "tokenreview" short [] categories [] CREATE,
+        subresources [] selectable [];
+
+    authorization::LocalSubjectAccessReview: "localsubjectaccessreviews" "localsubjectaccessreview" short [] categories [] CREATE,
+        subresources [] selectable [];
+    authorization::SelfSubjectAccessReview: "selfsubjectaccessreviews" "selfsubjectaccessreview" short [] categories [] CREATE,
+        subresources [] selectable [];
+    authorization::SelfSubjectRulesReview: "selfsubjectrulesreviews" "selfsubjectrulesreview" short [] categories [] CREATE,
+        subresources [] selectable [];
+    authorization::SubjectAccessReview: "subjectaccessreviews" "subjectaccessreview" short [] categories [] CREATE,
+        subresources [] selectable [];
+
+    autoscaling_v2::HorizontalPodAutoscaler: "horizontalpodautoscalers" "horizontalpodautoscaler" short ["hpa"] categories ["all"] Verbs::ALL,
+        subresources [own("status", "HorizontalPodAutoscaler", GET_PATCH_UPDATE)] selectable [];
+    autoscaling_v1::HorizontalPodAutoscaler: "horizontalpodautoscalers" "horizontalpodautoscaler" short ["hpa"] categories ["all"] Verbs::ALL,
+        subresources [own("status", "HorizontalPodAutoscaler", GET_PATCH_UPDATE)] selectable []
+        stored in "autoscaling" "v2";
+
+    batch::CronJob: "cronjobs" "cronjob" short ["cj"] categories ["all"] Verbs::ALL,
+        subresources [own("status", "CronJob", GET_PATCH_UPDATE)] selectable [];
+    batch::Job: "jobs" "job" short [] categories ["all"] Verbs::ALL,
+        subresources [own("status", "Job", GET_PATCH_UPDATE)] selectable ["status.successful"];
+
+    certificates::CertificateSigningRequest: "certificatesigningrequests" "certificatesigningrequest" short ["csr"] categories [] Verbs::ALL,
+        subresources [own("approval", "CertificateSigningRequest", GET_PATCH_UPDATE), own("status", "CertificateSigningRequest", GET_PATCH_UPDATE)]
+        selectable ["spec.signerName"];
+
+    networking::IngressClass: "ingressclasses" "ingressclass" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    networking::Ingress: "ingresses" "ingress" short ["ing"] categories [] Verbs::ALL,
+        subresources [own("status", "Ingress", GET_PATCH_UPDATE)] selectable [];
+    networking::IPAddress: "ipaddresses" "ipaddress" short ["ip"] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    networking::NetworkPolicy: "networkpolicies" "networkpolicy" short ["netpol"] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    networking::ServiceCIDR: "servicecidrs" "servicecidr" short [] categories [] Verbs::ALL,
+        subresources [own("status", "ServiceCIDR", GET_PATCH_UPDATE)] selectable [];
+
+    policy::PodDisruptionBudget: "poddisruptionbudgets" "poddisruptionbudget" short ["pdb"] categories [] Verbs::ALL,
+        subresources [own("status", "PodDisruptionBudget", GET_PATCH_UPDATE)] selectable [];
+
+    rbac::ClusterRoleBinding: "clusterrolebindings" "clusterrolebinding" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    rbac::ClusterRole: "clusterroles" "clusterrole" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    rbac::RoleBinding: "rolebindings" "rolebinding" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    rbac::Role: "roles" "role" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+
+    storage::CSIDriver: "csidrivers" "csidriver" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    storage::CSINode: "csinodes" "csinode" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    storage::CSIStorageCapacity: "csistoragecapacities" "csistoragecapacity" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    storage::StorageClass: "storageclasses" "storageclass" short ["sc"] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    storage::VolumeAttachment: "volumeattachments" "volumeattachment" short [] categories [] Verbs::ALL,
+        subresources [own("status", "VolumeAttachment", GET_PATCH_UPDATE)] selectable [];
+    storage::VolumeAttributesClass: "volumeattributesclasses" "volumeattributesclass" short ["vac"] categories [] Verbs::ALL,
+        subresources [] selectable [];
+
+    admissionregistration::MutatingAdmissionPolicy: "mutatingadmissionpolicies" "mutatingadmissionpolicy" short [] categories ["api-extensions"] Verbs::ALL,
+        subresources [] selectable [];
+    admissionregistration::MutatingAdmissionPolicyBinding: "mutatingadmissionpolicybindings" "mutatingadmissionpolicybinding" short [] categories ["api-extensions"] Verbs::ALL,
+        subresources [] selectable [];
+    admissionregistration::MutatingWebhookConfiguration: "mutatingwebhookconfigurations" "mutatingwebhookconfiguration" short [] categories ["api-extensions"] Verbs::ALL,
+        subresources [] selectable [];
+    admissionregistration::ValidatingAdmissionPolicy: "validatingadmissionpolicies" "validatingadmissionpolicy" short [] categories ["api-extensions"] Verbs::ALL,
+        subresources [own("status", "ValidatingAdmissionPolicy", GET_PATCH_UPDATE)] selectable [];
+    admissionregistration::ValidatingAdmissionPolicyBinding: "validatingadmissionpolicybindings" "validatingadmissionpolicybinding" short [] categories ["api-extensions"] Verbs::ALL,
+        subresources [] selectable [];
+    admissionregistration::ValidatingWebhookConfiguration: "validatingwebhookconfigurations" "validatingwebhookconfiguration" short [] categories ["api-extensions"] Verbs::ALL,
+        subresources [] selectable [];
+
+    apiextensions::CustomResourceDefinition: "customresourcedefinitions" "customresourcedefinition" short ["crd" "crds"] categories ["api-extensions"] Verbs::ALL,
+        subresources [own("status", "CustomResourceDefinition", GET_PATCH_UPDATE)] selectable [];
+
+    scheduling::PriorityClass: "priorityclasses" "priorityclass" short ["pc"] categories [] Verbs::ALL,
+        subresources [] selectable [];
+
     coordination::Lease: "leases" "lease" short [] categories [] Verbs::ALL,
         subresources [] selectable [];
+
+    node::RuntimeClass: "runtimeclasses" "runtimeclass" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+
     discovery::EndpointSlice: "endpointslices" "endpointslice" short [] categories [] Verbs::ALL,
         subresources [] selectable [];
+
+    resource::DeviceClass: "deviceclasses" "deviceclass" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    resource::ResourceClaim: "resourceclaims" "resourceclaim" short [] categories [] Verbs::ALL,
+        subresources [own("status", "ResourceClaim", GET_PATCH_UPDATE)] selectable [];
+    resource::ResourceClaimTemplate: "resourceclaimtemplates" "resourceclaimtemplate" short [] categories [] Verbs::ALL,
+        subresources [] selectable [];
+    resource::ResourceSlice: "resourceslices" "resourceslice" short [] categories [] Verbs::ALL,
+        subresources [] selectable ["spec.nodeName" "spec.driver"];
+
+    flowcontrol::FlowSchema: "flowschemas" "flowschema" short [] categories [] Verbs::ALL,
+        subresources [own("status", "FlowSchema", GET_PATCH_UPDATE)] selectable [];
+    flowcontrol::PriorityLevelConfiguration: "prioritylevelconfigurations" "prioritylevelconfiguration" short [] categories [] Verbs::ALL,
+        subresources [own("status", "PriorityLevelConfiguration", GET_PATCH_UPDATE)] selectable [];
 }
 
 #[cfg(test)]
@@ -210,7 +351,7 @@ mod tests {
     fn kinds_are_found_by_their_names() {
         assert_eq!(of::<apps::Deployment>().plural, "deployments");
         assert_eq!(called("po").map(|k| &*k.kind), Some("Pod"));
-        assert_eq!(find("events.k8s.io", "v1", "events").map(|k| &*k.storage_group), Some(""));
+        assert_eq!(find("events.k8s.io", "v1", "events").map(|k| &*k.storage.0), Some(""));
         assert!(find("", "v2", "pods").is_none());
         assert_eq!(
             of_object(&AnyObject::new(apps::ReplicaSet::default())).map(Kind::list_kind).as_deref(),

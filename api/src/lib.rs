@@ -3,8 +3,8 @@
 
 pub mod any;
 pub mod codec;
+pub mod convert;
 pub mod defaults;
-pub mod events;
 pub mod field;
 pub mod key;
 pub mod kind;

@@ -9,18 +9,29 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use k8s_openapi::api::{
-    apps::v1 as apps, authentication::v1 as authentication, autoscaling::v1 as autoscaling,
-    coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery, events::v1 as events,
-    policy::v1 as policy,
+    admissionregistration::v1 as admissionregistration, apps::v1 as apps, authentication::v1 as authentication,
+    authorization::v1 as authorization, autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2,
+    batch::v1 as batch, certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core,
+    discovery::v1 as discovery, events::v1 as events, flowcontrol::v1 as flowcontrol, networking::v1 as networking,
+    node::v1 as node, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource, scheduling::v1 as scheduling,
+    storage::v1 as storage,
 };
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
 use serde::Deserialize;
 
 use crate::codec;
+use crate::defaults::Defaults;
 use crate::schema::{self, TypeId};
+use crate::table::Cells;
+use crate::validation::Validate;
 
-/// A served, typed kind: its names come from [`k8s_openapi::Resource`], its JSON from here.
-pub trait Object: k8s_openapi::Metadata<Ty = ObjectMeta> + Clone + Debug + PartialEq + Send + Sync + 'static {
+/// A served, typed kind: its names come from [`k8s_openapi::Resource`], its JSON from here, its rules from the traits
+/// that it extends.
+pub trait Object:
+    k8s_openapi::Metadata<Ty = ObjectMeta> + Defaults + Validate + Cells + Clone + Debug + PartialEq + Send + Sync + 'static
+{
     /// Whether objects of this kind live in a namespace.
     const NAMESPACED: bool;
 
@@ -98,24 +109,97 @@ macro_rules! objects {
 }
 
 objects! {
+    core::Binding => true,
+    core::ComponentStatus => false,
+    core::ConfigMap => true,
+    core::Endpoints => true,
+    core::Event => true,
+    core::LimitRange => true,
     core::Namespace => false,
     core::Node => false,
+    core::PersistentVolumeClaim => true,
+    core::PersistentVolume => false,
     core::Pod => true,
+    core::PodTemplate => true,
     core::ReplicationController => true,
-    core::Service => true,
-    core::Endpoints => true,
-    core::ConfigMap => true,
+    core::ResourceQuota => true,
     core::Secret => true,
     core::ServiceAccount => true,
-    core::Event => true,
-    apps::ReplicaSet => true,
+    core::Service => true,
+
+    apiregistration::APIService => false,
+
+    apps::ControllerRevision => true,
+    apps::DaemonSet => true,
     apps::Deployment => true,
-    coordination::Lease => true,
-    discovery::EndpointSlice => true,
+    apps::ReplicaSet => true,
+    apps::StatefulSet => true,
+
     events::Event => true,
+
+    authentication::SelfSubjectReview => false,
+    authentication::TokenReview => false,
+
+    authorization::LocalSubjectAccessReview => true,
+    authorization::SelfSubjectAccessReview => false,
+    authorization::SelfSubjectRulesReview => false,
+    authorization::SubjectAccessReview => false,
+
+    autoscaling_v2::HorizontalPodAutoscaler => true,
+    autoscaling_v1::HorizontalPodAutoscaler => true,
+
+    batch::CronJob => true,
+    batch::Job => true,
+
+    certificates::CertificateSigningRequest => false,
+
+    networking::IngressClass => false,
+    networking::Ingress => true,
+    networking::IPAddress => false,
+    networking::NetworkPolicy => true,
+    networking::ServiceCIDR => false,
+
+    policy::PodDisruptionBudget => true,
+
+    rbac::ClusterRoleBinding => false,
+    rbac::ClusterRole => false,
+    rbac::RoleBinding => true,
+    rbac::Role => true,
+
+    storage::CSIDriver => false,
+    storage::CSINode => false,
+    storage::CSIStorageCapacity => true,
+    storage::StorageClass => false,
+    storage::VolumeAttachment => false,
+    storage::VolumeAttributesClass => false,
+
+    admissionregistration::MutatingAdmissionPolicy => false,
+    admissionregistration::MutatingAdmissionPolicyBinding => false,
+    admissionregistration::MutatingWebhookConfiguration => false,
+    admissionregistration::ValidatingAdmissionPolicy => false,
+    admissionregistration::ValidatingAdmissionPolicyBinding => false,
+    admissionregistration::ValidatingWebhookConfiguration => false,
+
+    apiextensions::CustomResourceDefinition => false,
+
+    scheduling::PriorityClass => false,
+
+    coordination::Lease => true,
+
+    node::RuntimeClass => false,
+
+    discovery::EndpointSlice => true,
+
+    resource::DeviceClass => false,
+    resource::ResourceClaim => true,
+    resource::ResourceClaimTemplate => true,
+    resource::ResourceSlice => false,
+
+    flowcontrol::FlowSchema => false,
+    flowcontrol::PriorityLevelConfiguration => false,
+
     // What subresources are given and answer.
-    autoscaling::Scale => true,
-    core::Binding => true,
+    autoscaling_v1::Scale => true,
     authentication::TokenRequest => true,
     policy::Eviction => true,
 }

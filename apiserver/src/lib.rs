@@ -97,7 +97,7 @@ pub async fn start(
         }
         None => None,
     };
-    let layouts = kinds::all().iter().filter(|kind| kind.storage_group == kind.group).map(fields::layout).collect();
+    let layouts = kinds::all().iter().filter(|kind| !kind.is_view()).map(fields::layout).collect();
     let (cache, feed) = Cache::open(store.clone(), layouts, shutdown.clone()).await?;
     let service_ip = allocators.first_address().into();
     let api = Arc::new(Api {

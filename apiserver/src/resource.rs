@@ -8,7 +8,7 @@ use coracle_api::any::AnyObject;
 use coracle_api::kind::{Kind, Verb as KindVerb};
 use coracle_api::kinds;
 use coracle_api::status::ApiError;
-use coracle_api::{events, key};
+use coracle_api::{convert, key};
 
 use crate::cache::{Cache, Cached, KindCache};
 use crate::route::{Subresource, Verb};
@@ -42,8 +42,8 @@ impl Resource {
             group: (*kind.group).into(),
             plural: (*kind.plural).into(),
             head: head.into(),
-            is_view: kind.storage_group != kind.group,
-            stored: kinds::find(&kind.storage_group, &kind.version, &kind.plural).unwrap_or(kind),
+            is_view: kind.is_view(),
+            stored: kinds::find(&kind.storage.0, &kind.storage.1, &kind.plural).unwrap_or(kind),
             api_version,
         }
     }
@@ -88,12 +88,12 @@ impl Resource {
             );
             ApiError::Internal(format!("the stored {} {} cannot be read", self.kind.singular, cached.path()))
         })?;
-        Ok(events::to_served(stored, self.kind))
+        Ok(convert::to_served(stored, self.kind))
     }
 
     /// An object as it is stored, without its revision.
     pub(crate) fn encode(&self, object: &AnyObject) -> Bytes {
-        if self.is_view { events::to_stored(object.clone()).encode() } else { object.encode() }
+        if self.is_view { convert::to_stored(object.clone()).encode() } else { object.encode() }
     }
 
     /// A cached object as this kind shows it.

@@ -5,12 +5,18 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{container, set, set_text, volume};
+use super::{Defaults, container, set, set_text, volume};
+
+impl Defaults for core::Pod {
+    fn set_defaults(&mut self) {
+        pod(self);
+    }
+}
 
 const GRACE_SECONDS: i64 = 30;
 
 /// A pod's own defaults, which templates don't have, and those of its spec.
-pub fn pod(pod: &mut core::Pod) {
+fn pod(pod: &mut core::Pod) {
     let spec = pod.spec.get_or_insert_default();
     pod_spec(spec);
     set(&mut spec.enable_service_links, true);
@@ -31,7 +37,7 @@ pub fn pod(pod: &mut core::Pod) {
 }
 
 /// A template's defaults.
-pub fn pod_template(template: &mut core::PodTemplateSpec) {
+pub(super) fn pod_template(template: &mut core::PodTemplateSpec) {
     pod_spec(template.spec.get_or_insert_default());
 }
 

@@ -3,13 +3,19 @@
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{set, set_text};
+use super::{Defaults, set, set_text};
+
+impl Defaults for core::Service {
+    fn set_defaults(&mut self) {
+        service(self);
+    }
+}
 
 /// How long a client stays with a pod: three hours.
 const AFFINITY_SECONDS: i32 = 10_800;
 
 /// A service of type `ClusterIP` whose ports are TCP and lead to the same port of the pods.
-pub fn service(service: &mut core::Service) {
+fn service(service: &mut core::Service) {
     let spec = service.spec.get_or_insert_default();
     set_text(&mut spec.session_affinity, "None");
     set_text(&mut spec.type_, "ClusterIP");

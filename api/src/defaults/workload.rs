@@ -3,7 +3,25 @@
 use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{pod_template, set, set_text};
+use super::{Defaults, pod_template, set, set_text};
+
+impl Defaults for apps::Deployment {
+    fn set_defaults(&mut self) {
+        deployment(self);
+    }
+}
+
+impl Defaults for apps::ReplicaSet {
+    fn set_defaults(&mut self) {
+        replica_set(self);
+    }
+}
+
+impl Defaults for core::ReplicationController {
+    fn set_defaults(&mut self) {
+        replication_controller(self);
+    }
+}
 
 const PROGRESS_SECONDS: i32 = 600;
 const REVISIONS: i32 = 10;
@@ -11,7 +29,7 @@ const REVISIONS: i32 = 10;
 const STEP: &str = "25%";
 
 /// One replica, replaced a quarter at a time.
-pub fn deployment(deployment: &mut apps::Deployment) {
+fn deployment(deployment: &mut apps::Deployment) {
     let spec = deployment.spec.get_or_insert_default();
     set(&mut spec.replicas, 1);
     set(&mut spec.revision_history_limit, REVISIONS);
@@ -27,14 +45,14 @@ pub fn deployment(deployment: &mut apps::Deployment) {
 }
 
 /// One replica.
-pub fn replica_set(set_: &mut apps::ReplicaSet) {
+fn replica_set(set_: &mut apps::ReplicaSet) {
     let spec = set_.spec.get_or_insert_default();
     set(&mut spec.replicas, 1);
     pod_template(spec.template.get_or_insert_default());
 }
 
 /// One replica; selector and labels are those of the template.
-pub fn replication_controller(controller: &mut core::ReplicationController) {
+fn replication_controller(controller: &mut core::ReplicationController) {
     let spec = controller.spec.get_or_insert_default();
     set(&mut spec.replicas, 1);
     let Some(template) = &mut spec.template else { return };

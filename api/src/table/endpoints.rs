@@ -1,11 +1,24 @@
 //! The rows of endpoints and endpoint slices: a few addresses, and how many more there are.
 
+use jiff::Timestamp;
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 use serde_json::Value;
 
-use super::cells;
+use super::{Cells, age, cells};
 
-pub(super) fn endpoints(endpoints: &core::Endpoints, age: String) -> Vec<Value> {
+impl Cells for discovery::EndpointSlice {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        slice(self, age(&self.metadata, now))
+    }
+}
+
+impl Cells for core::Endpoints {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        endpoints(self, age(&self.metadata, now))
+    }
+}
+
+fn endpoints(endpoints: &core::Endpoints, age: String) -> Vec<Value> {
     let all: Vec<String> = endpoints.subsets.iter().flatten().flat_map(subset).collect();
     vec![cells::text(endpoints.metadata.name.as_ref()).into(), cells::shortened(all, cells::NONE).into(), age.into()]
 }
@@ -21,7 +34,7 @@ fn subset(subset: &core::EndpointSubset) -> Vec<String> {
     }
 }
 
-pub(super) fn slice(slice: &discovery::EndpointSlice, age: String) -> Vec<Value> {
+fn slice(slice: &discovery::EndpointSlice, age: String) -> Vec<Value> {
     let ports = slice.ports.iter().flatten().map(port).collect();
     let addresses = slice.endpoints.iter().flatten().flat_map(|e| e.addresses.clone()).collect();
     vec![

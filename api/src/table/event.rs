@@ -2,11 +2,25 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::events::v1 as events;
 use serde_json::Value;
 
-use super::{cells, since};
+use super::{Cells, cells, since};
+use crate::convert::events::to_core;
 
-pub(super) fn row(event: &Event, now: Timestamp) -> Vec<Value> {
+impl Cells for Event {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        row(self, now)
+    }
+}
+
+impl Cells for events::Event {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        row(&to_core(self.clone()), now)
+    }
+}
+
+fn row(event: &Event, now: Timestamp) -> Vec<Value> {
     let event_time = event.event_time.as_ref().map(|t| t.0);
     let first = event.first_timestamp.as_ref().map(|t| t.0).or(event_time);
     let last = event.last_timestamp.as_ref().map(|t| t.0).or(first);

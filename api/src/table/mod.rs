@@ -8,19 +8,17 @@ mod cells;
 mod endpoints;
 mod event;
 mod node;
+mod plain;
 mod pod;
 mod service;
+mod small;
 mod workload;
 
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1 as apps, coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery,
-    events::v1 as events,
-};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -82,48 +80,25 @@ fn all_columns() -> &'static [(Key, Vec<Column>)] {
     })
 }
 
+/// The row of a kind in a table.
+pub trait Cells: k8s_openapi::Metadata<Ty = ObjectMeta> {
+    /// The cells, one a column. Of a kind that has no columns of its own: its name, and when it was made.
+    fn cells(&self, _now: Timestamp) -> Vec<Value> {
+        let meta = self.metadata();
+        let created = meta.creation_timestamp.as_ref().map(|t| t.0.to_string());
+        vec![cells::text(meta.name.as_ref()).into(), created.unwrap_or_else(|| cells::UNKNOWN.to_owned()).into()]
+    }
+}
+
 /// The cells of an object's row, one a column.
 #[must_use]
 pub fn row(object: &AnyObject, now: Timestamp) -> Vec<Value> {
-    let age = since(object.meta().creation_timestamp.as_ref().map(|t| t.0), now);
-    let name = object.name();
-    if let Some(o) = object.downcast_ref::<core::Pod>() {
-        pod::row(o, age, now)
-    } else if let Some(o) = object.downcast_ref::<core::Node>() {
-        node::row(o, age)
-    } else if let Some(o) = object.downcast_ref::<apps::Deployment>() {
-        workload::deployment(o, age)
-    } else if let Some(o) = object.downcast_ref::<apps::ReplicaSet>() {
-        workload::replica_set(o, age)
-    } else if let Some(o) = object.downcast_ref::<core::ReplicationController>() {
-        workload::replication_controller(o, age)
-    } else if let Some(o) = object.downcast_ref::<core::Service>() {
-        service::row(o, age)
-    } else if let Some(o) = object.downcast_ref::<core::Endpoints>() {
-        endpoints::endpoints(o, age)
-    } else if let Some(o) = object.downcast_ref::<discovery::EndpointSlice>() {
-        endpoints::slice(o, age)
-    } else if let Some(o) = object.downcast_ref::<core::Event>() {
-        event::row(o, now)
-    } else if let Some(o) = object.downcast_ref::<events::Event>() {
-        event::row(&crate::events::to_core(o.clone()), now)
-    } else if let Some(o) = object.downcast_ref::<core::ConfigMap>() {
-        let entries = cells::len(o.data.as_ref()) + cells::len(o.binary_data.as_ref());
-        vec![name.into(), entries.into(), age.into()]
-    } else if let Some(o) = object.downcast_ref::<core::Secret>() {
-        vec![name.into(), cells::text(o.type_.as_ref()).into(), cells::len(o.data.as_ref()).into(), age.into()]
-    } else if let Some(o) = object.downcast_ref::<core::Namespace>() {
-        let phase = o.status.as_ref().and_then(|s| s.phase.as_ref());
-        vec![name.into(), cells::text(phase).into(), age.into()]
-    } else if let Some(o) = object.downcast_ref::<coordination::Lease>() {
-        let holder = o.spec.as_ref().and_then(|s| s.holder_identity.as_ref());
-        vec![name.into(), cells::text(holder).into(), age.into()]
-    } else if object.is::<core::ServiceAccount>() {
-        vec![name.into(), age.into()]
-    } else {
-        let created = object.meta().creation_timestamp.as_ref().map(|t| t.0.to_string());
-        vec![name.into(), created.unwrap_or_else(|| cells::UNKNOWN.to_owned()).into()]
-    }
+    object.erased().cells(now)
+}
+
+/// How long an object has been there.
+fn age(meta: &ObjectMeta, now: Timestamp) -> String {
+    since(meta.creation_timestamp.as_ref().map(|t| t.0), now)
 }
 
 /// A table being written.
@@ -169,6 +144,8 @@ impl Writer {
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use k8s_openapi::api::core::v1 as core;
 
     use super::*;
     use crate::kinds;

@@ -1,14 +1,21 @@
 //! The row of a node: whether it is ready, its roles, its version and, wide, its addresses and system.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
 use serde_json::Value;
 
-use super::cells;
+use super::{Cells, age, cells};
+
+impl Cells for Node {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        row(self, age(&self.metadata, now))
+    }
+}
 
 const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 const ROLE_LABEL: &str = "kubernetes.io/role";
 
-pub(super) fn row(node: &Node, age: String) -> Vec<Value> {
+fn row(node: &Node, age: String) -> Vec<Value> {
     let info = node.status.as_ref().and_then(|s| s.node_info.as_ref());
     let system = |text: Option<&String>| Value::from(cells::text_or(text, cells::UNKNOWN));
     vec![

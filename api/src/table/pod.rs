@@ -4,10 +4,16 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodSpec, PodStatus};
 use serde_json::Value;
 
-use super::{cells, since};
+use super::{Cells, age, cells, since};
 use crate::pods;
 
-pub(super) fn row(pod: &Pod, age: String, now: Timestamp) -> Vec<Value> {
+impl Cells for Pod {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        row(self, age(&self.metadata, now), now)
+    }
+}
+
+fn row(pod: &Pod, age: String, now: Timestamp) -> Vec<Value> {
     let default_spec = PodSpec::default();
     let default_status = PodStatus::default();
     let spec = pod.spec.as_ref().unwrap_or(&default_spec);

@@ -1,11 +1,18 @@
 //! The row of a service: its addresses and its ports, as `80:30080/TCP`.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use serde_json::Value;
 
-use super::cells;
+use super::{Cells, age, cells};
 
-pub(super) fn row(service: &Service, age: String) -> Vec<Value> {
+impl Cells for Service {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        row(self, age(&self.metadata, now))
+    }
+}
+
+fn row(service: &Service, age: String) -> Vec<Value> {
     let default = ServiceSpec::default();
     let spec = service.spec.as_ref().unwrap_or(&default);
     let internal = spec.cluster_ips.iter().flatten().next().or(spec.cluster_ip.as_ref());

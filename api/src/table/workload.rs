@@ -1,12 +1,31 @@
 //! The rows of deployments, replica sets and replication controllers.
 
+use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
 use serde_json::Value;
 
-use super::cells;
+use super::{Cells, age, cells};
 use crate::selector;
 
-pub(super) fn deployment(deployment: &apps::Deployment, age: String) -> Vec<Value> {
+impl Cells for core::ReplicationController {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        replication_controller(self, age(&self.metadata, now))
+    }
+}
+
+impl Cells for apps::ReplicaSet {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        replica_set(self, age(&self.metadata, now))
+    }
+}
+
+impl Cells for apps::Deployment {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        deployment(self, age(&self.metadata, now))
+    }
+}
+
+fn deployment(deployment: &apps::Deployment, age: String) -> Vec<Value> {
     let spec = deployment.spec.as_ref();
     let status = deployment.status.as_ref();
     let desired = spec.and_then(|s| s.replicas).unwrap_or(0);
@@ -24,7 +43,7 @@ pub(super) fn deployment(deployment: &apps::Deployment, age: String) -> Vec<Valu
     ]
 }
 
-pub(super) fn replica_set(set: &apps::ReplicaSet, age: String) -> Vec<Value> {
+fn replica_set(set: &apps::ReplicaSet, age: String) -> Vec<Value> {
     let spec = set.spec.as_ref();
     let status = set.status.as_ref();
     let (names, images) = cells::containers(spec.and_then(|s| s.template.as_ref()).and_then(|t| t.spec.as_ref()));
@@ -40,7 +59,7 @@ pub(super) fn replica_set(set: &apps::ReplicaSet, age: String) -> Vec<Value> {
     ]
 }
 
-pub(super) fn replication_controller(controller: &core::ReplicationController, age: String) -> Vec<Value> {
+fn replication_controller(controller: &core::ReplicationController, age: String) -> Vec<Value> {
     let spec = controller.spec.as_ref();
     let status = controller.status.as_ref();
     let (names, images) = cells::containers(spec.and_then(|s| s.template.as_ref()).and_then(|t| t.spec.as_ref()));

@@ -5,11 +5,37 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 
-use super::meta;
 use super::rules::{immutable, size, text};
+use super::{Validate, meta};
 use crate::field::{Errors, Path};
 use crate::limits;
 use crate::names;
+
+impl Validate for ConfigMap {
+    fn validate(&self, errors: &mut Errors) {
+        config_map(self, errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        update_config_map(self, old, errors);
+    }
+}
+
+impl Validate for Secret {
+    fn validate(&self, errors: &mut Errors) {
+        secret(self, errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        update_secret(self, old, errors);
+    }
+}
+
+impl Validate for ServiceAccount {
+    fn validate(&self, errors: &mut Errors) {
+        service_account(self, errors);
+    }
+}
 
 const DATA: Path<'static> = Path::new("data");
 const FROZEN: &str = "field is immutable when `immutable` is set";

@@ -3,9 +3,29 @@
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 
 use super::rules::{between, immutable, named_if_set, one_of_if_set, required, required_one_of, text, unique};
-use super::{ip, meta};
+use super::{Validate, ip, meta};
 use crate::field::{Errors, Path};
 use crate::names;
+
+impl Validate for core::Endpoints {
+    fn validate(&self, errors: &mut Errors) {
+        endpoints(self, errors);
+    }
+
+    fn validate_update(&self, _: &Self, errors: &mut Errors) {
+        subsets(self, errors);
+    }
+}
+
+impl Validate for discovery::EndpointSlice {
+    fn validate(&self, errors: &mut Errors) {
+        slice(self, errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        update_slice(self, old, errors);
+    }
+}
 
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const ENDPOINTS_MAX: usize = 1000;

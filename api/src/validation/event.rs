@@ -2,11 +2,28 @@
 
 use k8s_openapi::api::{core::v1 as core_v1, events::v1 as events_v1};
 
+use super::Validate;
 use super::meta::{self, Naming};
 use super::rules::{one_of, required, text};
-use crate::events::to_core;
+use crate::convert::events::to_core;
 use crate::field::{Errors, Path};
 use crate::names;
+
+impl Validate for core_v1::Event {
+    fn validate(&self, errors: &mut Errors) {
+        core(self, errors);
+    }
+
+    fn validate_update(&self, _: &Self, errors: &mut Errors) {
+        core_fields(self, errors);
+    }
+}
+
+impl Validate for events_v1::Event {
+    fn validate(&self, errors: &mut Errors) {
+        events(self, errors);
+    }
+}
 
 const TYPES: [&str; 2] = ["Normal", "Warning"];
 const NAME_BYTES_MAX: usize = 128;

@@ -2,9 +2,19 @@
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 
-use super::meta;
 use super::rules::{POSITIVE, not_negative};
+use super::{Validate, meta};
 use crate::field::{Errors, Path};
+
+impl Validate for Lease {
+    fn validate(&self, errors: &mut Errors) {
+        create(self, errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        update(self, old, errors);
+    }
+}
 
 const SPEC: Path<'static> = Path::new("spec");
 

@@ -2,10 +2,21 @@
 
 use k8s_openapi::api::core::v1::Namespace;
 
+use super::Validate;
 use super::meta::{self, Naming};
 use super::rules::one_of_if_set;
 use crate::field::{Errors, Path};
 use crate::names;
+
+impl Validate for Namespace {
+    fn validate(&self, errors: &mut Errors) {
+        create(self, errors);
+    }
+
+    fn validate_status(&self, _: &Self, errors: &mut Errors) {
+        status(self, errors);
+    }
+}
 
 pub(super) fn create(namespace: &Namespace, errors: &mut Errors) {
     meta::create(&namespace.metadata, Naming { name: names::dns_label, namespaced: false }, errors);

@@ -3,10 +3,24 @@
 use k8s_openapi::api::core::v1::{Node, NodeSpec, Taint};
 
 use super::rules::{not_negative, one_of, required, text, unique};
-use super::{ip, meta};
+use super::{Validate, ip, meta};
 use crate::field::{Errors, Path};
 use crate::names;
 use crate::quantity;
+
+impl Validate for Node {
+    fn validate(&self, errors: &mut Errors) {
+        create(self, errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        update(self, old, errors);
+    }
+
+    fn validate_status(&self, _: &Self, errors: &mut Errors) {
+        status(self, errors);
+    }
+}
 
 const SPEC: Path<'static> = Path::new("spec");
 const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "PreferNoSchedule"];

@@ -7,9 +7,23 @@ use super::rules::{
     IMMUTABLE, between, immutable, named, named_if_set, one_of, one_of_if_set, port, port_or_name, required,
     required_one_of, text, unique,
 };
-use super::{ip, labels};
+use super::{Validate, ip, labels};
 use crate::field::{Errors, Path};
 use crate::names;
+
+impl Validate for Service {
+    fn validate(&self, errors: &mut Errors) {
+        create(self, errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        update(self, old, errors);
+    }
+
+    fn validate_status(&self, _: &Self, errors: &mut Errors) {
+        status(self, errors);
+    }
+}
 
 const SPEC: Path<'static> = Path::new("spec");
 const HEADLESS: &str = "None";

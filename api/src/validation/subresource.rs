@@ -3,9 +3,20 @@
 use k8s_openapi::api::{authentication::v1::TokenRequest, autoscaling::v1::Scale, core::v1::Binding};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
 
+use super::Validate;
 use super::rules::{not_negative, text};
 use crate::field::{Errors, Path};
 use crate::limits;
+
+impl Validate for Scale {
+    fn validate(&self, errors: &mut Errors) {
+        scale(self, errors);
+    }
+
+    fn validate_update(&self, _: &Self, errors: &mut Errors) {
+        scale(self, errors);
+    }
+}
 
 pub(super) fn scale(scale: &Scale, errors: &mut Errors) {
     let replicas = scale.spec.as_ref().and_then(|s| s.replicas);

@@ -7,9 +7,51 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as Typed;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::rules::{NOT_NEGATIVE, immutable, not_negative, required_one_of, text};
-use super::{labels, meta, pod};
+use super::{Validate, labels, meta, pod};
 use crate::field::{Errors, Path};
 use crate::selector::LabelSelector;
+
+impl Validate for apps::Deployment {
+    fn validate(&self, errors: &mut Errors) {
+        deployment(self, errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        update_deployment(self, old, errors);
+    }
+
+    fn validate_status(&self, _: &Self, errors: &mut Errors) {
+        deployment_status(self, errors);
+    }
+}
+
+impl Validate for apps::ReplicaSet {
+    fn validate(&self, errors: &mut Errors) {
+        replica_set(self, errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        update_replica_set(self, old, errors);
+    }
+
+    fn validate_status(&self, _: &Self, errors: &mut Errors) {
+        replica_set_status(self, errors);
+    }
+}
+
+impl Validate for core::ReplicationController {
+    fn validate(&self, errors: &mut Errors) {
+        replication_controller(self, errors);
+    }
+
+    fn validate_update(&self, _: &Self, errors: &mut Errors) {
+        replication_controller_spec(self, errors);
+    }
+
+    fn validate_status(&self, _: &Self, errors: &mut Errors) {
+        replication_controller_status(self, errors);
+    }
+}
 
 const SPEC: Path<'static> = Path::new("spec");
 const STATUS: Path<'static> = Path::new("status");

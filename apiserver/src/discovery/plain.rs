@@ -99,7 +99,8 @@ fn subresource(kind: &Kind, sub: &Subresource, name: &str) -> Value {
 
 /// Changes when objects of the kind come to be stored differently. Source: upstream's `StorageVersionHash`.
 fn storage_version_hash(kind: &Kind) -> String {
-    let stored = format!("{}/{}/{}", kind.storage_group, kind.version, kind.kind);
+    let (group, version) = &kind.storage;
+    let stored = format!("{group}/{version}/{}", kind.kind);
     STANDARD.encode(&Sha256::digest(stored)[..8])
 }
 

@@ -11,9 +11,23 @@ mod volume;
 use k8s_openapi::api::core::v1::{Pod, PodDNSConfig, PodSpec, PodTemplateSpec};
 
 use super::rules::{between, named_if_set, one_of_if_set, required, required_one_of, text, unique};
-use super::{ip, labels, meta};
+use super::{Validate, ip, labels, meta};
 use crate::field::{Errors, Path};
 use crate::names;
+
+impl Validate for Pod {
+    fn validate(&self, errors: &mut Errors) {
+        create(self, errors);
+    }
+
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        update(self, old, errors);
+    }
+
+    fn validate_status(&self, old: &Self, errors: &mut Errors) {
+        update_status(self, old, errors);
+    }
+}
 
 pub(super) use update::{update, update_status};
 pub use update::{update_ephemeral_containers, update_resize};

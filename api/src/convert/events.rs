@@ -6,9 +6,6 @@ use jiff::Timestamp;
 use k8s_openapi::api::{core::v1 as core, events::v1 as events};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use crate::any::AnyObject;
-use crate::kind::Kind;
-
 /// The event as `events.k8s.io/v1` has it.
 #[must_use]
 pub fn to_events(event: core::Event) -> events::Event {
@@ -58,26 +55,13 @@ pub fn to_core(event: events::Event) -> core::Event {
     }
 }
 
-/// The object as it is stored: an event of either version as `v1`, anything else as it is.
-#[must_use]
-pub fn to_stored(object: AnyObject) -> AnyObject {
-    object.downcast::<events::Event>().map_or_else(|other| other, |event| AnyObject::new(to_core(event)))
-}
-
-/// A stored object as `kind` shows it.
-#[must_use]
-pub fn to_served(object: AnyObject, kind: &Kind) -> AnyObject {
-    if kind.group != "events.k8s.io" {
-        return object;
-    }
-    object.downcast::<core::Event>().map_or_else(|other| other, |event| AnyObject::new(to_events(event)))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::any::AnyObject;
+    use crate::convert::{to_served, to_stored};
     use crate::kinds;
     use crate::object::Object;
 

@@ -1,0 +1,102 @@
+//! The kinds whose fields have no defaults.
+
+use k8s_openapi::api::{
+    admissionregistration::v1 as admissionregistration, apps::v1 as apps, authentication::v1 as authentication,
+    authorization::v1 as authorization, autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2,
+    batch::v1 as batch, certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core,
+    events::v1 as events, flowcontrol::v1 as flowcontrol, networking::v1 as networking, node::v1 as node,
+    policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource, scheduling::v1 as scheduling,
+    storage::v1 as storage,
+};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
+
+use super::Defaults;
+
+macro_rules! no_defaults {
+    ($($ty:path),* $(,)?) => { $(impl Defaults for $ty {})* };
+}
+
+no_defaults! {
+    core::Binding,
+    core::ComponentStatus,
+    core::ConfigMap,
+    core::Event,
+    core::LimitRange,
+    core::PersistentVolumeClaim,
+    core::PersistentVolume,
+    core::PodTemplate,
+    core::ResourceQuota,
+    core::ServiceAccount,
+
+    apiregistration::APIService,
+
+    apps::ControllerRevision,
+    apps::DaemonSet,
+    apps::StatefulSet,
+
+    events::Event,
+
+    authentication::SelfSubjectReview,
+    authentication::TokenReview,
+
+    authorization::LocalSubjectAccessReview,
+    authorization::SelfSubjectAccessReview,
+    authorization::SelfSubjectRulesReview,
+    authorization::SubjectAccessReview,
+
+    autoscaling_v2::HorizontalPodAutoscaler,
+    autoscaling_v1::HorizontalPodAutoscaler,
+
+    batch::CronJob,
+    batch::Job,
+
+    certificates::CertificateSigningRequest,
+
+    networking::IngressClass,
+    networking::Ingress,
+    networking::IPAddress,
+    networking::NetworkPolicy,
+    networking::ServiceCIDR,
+
+    policy::PodDisruptionBudget,
+
+    rbac::ClusterRoleBinding,
+    rbac::ClusterRole,
+    rbac::RoleBinding,
+    rbac::Role,
+
+    storage::CSIDriver,
+    storage::CSINode,
+    storage::CSIStorageCapacity,
+    storage::StorageClass,
+    storage::VolumeAttachment,
+    storage::VolumeAttributesClass,
+
+    admissionregistration::MutatingAdmissionPolicy,
+    admissionregistration::MutatingAdmissionPolicyBinding,
+    admissionregistration::MutatingWebhookConfiguration,
+    admissionregistration::ValidatingAdmissionPolicy,
+    admissionregistration::ValidatingAdmissionPolicyBinding,
+    admissionregistration::ValidatingWebhookConfiguration,
+
+    apiextensions::CustomResourceDefinition,
+
+    scheduling::PriorityClass,
+
+    coordination::Lease,
+
+    node::RuntimeClass,
+
+    resource::DeviceClass,
+    resource::ResourceClaim,
+    resource::ResourceClaimTemplate,
+    resource::ResourceSlice,
+
+    flowcontrol::FlowSchema,
+    flowcontrol::PriorityLevelConfiguration,
+
+    autoscaling_v1::Scale,
+    authentication::TokenRequest,
+    policy::Eviction,
+}
