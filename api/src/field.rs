@@ -65,7 +65,9 @@ impl<'a> Path<'a> {
         text
     }
 
-    fn is_root(&self) -> bool {
+    /// Whether it is the object itself.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
         matches!(self.step, Step::Root)
     }
 }
@@ -185,6 +187,12 @@ impl Errors {
         let listed: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
         let detail = if listed.is_empty() { String::new() } else { format!("supported values: {}", listed.join(", ")) };
         self.push(path, Reason::NotSupported, Some(format!("{value:?}")), &detail);
+    }
+
+    /// As [`Errors::not_supported`] for a value that need not be text.
+    pub fn value_not_supported<V: Serialize + ?Sized>(&mut self, path: &Path<'_>, value: &V, supported: &[&str]) {
+        let listed: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        self.push(path, Reason::NotSupported, Some(shown(value)), &format!("supported values: {}", listed.join(", ")));
     }
 
     /// The value stands more than once where it may only once.

@@ -4,6 +4,7 @@
 pub mod any;
 pub mod codec;
 pub mod convert;
+pub mod custom;
 pub mod defaults;
 pub mod field;
 pub mod key;

@@ -8,6 +8,9 @@ pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// schema may need more. Below serde_json's own limit of 128, so that ours is the one that answers.
 pub const NESTING_MAX: usize = 100;
 
+/// The deepest nesting of a custom resource's schema. One that came in a body is not deeper.
+pub const SCHEMA_DEPTH_MAX: usize = NESTING_MAX;
+
 /// What reading or writing YAML of that depth may take of the stack: four times what an unoptimized build needs. It is
 /// address space, and becomes memory only as far as it is used.
 pub const YAML_STACK_BYTES: usize = 16 * 1024 * 1024;

@@ -3,7 +3,7 @@
 //! The columns are Kubernetes' own (`api/schema/columns.tsv`); the cells are made here, one file a kind or family. Ages
 //! are told relative to a time that the caller gives. Source: `pkg/printers/internalversion`.
 
-mod age;
+pub(crate) mod age;
 mod cells;
 mod endpoints;
 mod event;

@@ -55,6 +55,18 @@ fn common(meta: &ObjectMeta, errors: &mut Errors) {
     finalizers(meta.finalizers.as_deref().unwrap_or_default(), errors);
 }
 
+/// The metadata of an object that is within another, at a path.
+pub(crate) fn embedded(meta: &ObjectMeta, path: &Path<'_>, errors: &mut Errors) {
+    let name = text(meta.name.as_ref());
+    errors.invalid_each(&path.child("name"), name, names::path_segment(name));
+    let namespace = text(meta.namespace.as_ref());
+    if !namespace.is_empty() {
+        errors.invalid_each(&path.child("namespace"), namespace, names::dns_label(namespace));
+    }
+    labels::labels(meta.labels.as_ref(), &path.child("labels"), errors);
+    annotations(meta.annotations.as_ref(), &path.child("annotations"), errors);
+}
+
 /// The metadata of a pod template, which has labels and annotations alone.
 pub(super) fn template(meta: Option<&ObjectMeta>, path: &Path<'_>, errors: &mut Errors) {
     let Some(meta) = meta else { return };

@@ -20,6 +20,7 @@ mod service;
 mod subresource;
 mod workload;
 
+pub(crate) use meta::embedded as embedded_meta;
 pub use pod::{update_ephemeral_containers, update_resize};
 pub use subresource::{binding, delete_options, token_request};
 
