@@ -72,6 +72,7 @@ pub fn parse_lenient(text: &str) -> Option<i64> {
     })
 }
 
+#[allow(dead_code, reason = "rules print it")]
 /// A duration as Go prints it: `1h30m0s`, `1.5s`, `0s`.
 #[must_use]
 pub fn print(nanos: i64) -> String {
