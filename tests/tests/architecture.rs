@@ -72,6 +72,10 @@ fn crates_import_only_what_the_design_allows() {
         ("controllers", &["coracle-api", "coracle-client"]),
         ("wasm-runtime", &[]),
         ("wasm-kubelet", &["coracle-api", "coracle-client", "coracle-runtime"]),
+        (
+            "testing",
+            &["coracle-apiserver", "coracle-client", "coracle-controllers", "coracle-scheduler", "coracle-store"],
+        ),
         ("bench", &[]),
     ];
     for (folder, may) in allowed {
@@ -84,9 +88,18 @@ fn crates_import_only_what_the_design_allows() {
 #[test]
 fn only_the_runtime_knows_wasmtime_and_only_the_store_knows_redb() {
     for (library, home) in [("wasmtime", "wasm-runtime"), ("redb", "store")] {
-        for folder in
-            ["api", "store", "apiserver", "client", "scheduler", "controllers", "wasm-runtime", "wasm-kubelet", "cli"]
-        {
+        for folder in [
+            "api",
+            "store",
+            "apiserver",
+            "client",
+            "scheduler",
+            "controllers",
+            "wasm-runtime",
+            "wasm-kubelet",
+            "cli",
+            "testing",
+        ] {
             let knows = dependencies(folder).iter().any(|d| d.starts_with(library));
             assert!(!knows || folder == home, "{folder}/ depends on {library}, which only {home}/ may");
         }
@@ -157,6 +170,7 @@ fn every_source_file_says_what_it_owns() {
         "wasm-kubelet",
         "cli",
         "bench",
+        "testing",
         "tests",
     ] {
         for path in sources(folder) {
