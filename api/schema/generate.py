@@ -86,7 +86,7 @@ def read_keys():
 
 
 def read_go():
-    """(type, field) → p (pointer), o (value, left out when zero) or v (value, always written)."""
+    """(type, field) → p (pointer), o (value, left out when zero), v (value, always written) or n (pointer, always written)."""
     kinds = {}
     with open(os.path.join(HERE, 'go.tsv')) as file:
         for line in file:

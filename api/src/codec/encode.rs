@@ -81,7 +81,7 @@ fn write_zero(out: &mut Vec<u8>, shape: Shape) {
         Shape::Object(id) => {
             out.push(b'{');
             let mut first = true;
-            for field in id.get().fields.iter().filter(|f| f.presence == Presence::Always) {
+            for field in id.get().fields.iter().filter(|f| f.presence.is_always()) {
                 write_zero_field(out, field, &mut first);
             }
             out.push(b'}');
@@ -91,7 +91,10 @@ fn write_zero(out: &mut Vec<u8>, shape: Shape) {
 
 fn write_zero_field(out: &mut Vec<u8>, field: &Field, first: &mut bool) {
     write_key(out, field.name, first);
-    write_zero(out, field.shape);
+    match field.presence {
+        Presence::OrNull => out.extend_from_slice(b"null"),
+        _ => write_zero(out, field.shape),
+    }
 }
 
 fn write_key(out: &mut Vec<u8>, key: &str, first: &mut bool) {
@@ -358,7 +361,7 @@ impl Fields<'_> {
     fn pass_to(&mut self, key: &str) -> Option<&'static Field> {
         let type_ = self.type_?;
         let position = type_.fields[self.next..].iter().position(|f| f.name == key)? + self.next;
-        for field in type_.fields[self.next..position].iter().filter(|f| f.presence == Presence::Always) {
+        for field in type_.fields[self.next..position].iter().filter(|f| f.presence.is_always()) {
             write_zero_field(self.out, field, &mut self.first);
         }
         self.next = position + 1;
@@ -395,7 +398,7 @@ impl ser::SerializeStruct for Fields<'_> {
 
     fn end(mut self) -> Result<(), EncodeError> {
         if let Some(type_) = self.type_ {
-            for field in type_.fields[self.next..].iter().filter(|f| f.presence == Presence::Always) {
+            for field in type_.fields[self.next..].iter().filter(|f| f.presence.is_always()) {
                 write_zero_field(self.out, field, &mut self.first);
             }
         }

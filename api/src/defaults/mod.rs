@@ -6,7 +6,9 @@
 mod container;
 mod none;
 mod pod;
+mod policy;
 mod service;
+mod storage;
 mod volume;
 mod workload;
 

@@ -5,8 +5,7 @@ use k8s_openapi::api::{
     authorization::v1 as authorization, autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2,
     batch::v1 as batch, certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core,
     events::v1 as events, flowcontrol::v1 as flowcontrol, networking::v1 as networking, node::v1 as node,
-    policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource, scheduling::v1 as scheduling,
-    storage::v1 as storage,
+    policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource, storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
@@ -22,9 +21,6 @@ no_defaults! {
     core::ComponentStatus,
     core::ConfigMap,
     core::Event,
-    core::LimitRange,
-    core::PersistentVolumeClaim,
-    core::PersistentVolume,
     core::PodTemplate,
     core::ResourceQuota,
     core::ServiceAccount,
@@ -66,11 +62,8 @@ no_defaults! {
     rbac::RoleBinding,
     rbac::Role,
 
-    storage::CSIDriver,
     storage::CSINode,
     storage::CSIStorageCapacity,
-    storage::StorageClass,
-    storage::VolumeAttachment,
     storage::VolumeAttributesClass,
 
     admissionregistration::MutatingAdmissionPolicy,
@@ -82,7 +75,6 @@ no_defaults! {
 
     apiextensions::CustomResourceDefinition,
 
-    scheduling::PriorityClass,
 
     coordination::Lease,
 

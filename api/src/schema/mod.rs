@@ -66,6 +66,16 @@ pub enum Presence {
     WhenNotZero,
     /// Written always, as the zero value if need be: no `omitempty`, or a struct by value, which it never leaves out.
     Always,
+    /// Written always, as `null` when not set: a pointer without `omitempty`.
+    OrNull,
+}
+
+impl Presence {
+    /// Whether the field stands in every object.
+    #[must_use]
+    pub fn is_always(self) -> bool {
+        matches!(self, Self::Always | Self::OrNull)
+    }
 }
 
 /// How two versions of a field are merged.

@@ -35,6 +35,7 @@ fn read_field(line: &'static str, ids: &HashMap<&str, TypeId>) -> Field {
     let presence = match presence {
         "p" => Presence::WhenSet,
         "o" => Presence::WhenNotZero,
+        "n" => Presence::OrNull,
         _ => Presence::Always,
     };
     Field { name, shape: read_shape(shape, ids), presence, merge: read_merge(words) }

@@ -10,8 +10,10 @@ mod event;
 mod node;
 mod plain;
 mod pod;
+mod policy;
 mod service;
 mod small;
+mod storage;
 mod workload;
 
 use std::sync::OnceLock;

@@ -4,24 +4,34 @@
 //! A rule is a line that reads as the documentation of the field; the order of rules is that of the fields.
 //! Source: `pkg/apis/*/validation`.
 
+mod amounts;
+mod claim;
 mod config;
+mod csi;
 mod endpoints;
 mod event;
 mod ip;
 mod labels;
 mod lease;
+mod limit_range;
 mod meta;
 mod namespace;
 mod node;
+mod persistent_volume;
 mod plain;
 mod pod;
+mod resource_quota;
 mod rules;
+mod scheduling_class;
 mod service;
+mod storage;
 mod subresource;
+mod volume_source;
 mod workload;
 
 pub(crate) use meta::embedded as embedded_meta;
 pub use pod::{update_ephemeral_containers, update_resize};
+pub use scheduling_class::{SYSTEM_PRIORITIES, USER_PRIORITY_MAX};
 pub use subresource::{binding, delete_options, token_request};
 
 use crate::any::AnyObject;

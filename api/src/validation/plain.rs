@@ -4,8 +4,7 @@ use k8s_openapi::api::{
     admissionregistration::v1 as admissionregistration, apps::v1 as apps, authentication::v1 as authentication,
     authorization::v1 as authorization, autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2,
     batch::v1 as batch, certificates::v1 as certificates, core::v1 as core, flowcontrol::v1 as flowcontrol,
-    networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
-    scheduling::v1 as scheduling, storage::v1 as storage,
+    networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
@@ -28,11 +27,7 @@ macro_rules! metadata_alone {
 metadata_alone! {
     core::Binding,
     core::ComponentStatus,
-    core::LimitRange,
-    core::PersistentVolumeClaim,
-    core::PersistentVolume,
     core::PodTemplate,
-    core::ResourceQuota,
 
     apiregistration::APIService,
 
@@ -69,12 +64,6 @@ metadata_alone! {
     rbac::RoleBinding,
     rbac::Role,
 
-    storage::CSIDriver,
-    storage::CSINode,
-    storage::CSIStorageCapacity,
-    storage::StorageClass,
-    storage::VolumeAttachment,
-    storage::VolumeAttributesClass,
 
     admissionregistration::MutatingAdmissionPolicy,
     admissionregistration::MutatingAdmissionPolicyBinding,
@@ -85,9 +74,7 @@ metadata_alone! {
 
     apiextensions::CustomResourceDefinition,
 
-    scheduling::PriorityClass,
 
-    node::RuntimeClass,
 
     resource::DeviceClass,
     resource::ResourceClaim,

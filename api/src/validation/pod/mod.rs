@@ -29,6 +29,7 @@ impl Validate for Pod {
     }
 }
 
+pub(super) use scheduling::{node_terms, tolerations};
 pub(super) use update::{update, update_status};
 pub use update::{update_ephemeral_containers, update_resize};
 

@@ -33,7 +33,7 @@ pub(super) fn all(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     spread(constraints, &path.child("topologySpreadConstraints"), errors);
 }
 
-pub(super) fn tolerations(tolerations: &[Toleration], list: &Path<'_>, errors: &mut Errors) {
+pub(in crate::validation) fn tolerations(tolerations: &[Toleration], list: &Path<'_>, errors: &mut Errors) {
     for (i, toleration) in tolerations.iter().enumerate() {
         let path = list.index(i);
         let (key, operator) = (text(toleration.key.as_ref()), text(toleration.operator.as_ref()));
@@ -101,13 +101,7 @@ pub(super) fn affinity(affinity: Option<&Affinity>, path: &Path<'_>, errors: &mu
         let path = path.child("nodeAffinity");
         if let Some(selector) = &node.required_during_scheduling_ignored_during_execution {
             let path = path.child(REQUIRED);
-            let terms = path.child("nodeSelectorTerms");
-            if selector.node_selector_terms.is_empty() {
-                errors.required(&terms, "must have at least one node selector term");
-            }
-            for (i, term) in selector.node_selector_terms.iter().enumerate() {
-                node_term(term, &terms.index(i), errors);
-            }
+            node_terms(&selector.node_selector_terms, &path, errors);
         }
         let list = path.child(PREFERRED);
         for (i, term) in node.preferred_during_scheduling_ignored_during_execution.iter().flatten().enumerate() {
@@ -131,6 +125,17 @@ pub(super) fn affinity(affinity: Option<&Affinity>, path: &Path<'_>, errors: &mu
 fn weight(weight: i32, path: &Path<'_>, errors: &mut Errors) {
     if !(1..=100).contains(&weight) {
         errors.invalid(&path.child("weight"), &weight, "must be in the range 1-100");
+    }
+}
+
+/// The terms of a node selector, of which one must hold.
+pub(in crate::validation) fn node_terms(terms: &[NodeSelectorTerm], path: &Path<'_>, errors: &mut Errors) {
+    let list = path.child("nodeSelectorTerms");
+    if terms.is_empty() {
+        errors.required(&list, "must have at least one node selector term");
+    }
+    for (i, term) in terms.iter().enumerate() {
+        node_term(term, &list.index(i), errors);
     }
 }
 
