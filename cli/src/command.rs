@@ -172,6 +172,9 @@ mod tests {
     fn what_others_script_stays() {
         for line in [
             "coracle up --data-dir d --listen 127.0.0.1:0 --node-name n samples/hello more.yaml",
+            "coracle up --test --nodes 3 --kubeconfig-out f crds.yaml",
+            "coracle up --test --wasm --pod-cidr 127.65.0.0/16 --service-cidr 127.97.0.0/16",
+            "coracle up --test --api-only",
             "coracle run app.wasm -- a -b --c",
             "coracle run --env A=1 --dir /tmp:/data:ro --memory 64Mi --cpu 500m --timeout 10s app.wasm",
             "coracle run --keep --replicas 3 app.wasm",

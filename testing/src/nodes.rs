@@ -69,6 +69,11 @@ impl FakeNodes {
         Ok(Self { hosts, pods_placed: AtomicU32::new(0) })
     }
 
+    /// The nodes' names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.hosts.keys().map(String::as_str)
+    }
+
     /// Keeps the nodes alive, and does with the pods that are bound to them what `outcome` says, until `shutdown`.
     pub async fn run(
         self,

@@ -9,13 +9,17 @@ mod nodes;
 mod storage;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use axum::Router;
 use coracle_apiserver::{Identity, InProcess, Pki};
 use coracle_client::{Client, Informers};
 use coracle_kubelet::Kubelet;
+use coracle_testing::{FakeNodes, Outcome};
+use futures::FutureExt;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::mpsc;
@@ -59,6 +63,8 @@ pub struct Options {
     /// `None`: nothing but pods, and no service accounts.
     pub controllers: Option<coracle_controllers::Config>,
     pub nodes: Vec<Node>,
+    /// Nodes that run nothing, and say of their pods that they run.
+    pub pretended_nodes: usize,
 }
 
 impl Default for Options {
@@ -72,6 +78,7 @@ impl Default for Options {
             scheduler: Some(coracle_scheduler::Config::default()),
             controllers: Some(coracle_controllers::Config::default()),
             nodes: Vec::new(),
+            pretended_nodes: 0,
         }
     }
 }
@@ -132,6 +139,9 @@ pub async fn start(options: Options) -> Result<Cluster> {
     }
     for node in options.nodes {
         cluster.start_node(node).await?;
+    }
+    if options.pretended_nodes > 0 {
+        cluster.start_pretended(options.pretended_nodes).await?;
     }
     Ok(cluster)
 }
@@ -215,6 +225,20 @@ impl Cluster {
         self.informers.stopped().await;
         self.api.stop().await;
         self.failures.try_recv().map_or(Ok(()), Err)
+    }
+
+    async fn start_pretended(&mut self, count: usize) -> Result {
+        let client_of = |name: &str| self.client(Identity::node(name)).named("kubelet");
+        let pretended = FakeNodes::register(count, client_of).await?;
+        for name in pretended.names() {
+            // Their containers have written nothing.
+            self.nodes.add(name, Router::new().fallback(async || ""));
+        }
+        let mut group = Group::new("pretended nodes", self.failed.clone());
+        let run = pretended.run(self.informers.get::<Pod>(), Arc::new(Outcome::of), group.stop_token());
+        group.spawn("pretended nodes", run.map(Ok::<_, Infallible>));
+        self.kubelets.insert("pretended nodes".to_owned(), group);
+        Ok(())
     }
 
     fn start_scheduler(&mut self, config: coracle_scheduler::Config) {

@@ -1,11 +1,13 @@
 //! `coracle up`: a whole cluster in this process, until Ctrl-C.
 
 mod node;
+mod parent;
 mod progress;
 mod services;
 mod standing;
+mod throwaway;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,10 @@ use crate::server::Server;
 use crate::verb::apply::{Applied, Applier, Validate};
 use crate::verb::image;
 use crate::verb::up::progress::Progress;
+use crate::verb::up::throwaway::Throwaway;
+
+/// Where the API is served, unless that is said. Source: the port of every API server.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 6443);
 
 /// Signals that follow one so soon are the same decision.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
@@ -33,9 +39,9 @@ pub struct Options {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
-    /// Where the API is served; port 0 takes a free one
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
-    listen: SocketAddr,
+    /// Where the API is served; port 0 takes a free one [default: 127.0.0.1:6443, with --test 127.0.0.1:0]
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
 
     /// The name of the node
     #[arg(long, value_name = "N", default_value = NODE_NAME, value_parser = cluster::node_name)]
@@ -52,6 +58,9 @@ pub struct Options {
     /// Manifests to apply, or folders of them; the modules that lie with them become the node's images
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    throwaway: Throwaway,
 }
 
 /// What became of the manifests.
@@ -66,6 +75,9 @@ struct Outcome {
 /// # Errors
 /// When the cluster cannot start, a part of it fails, or a manifest was refused.
 pub async fn run(options: Options) -> Result {
+    if options.throwaway.is_wanted() {
+        return throwaway::run(options).await;
+    }
     let mut signals = Signals::new()?;
     let data = DataDir::resolve(options.data_dir.clone())?;
     let _lock = data.lock()?;
@@ -103,7 +115,7 @@ fn whole(options: &Options, data: &DataDir) -> Result<cluster::Options> {
     };
     Ok(cluster::Options {
         storage: Storage::Folder(data.clone()),
-        listen: Some(options.listen),
+        listen: Some(options.listen.unwrap_or(LISTEN)),
         service_cidr: options.service_cidr.clone(),
         nodes: vec![Node { config: node, runtime }],
         ..cluster::Options::default()
