@@ -2,7 +2,7 @@
 //!
 //! [`Cluster`] is one in this process, of any number of nodes, real or fake. [`World`] is what a scenario sees, whether
 //! the cluster is reached by a call, over TLS, or is a process of its own: a server, and whatever keeps it alive. The
-//! bodies in [`scenario`] run in each of them.
+//! bodies in [`scenario`] run in each of them. [`Interpreter`] runs what clients of other languages do.
 
 mod cluster;
 mod dump;
@@ -10,6 +10,7 @@ mod guest;
 mod network;
 mod process;
 pub mod scenario;
+mod script;
 mod wait;
 mod world;
 
@@ -17,5 +18,6 @@ pub use cluster::{Builder, Cluster};
 pub use guest::Guests;
 pub use network::Network;
 pub use process::Process;
+pub use script::{Interpreter, Throwaway};
 pub use wait::{DEADLINE, is_ready, named, until_within};
 pub use world::World;
