@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
+use crate::codec;
 use crate::defaults::Defaults;
 use crate::field::Errors;
 use crate::object::{DecodeError, Object};
@@ -15,8 +16,13 @@ use crate::table::Cells;
 use crate::validation::Validate;
 
 /// A typed object whose type is known at run time only.
+///
+/// The managers of its fields are not in its metadata but beside it, as text: see [`ownership`](crate::ownership).
 #[derive(Debug)]
-pub struct AnyObject(Box<dyn Erased>);
+pub struct AnyObject {
+    object: Box<dyn Erased>,
+    managed: Bytes,
+}
 
 /// What every [`Object`] can do without being named.
 pub(crate) trait Erased: Any + Debug + Send + Sync {
@@ -97,7 +103,7 @@ impl AnyObject {
     /// Forgets the type of an object.
     #[must_use]
     pub fn new<T: Object>(object: T) -> Self {
-        Self(Box::new(object))
+        Self { object: Box::new(object), managed: Bytes::new() }
     }
 
     /// Reads an object of type `T`: the decoder of a row of the table of kinds.
@@ -105,24 +111,57 @@ impl AnyObject {
     /// # Errors
     /// As [`Object::decode`].
     pub fn decode<T: Object>(json: &[u8]) -> Result<Self, DecodeError> {
-        T::decode(json).map(Self::new)
+        Self::decode_with(json, |json| T::decode(json).map(Self::new))
+    }
+
+    /// Reads an object by `decode`, which is given the text without the managers of its fields.
+    fn decode_with(json: &[u8], decode: fn(&[u8]) -> Result<Self, DecodeError>) -> Result<Self, DecodeError> {
+        let mut object = match codec::split_managed(json) {
+            Some((rest, managed)) => Self { managed, ..decode(&rest)? },
+            None => decode(json)?,
+        };
+        object.meta_mut().managed_fields = None;
+        Ok(object)
+    }
+
+    /// The managers of its fields, as JSON: nothing when none are told.
+    #[must_use]
+    pub fn managed(&self) -> &Bytes {
+        &self.managed
+    }
+
+    /// Says who manages its fields.
+    pub fn set_managed(&mut self, managed: impl Into<Bytes>) {
+        self.managed = managed.into();
+    }
+
+    /// The same object as another type has it, or this again when it is of another type than `T`.
+    ///
+    /// # Errors
+    /// When it is not a `T`.
+    pub fn convert<T: Object, U: Object>(mut self, convert: impl FnOnce(T) -> U) -> Result<Self, Self> {
+        let managed = std::mem::take(&mut self.managed);
+        match self.downcast::<T>() {
+            Ok(object) => Ok(Self { managed, ..Self::new(convert(object)) }),
+            Err(object) => Err(Self { managed, ..object }),
+        }
     }
 
     pub(crate) fn erased(&self) -> &dyn Erased {
-        &*self.0
+        &*self.object
     }
 
     pub(crate) fn erased_mut(&mut self) -> &mut dyn Erased {
-        &mut *self.0
+        &mut *self.object
     }
 
     #[must_use]
     pub fn meta(&self) -> &ObjectMeta {
-        self.0.meta()
+        self.object.meta()
     }
 
     pub fn meta_mut(&mut self) -> &mut ObjectMeta {
-        self.0.meta_mut()
+        self.object.meta_mut()
     }
 
     /// Its name, empty if it has none yet.
@@ -140,19 +179,25 @@ impl AnyObject {
     /// `apps/v1`.
     #[must_use]
     pub fn api_version(&self) -> &'static str {
-        self.0.api_version()
+        self.object.api_version()
     }
 
     /// `Deployment`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
-        self.0.kind()
+        self.object.kind()
     }
 
     /// Writes the object as Kubernetes would, with `apiVersion` and `kind`.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        self.0.encode()
+        codec::join_managed(self.encode_alone(), &self.managed)
+    }
+
+    /// As [`AnyObject::encode`], without the managers of its fields.
+    #[must_use]
+    pub fn encode_alone(&self) -> Bytes {
+        self.object.encode()
     }
 
     #[must_use]
@@ -162,12 +207,12 @@ impl AnyObject {
 
     #[must_use]
     pub fn downcast_ref<T: Object>(&self) -> Option<&T> {
-        (&*self.0 as &dyn Any).downcast_ref()
+        (&*self.object as &dyn Any).downcast_ref()
     }
 
     #[must_use]
     pub fn downcast_mut<T: Object>(&mut self) -> Option<&mut T> {
-        (&mut *self.0 as &mut dyn Any).downcast_mut()
+        (&mut *self.object as &mut dyn Any).downcast_mut()
     }
 
     /// The typed object, or this again when it is of another type.
@@ -176,7 +221,7 @@ impl AnyObject {
     /// When it is not a `T`.
     pub fn downcast<T: Object>(self) -> Result<T, Self> {
         if self.is::<T>() {
-            let any: Box<dyn Any> = self.0;
+            let any: Box<dyn Any> = self.object;
             Ok(*any.downcast().expect("the type was looked at"))
         } else {
             Err(self)
@@ -186,13 +231,13 @@ impl AnyObject {
 
 impl Clone for AnyObject {
     fn clone(&self) -> Self {
-        Self(self.0.clone_box())
+        Self { object: self.object.clone_box(), managed: self.managed.clone() }
     }
 }
 
 impl PartialEq for AnyObject {
     fn eq(&self, other: &Self) -> bool {
-        self.0.equals(&*other.0)
+        self.object.equals(&*other.object) && self.managed == other.managed
     }
 }
 

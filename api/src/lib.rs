@@ -13,6 +13,7 @@ pub mod kinds;
 pub mod limits;
 pub mod names;
 pub mod object;
+pub mod ownership;
 pub mod patch;
 pub mod pods;
 pub mod quantity;

@@ -5,6 +5,7 @@
 //! is what is stored and served; [`splice`] puts the revision that the store gave into those bytes, once.
 
 mod encode;
+mod managed;
 mod protobuf;
 mod scan;
 mod splice;
@@ -18,6 +19,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use encode::EncodeError;
+pub(crate) use encode::write_string;
+pub use managed::differing;
+pub(crate) use managed::{join as join_managed, split as split_managed};
 pub use splice::{SPLICED_BYTES_MAX, metadata_of, partial_metadata, resplice, splice, splice_into};
 pub use yaml::from_json as json_to_yaml;
 

@@ -10,7 +10,7 @@ use crate::kind::Kind;
 /// The object as it is stored.
 #[must_use]
 pub fn to_stored(object: AnyObject) -> AnyObject {
-    object.downcast::<events_v1::Event>().map_or_else(|other| other, |event| AnyObject::new(events::to_core(event)))
+    object.convert::<events_v1::Event, _>(events::to_core).unwrap_or_else(|same| same)
 }
 
 /// A stored object as `kind` shows it.
@@ -19,5 +19,5 @@ pub fn to_served(object: AnyObject, kind: &Kind) -> AnyObject {
     if kind.group != "events.k8s.io" {
         return object;
     }
-    object.downcast::<core::Event>().map_or_else(|other| other, |event| AnyObject::new(events::to_events(event)))
+    object.convert::<core::Event, _>(events::to_events).unwrap_or_else(|same| same)
 }

@@ -11,6 +11,7 @@ pub mod cel;
 pub mod columns;
 mod defaults;
 pub mod json_path;
+mod ownership;
 mod pattern;
 mod prune;
 pub mod scale;

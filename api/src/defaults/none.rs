@@ -21,12 +21,15 @@ no_defaults! {
     core::ComponentStatus,
     core::ConfigMap,
     core::Event,
+    core::PodTemplate,
     core::ResourceQuota,
     core::ServiceAccount,
 
     apiregistration::APIService,
 
     apps::ControllerRevision,
+    apps::DaemonSet,
+    apps::StatefulSet,
 
     events::Event,
 
@@ -71,6 +74,7 @@ no_defaults! {
     admissionregistration::ValidatingWebhookConfiguration,
 
     apiextensions::CustomResourceDefinition,
+
 
     coordination::Lease,
 

@@ -94,9 +94,23 @@ pub struct Merge {
     pub merge_key: &'static str,
     /// Whether the map is owned and merged as a whole.
     pub map_atomic: bool,
+    /// Whether the object is owned and merged in parts, although others of its type are not.
+    pub map_granular: bool,
 }
 
 impl Merge {
+    /// Of what nothing is said.
+    pub const PLAIN: Merge = Merge {
+        list: ListType::Atomic,
+        keys: "",
+        patch_merges: false,
+        patch_replaces: false,
+        patch_retains_keys: false,
+        merge_key: "",
+        map_atomic: false,
+        map_granular: false,
+    };
+
     /// The fields by which the elements of a [`ListType::Map`] are told apart.
     pub fn keys(&self) -> impl Iterator<Item = &'static str> {
         self.keys.split(',').filter(|k| !k.is_empty())

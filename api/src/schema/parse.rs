@@ -83,7 +83,7 @@ fn read_merge(words: std::str::Split<'static, char>) -> Merge {
                 merge.patch_retains_keys = value.split(',').any(|s| s == "retainKeys");
             }
             "merge" => merge.merge_key = value,
-            _ => merge.map_atomic = value == "atomic",
+            _ => (merge.map_atomic, merge.map_granular) = (value == "atomic", value == "granular"),
         }
     }
     merge

@@ -31,6 +31,7 @@ pub(super) async fn create(call: &Call, mut object: AnyObject, dry_run: bool) ->
     let strategy = call.resource().strategy;
     meta::place(object.meta_mut(), call.target.namespace.as_deref())?;
     meta::before_create(object.meta_mut())?;
+    object.set_managed(bytes::Bytes::new());
     namespaces::check_open(call, object.name()).await?;
     defaults::apply(&mut object);
     strategy.prepare_for_create(&mut object);

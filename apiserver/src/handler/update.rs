@@ -100,6 +100,7 @@ async fn store(
 ) -> Result<Arc<Cached>, Lost> {
     let strategy = call.resource().strategy;
     meta::before_update(new.meta_mut(), old.meta());
+    new.set_managed(old.managed().clone());
     defaults::apply(new);
     match part {
         Part::Main => strategy.prepare_for_update(new, old),

@@ -1,0 +1,283 @@
+//! Who owns what: the entries of `metadata.managedFields`.
+//!
+//! Source: `k8s.io/apimachinery/pkg/util/managedfields/internal`.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::Error;
+use super::set::Set;
+use crate::codec::write_string;
+
+/// How many entries of updates there are before the oldest become one. Source: `DefaultMaxUpdateManagers`.
+const UPDATERS_MAX: usize = 10;
+
+/// Whose the oldest updates then are.
+const ANCIENT: &str = "ancient-changes";
+
+/// How a manager came to own fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    /// It said which fields it wants.
+    Apply,
+    /// It changed them.
+    Update,
+}
+
+impl Operation {
+    /// As entries have it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Operation::Apply => "Apply",
+            Operation::Update => "Update",
+        }
+    }
+}
+
+/// Who owns the fields of an entry. An applier is the same whatever version it applies.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Manager<'a> {
+    pub name: Cow<'a, str>,
+    pub operation: Operation,
+    /// Empty for an applier.
+    version: Cow<'a, str>,
+    pub subresource: Cow<'a, str>,
+}
+
+impl<'a> Manager<'a> {
+    /// A manager that writes objects of this version.
+    pub fn new(
+        name: impl Into<Cow<'a, str>>,
+        operation: Operation,
+        api_version: impl Into<Cow<'a, str>>,
+        subresource: impl Into<Cow<'a, str>>,
+    ) -> Self {
+        let version = if operation == Operation::Apply { "".into() } else { api_version.into() };
+        Self { name: name.into(), operation, version, subresource: subresource.into() }
+    }
+
+    /// As conflicts name it: `"kubectl" with subresource "scale" using apps/v1`.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut told = format!("{:?}", self.name);
+        if !self.subresource.is_empty() {
+            told.push_str(&format!(" with subresource {:?}", self.subresource));
+        }
+        if self.operation == Operation::Update {
+            told.push_str(&format!(" using {}", self.version));
+        }
+        told
+    }
+}
+
+/// What one manager owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    pub manager: Manager<'a>,
+    /// The version of which its fields are.
+    pub api_version: Cow<'a, str>,
+    /// When its fields last changed, in seconds of the Unix epoch.
+    pub seconds: Option<i64>,
+    pub fields: Set<'a>,
+}
+
+/// What every manager owns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Managed<'a> {
+    pub entries: Vec<Entry<'a>>,
+}
+
+/// An entry as it is written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    #[serde(borrow, default)]
+    manager: Cow<'a, str>,
+    #[serde(borrow, default)]
+    operation: Cow<'a, str>,
+    #[serde(borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    subresource: Cow<'a, str>,
+    #[serde(borrow, default)]
+    fields_type: Cow<'a, str>,
+    time: Option<Timestamp>,
+    #[serde(borrow)]
+    fields_v1: Option<Set<'a>>,
+}
+
+impl<'a> Managed<'a> {
+    /// Reads the entries; of none when there are none.
+    ///
+    /// # Errors
+    /// When one of them makes no sense: then none is to be believed.
+    pub fn read(json: &'a [u8]) -> Result<Self, Error> {
+        if json.is_empty() {
+            return Ok(Self::default());
+        }
+        let written: Option<Vec<Written<'a>>> =
+            serde_json::from_slice(json).map_err(|error| Error::new(error.to_string()))?;
+        let mut managed = Self::default();
+        for entry in written.into_iter().flatten() {
+            let entry = entry.checked()?;
+            // Of two entries of one manager the later counts.
+            match managed.find_mut(&entry.manager) {
+                Some(earlier) => *earlier = entry,
+                None => managed.entries.push(entry),
+            }
+        }
+        Ok(managed)
+    }
+
+    /// Writes the entries in upstream's order: appliers first, then by time. None at all is nothing.
+    #[must_use]
+    pub fn write(mut self) -> Vec<u8> {
+        if self.entries.is_empty() {
+            return Vec::new();
+        }
+        self.entries.sort_by(|a, b| {
+            let key = |entry: &Entry<'_>| (entry.manager.operation, entry.seconds.unwrap_or_default());
+            let names = |a: &Entry<'_>, b: &Entry<'_>| {
+                a.manager.name.cmp(&b.manager.name).then_with(|| a.api_version.cmp(&b.api_version))
+            };
+            let order: Ordering = key(a).cmp(&key(b)).then_with(|| names(a, b));
+            order.then_with(|| a.manager.subresource.cmp(&b.manager.subresource))
+        });
+        let mut out = Vec::with_capacity(512);
+        for (i, entry) in self.entries.iter().enumerate() {
+            out.push(if i == 0 { b'[' } else { b',' });
+            entry.write(&mut out);
+        }
+        out.push(b']');
+        out
+    }
+
+    #[must_use]
+    pub fn find(&self, manager: &Manager<'_>) -> Option<&Entry<'a>> {
+        self.entries.iter().find(|entry| entry.manager == *manager)
+    }
+
+    pub fn find_mut(&mut self, manager: &Manager<'_>) -> Option<&mut Entry<'a>> {
+        self.entries.iter_mut().find(|entry| entry.manager == *manager)
+    }
+
+    /// Takes an entry out.
+    pub fn take(&mut self, manager: &Manager<'_>) -> Option<Entry<'a>> {
+        let at = self.entries.iter().position(|entry| entry.manager == *manager)?;
+        Some(self.entries.remove(at))
+    }
+
+    /// Forgets those that own nothing any more.
+    pub(super) fn drop_empty(&mut self) {
+        self.entries.retain(|entry| !entry.fields.is_empty());
+    }
+
+    /// Whether both say the same, whenever it was said.
+    #[must_use]
+    pub fn same_but_times(&self, other: &Managed<'_>) -> bool {
+        self.entries.len() == other.entries.len()
+            && self
+                .entries
+                .iter()
+                .zip(&other.entries)
+                .all(|(a, b)| a.manager == b.manager && a.api_version == b.api_version && a.fields == b.fields)
+    }
+
+    /// Merges the oldest updates of each version into one, as many as are too many.
+    pub(super) fn cap(&mut self) {
+        let is_update = |entry: &&Entry<'_>| entry.manager.operation == Operation::Update;
+        let mut count = self.entries.iter().filter(is_update).count();
+        if count <= UPDATERS_MAX {
+            return;
+        }
+        let mut updaters: Vec<(i64, Manager<'a>)> = self
+            .entries
+            .iter()
+            .filter(is_update)
+            .map(|entry| (entry.seconds.unwrap_or_default(), entry.manager.clone()))
+            .collect();
+        updaters.sort();
+        let mut firsts: Vec<Manager<'a>> = Vec::new();
+        for (_, manager) in updaters {
+            if count <= UPDATERS_MAX {
+                return;
+            }
+            let Some(first) = firsts.iter().find(|first| first.version == manager.version).cloned() else {
+                firsts.push(manager);
+                continue;
+            };
+            let bucket = Manager::new(ANCIENT, Operation::Update, manager.version.clone(), "");
+            let Some(entry) = self.take(&manager) else { continue };
+            if self.find(&bucket).is_none()
+                && let Some(first) = self.find_mut(&first)
+            {
+                first.manager = bucket.clone();
+            }
+            if let Some(oldest) = self.find_mut(&bucket) {
+                oldest.fields.unite(entry.fields);
+                oldest.seconds = entry.seconds;
+                oldest.api_version = entry.api_version;
+            }
+            count -= 1;
+        }
+    }
+}
+
+impl<'a> Written<'a> {
+    fn checked(self) -> Result<Entry<'a>, Error> {
+        let operation = match &*self.operation {
+            "Apply" => Operation::Apply,
+            "Update" => Operation::Update,
+            _ => return Err(Error::new("operation must be `Apply` or `Update`")),
+        };
+        if self.api_version.is_empty() {
+            return Err(Error::new("apiVersion must not be empty"));
+        }
+        if self.fields_type != "FieldsV1" {
+            return Err(Error::new(format!("invalid fieldsType {:?}", self.fields_type)));
+        }
+        Ok(Entry {
+            manager: Manager::new(self.manager, operation, self.api_version.clone(), self.subresource),
+            api_version: self.api_version,
+            seconds: self.time.map(Timestamp::as_second),
+            fields: self.fields_v1.unwrap_or_default(),
+        })
+    }
+}
+
+impl Entry<'_> {
+    fn write(&self, out: &mut Vec<u8>) {
+        let mut text = |name: &str, value: &str| {
+            out.extend_from_slice(name.as_bytes());
+            write_string(out, value);
+        };
+        text("{\"apiVersion\":", &self.api_version);
+        text(",\"fieldsType\":", "FieldsV1");
+        out.extend_from_slice(b",\"fieldsV1\":");
+        self.fields.write(out);
+        let mut text = |name: &str, value: &str| {
+            if !value.is_empty() {
+                out.extend_from_slice(name.as_bytes());
+                write_string(out, value);
+            }
+        };
+        text(",\"manager\":", &self.manager.name);
+        text(",\"operation\":", self.manager.operation.as_str());
+        text(",\"subresource\":", &self.manager.subresource);
+        if let Some(time) = self.seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()) {
+            text(",\"time\":", &time.to_string());
+        }
+        out.push(b'}');
+    }
+}
+
+/// Whether entries are given only to forget all there are: an empty list, or one with nothing but an empty entry.
+#[must_use]
+pub(super) fn is_reset(json: &[u8]) -> bool {
+    let compact: Vec<u8> = json.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(5).collect();
+    matches!(&*compact, b"[]" | b"[{}]")
+}
