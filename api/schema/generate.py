@@ -7,6 +7,8 @@
   3. go.tsv, for what an OpenAPI document doesn't say: whether a field is a pointer in Kubernetes' Go type, and so
      whether its zero value is written.
 
+and openapi.txt, what is published of the types (openapi.py).
+
 usage: generate.py ~/.cargo/registry/src/*/k8s-openapi-0.29.0 [--optional]   (--optional lists what go.tsv may name)
 """
 import collections, os, re, sys
@@ -105,6 +107,13 @@ def go_kind(rust):
     return 'o' if e[0] in '[{' or e in ('s', 'b', 'i', 'l', 'f', 'y') else 'p'
 
 
+def presence(name, key, rust, is_kind, go):
+    """p, o or v of a field: see go.tsv. The spec and the status of a kind are values."""
+    if is_kind and key in ('spec', 'status') or not rust.startswith('Option<'):
+        return 'v'
+    return go.get((name, key)) or go.get(('*', key), go_kind(rust))
+
+
 def reachable(types, roots):
     found, queue = set(), list(roots)
     while queue:
@@ -133,9 +142,7 @@ def main():
             bare = e.lstrip('[{')
             if bare[0] == '#' and types[bare[1:]] is None:
                 e = e[:len(e) - len(bare)] + 'j'
-            kind = go.get((name, key)) or go.get(('*', key), go_kind(rust)) if rust.startswith('Option<') else 'v'
-            if name in roots and key in ('spec', 'status'):
-                kind = 'v'
+            kind = presence(name, key, rust, name in roots, go)
             used |= {(name, key), ('*', key)}
             if key in ('apiVersion', 'kind') and rust == 'std::string::String':
                 kind = 'o'
@@ -157,4 +164,7 @@ def main():
         file.write('\n'.join(out) + '\n')
 
 
-main()
+if __name__ == '__main__':
+    main()
+    import openapi
+    openapi.write(sys.argv[1])

@@ -22,6 +22,7 @@ use crate::error::refused;
 use crate::handler::{self, Call};
 use crate::metrics::{Held, Metrics, RequestLabels};
 use crate::negotiate::Accept;
+use crate::openapi::Publisher;
 use crate::proxy::NodeProxy;
 use crate::query::Query;
 use crate::resource::{Resource, Resources};
@@ -29,7 +30,7 @@ use crate::route::{NoRoute, Route, Subresource, Target, Verb};
 use crate::serve::Inside;
 use crate::strategy::Allocators;
 use crate::writer::path;
-use crate::{body, clock, describe, limits, respond};
+use crate::{body, clock, compress, describe, limits, respond};
 
 /// How long a pod waits for the service account of a namespace that has just been made.
 ///
@@ -48,6 +49,7 @@ pub(crate) struct Api {
     pub(crate) nodes: Arc<dyn NodeProxy>,
     pub(crate) allocators: Allocators,
     pub(crate) metrics: Metrics,
+    pub(crate) publisher: Publisher,
     /// Whether the startup duties are done.
     pub(crate) ready: AtomicBool,
     pub(crate) shutdown: CancellationToken,
@@ -61,6 +63,7 @@ impl Api {
         let route = Route::parse(request.method(), request.uri(), &query, &self.resources);
         let labels = request_labels(&route);
         let (parts, body) = request.into_parts();
+        let takes_gzip = compress::is_accepted(&parts.headers);
         let answer = AssertUnwindSafe(self.answer(route, query, &parts, body)).catch_unwind().await;
         let response = match answer {
             Ok(Ok(response)) => response,
@@ -73,6 +76,7 @@ impl Api {
                 respond::refusal(&ApiError::Internal("the server failed to answer this request".to_owned()))
             }
         };
+        let response = compress::large(takes_gzip, response).await;
         let code = response.status().as_u16();
         tracing::debug!(method = %parts.method, path = parts.uri.path(), code, took = ?started.elapsed(), "answered");
         self.metrics.request(RequestLabels { code, ..labels }, started.elapsed());
@@ -99,7 +103,7 @@ impl Api {
         };
         let (route, identity) = route;
         let Route::Resource(target) = route else {
-            return Ok(describe::answer(self, &route, &parts.headers).await?);
+            return Ok(describe::answer(self, &route, &parts.headers, &query).await?);
         };
         let call = Call {
             api: self.clone(),

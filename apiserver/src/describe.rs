@@ -15,7 +15,7 @@ use crate::route::{Endpoint, Probe, Route};
 use crate::{discovery, openapi, respond};
 
 /// The version of Kubernetes' API that is served.
-const VERSION: &str = "v1.36.2+coracle";
+pub(crate) const VERSION: &str = "v1.36.2+coracle";
 
 /// How long a health check may take.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -24,7 +24,12 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// When there is no such document.
-pub(crate) async fn answer(api: &Api, route: &Route, headers: &HeaderMap) -> Result<Response<Body>, ApiError> {
+pub(crate) async fn answer(
+    api: &Api,
+    route: &Route,
+    headers: &HeaderMap,
+    query: &Query,
+) -> Result<Response<Body>, ApiError> {
     match route {
         Route::Discovery(document) => {
             let accept = Accept::negotiate(headers)?;
@@ -32,7 +37,7 @@ pub(crate) async fn answer(api: &Api, route: &Route, headers: &HeaderMap) -> Res
             let (value, media_type) = discovery::answer(document, accept.view, &api.resources, host)?;
             Ok(match media_type.as_str() {
                 "application/json" => respond::document(StatusCode::OK, value.to_string(), accept.format),
-                media_type => respond::typed_json(media_type, value.to_string()),
+                media_type => respond::tagged_as(media_type, headers, value.to_string()),
             })
         }
         Route::Metrics => Ok(respond::text(StatusCode::OK, metrics(api).await)),
@@ -40,9 +45,7 @@ pub(crate) async fn answer(api: &Api, route: &Route, headers: &HeaderMap) -> Res
             Ok(respond::document(StatusCode::OK, paths(api).to_string(), Accept::negotiate(headers)?.format))
         }
         Route::Version => Ok(version()),
-        Route::OpenApi(document) => {
-            Ok(respond::document(StatusCode::OK, openapi::answer(document, &api.resources)?.to_string(), Format::Json))
-        }
+        Route::OpenApi(document) => openapi::answer(&api.publisher, document, &api.resources, headers, query).await,
         Route::Resource(_) | Route::Health(_) => Err(ApiError::NoSuchPath),
     }
 }

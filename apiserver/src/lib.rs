@@ -11,7 +11,7 @@
 //! | `strategy` | one file a kind |
 //! | `writer` | objects to the store, and back as they are served |
 //! | `cache` | every object as it is served, and who watches it |
-//! | `discovery`, `describe`, `table`, `respond` | what is answered |
+//! | `discovery`, `openapi`, `describe`, `table`, `respond`, `compress` | what is answered |
 //! | `auth`, `pki`, `serve`, `proxy` | who asks, and over which wire |
 //!
 //! Only this crate touches the store. It calls no client: not even its own startup duties know another way in than a
@@ -22,6 +22,7 @@ pub mod auth;
 mod body;
 mod cache;
 mod clock;
+mod compress;
 mod config;
 mod describe;
 mod discovery;
@@ -106,6 +107,7 @@ pub async fn start(
         account_tokens: config.pki.account_tokens().clone(),
         authorizer: Box::new(AllowAuthenticated),
         metrics: Default::default(),
+        publisher: Default::default(),
         ready: AtomicBool::new(false),
         shutdown: shutdown.clone(),
         config,

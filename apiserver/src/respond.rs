@@ -4,9 +4,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use coracle_api::codec;
 use coracle_api::status::{self, ApiError};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Response, StatusCode};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use http::{HeaderMap, Response, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use sha2::{Digest as _, Sha512};
 
 use crate::negotiate::Format;
 
@@ -33,6 +36,40 @@ pub(crate) fn document(code: StatusCode, json: impl Into<Bytes>, format: Format)
 pub(crate) fn typed_json(media_type: &str, json: impl Into<Bytes>) -> Response<Body> {
     let media_type = HeaderValue::from_str(media_type).unwrap_or(JSON);
     with_type(StatusCode::OK, media_type, Body::from(json.into()))
+}
+
+/// JSON that a client may have already: then it is told so.
+pub(crate) fn tagged(headers: &HeaderMap, json: String) -> Response<Body> {
+    tagged_as("application/json", headers, json)
+}
+
+/// The same, of a media type of its own.
+pub(crate) fn tagged_as(media_type: &str, headers: &HeaderMap, json: String) -> Response<Body> {
+    let hash = hash(json.as_bytes());
+    let known = is_known(headers, &hash);
+    let mut response = typed_json(media_type, if known { String::new() } else { json });
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    response.headers_mut().insert(ETAG, etag(&hash));
+    response
+}
+
+/// As documents are told apart: SHA-512, in upper case. Source: kube-openapi's `computeETag`.
+pub(crate) fn hash(bytes: &[u8]) -> String {
+    Sha512::digest(bytes).iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+/// The header that says which hash an answer has.
+pub(crate) fn etag(hash: &str) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{hash}\"")).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Whether the client says that it has what has this hash.
+pub(crate) fn is_known(headers: &HeaderMap, hash: &str) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.trim_start_matches("W/").trim_matches('"') == hash)
 }
 
 /// A refusal as a `Status`.

@@ -21,15 +21,12 @@ no_defaults! {
     core::ComponentStatus,
     core::ConfigMap,
     core::Event,
-    core::PodTemplate,
     core::ResourceQuota,
     core::ServiceAccount,
 
     apiregistration::APIService,
 
     apps::ControllerRevision,
-    apps::DaemonSet,
-    apps::StatefulSet,
 
     events::Event,
 
@@ -74,7 +71,6 @@ no_defaults! {
     admissionregistration::ValidatingWebhookConfiguration,
 
     apiextensions::CustomResourceDefinition,
-
 
     coordination::Lease,
 

@@ -1,7 +1,7 @@
 //! The kinds that have no columns of their own.
 
 use k8s_openapi::api::{
-    admissionregistration::v1 as admissionregistration, apps::v1 as apps, authentication::v1 as authentication,
+    admissionregistration::v1 as admissionregistration, authentication::v1 as authentication,
     authorization::v1 as authorization, autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2,
     batch::v1 as batch, certificates::v1 as certificates, core::v1 as core, flowcontrol::v1 as flowcontrol,
     networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
@@ -19,13 +19,8 @@ macro_rules! name_and_creation {
 name_and_creation! {
     core::Binding,
     core::LimitRange,
-    core::PodTemplate,
 
     apiregistration::APIService,
-
-    apps::ControllerRevision,
-    apps::DaemonSet,
-    apps::StatefulSet,
 
     authentication::SelfSubjectReview,
     authentication::TokenReview,
@@ -66,8 +61,6 @@ name_and_creation! {
     admissionregistration::ValidatingWebhookConfiguration,
 
     apiextensions::CustomResourceDefinition,
-
-
 
     resource::DeviceClass,
     resource::ResourceClaim,

@@ -1,4 +1,4 @@
-//! The rows of deployments, replica sets and replication controllers.
+//! The rows of what keeps a number of pods, and of templates and revisions of them.
 
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
@@ -23,6 +23,79 @@ impl Cells for apps::Deployment {
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         deployment(self, age(&self.metadata, now))
     }
+}
+
+impl Cells for apps::DaemonSet {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        daemon_set(self, age(&self.metadata, now))
+    }
+}
+
+impl Cells for apps::StatefulSet {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        stateful_set(self, age(&self.metadata, now))
+    }
+}
+
+impl Cells for apps::ControllerRevision {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
+        let owners = self.metadata.owner_references.iter().flatten();
+        let controller = owners.into_iter().find(|o| o.controller == Some(true)).map(cells::qualified);
+        vec![
+            cells::text(self.metadata.name.as_ref()).into(),
+            controller.unwrap_or_else(|| cells::NONE.to_owned()).into(),
+            self.revision.into(),
+            age(&self.metadata, now).into(),
+        ]
+    }
+}
+
+impl Cells for core::PodTemplate {
+    fn cells(&self, _: Timestamp) -> Vec<Value> {
+        let template = self.template.as_ref();
+        let (names, images) = cells::containers(template.and_then(|t| t.spec.as_ref()));
+        vec![
+            cells::text(self.metadata.name.as_ref()).into(),
+            names.into(),
+            images.into(),
+            cells::labels(template.and_then(|t| t.metadata.as_ref()).and_then(|m| m.labels.as_ref())).into(),
+        ]
+    }
+}
+
+fn daemon_set(set: &apps::DaemonSet, age: String) -> Vec<Value> {
+    let spec = set.spec.as_ref();
+    let default = apps::DaemonSetStatus::default();
+    let status = set.status.as_ref().unwrap_or(&default);
+    let pod = spec.and_then(|s| s.template.spec.as_ref());
+    let (names, images) = cells::containers(pod);
+    vec![
+        cells::text(set.metadata.name.as_ref()).into(),
+        status.desired_number_scheduled.into(),
+        status.current_number_scheduled.into(),
+        status.number_ready.into(),
+        status.updated_number_scheduled.unwrap_or(0).into(),
+        status.number_available.unwrap_or(0).into(),
+        cells::labels(pod.and_then(|p| p.node_selector.as_ref())).into(),
+        age.into(),
+        names.into(),
+        images.into(),
+        selector::format_labels(spec.map(|s| &s.selector)).into(),
+    ]
+}
+
+fn stateful_set(set: &apps::StatefulSet, age: String) -> Vec<Value> {
+    let spec = set.spec.as_ref();
+    let desired = spec.and_then(|s| s.replicas).unwrap_or(0);
+    let ready = set.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0);
+    let (names, images) = cells::containers(spec.and_then(|s| s.template.spec.as_ref()));
+    vec![
+        cells::text(set.metadata.name.as_ref()).into(),
+        format!("{ready}/{desired}").into(),
+        age.into(),
+        names.into(),
+        images.into(),
+    ]
 }
 
 fn deployment(deployment: &apps::Deployment, age: String) -> Vec<Value> {
@@ -101,6 +174,38 @@ mod tests {
                 r#"{{"metadata":{{"name":"w"}},"spec":{{"replicas":0,"selector":{{"a":"1","b":"2"}},{template}}}}}"#
             )),
             "w | 0 | 0 | 0 | <unknown> | a,b | i:1,j | a=1,b=2"
+        );
+    }
+
+    #[test]
+    fn sets_and_revisions() {
+        let template = r#""selector":{"matchLabels":{"a":"b"}},"template":{"spec":{"nodeSelector":{"d":"s"},"containers":[{"name":"a","image":"i"}]}}"#;
+        let status =
+            r#"{"desiredNumberScheduled":3,"currentNumberScheduled":2,"numberReady":1,"numberMisscheduled":0}"#;
+        assert_eq!(
+            line::<apps::DaemonSet>(&format!(
+                r#"{{"metadata":{{"name":"d"}},"spec":{{{template}}},"status":{status}}}"#
+            )),
+            "d | 3 | 2 | 1 | 0 | 0 | d=s | <unknown> | a | i | a=b"
+        );
+        assert_eq!(
+            line::<apps::StatefulSet>(&format!(
+                r#"{{"metadata":{{"name":"s"}},"spec":{{"replicas":2,{template}}},"status":{{"replicas":2,"readyReplicas":1}}}}"#
+            )),
+            "s | 1/2 | <unknown> | a | i"
+        );
+        let owner = r#"{"apiVersion":"apps/v1","kind":"StatefulSet","name":"s","uid":"u","controller":true}"#;
+        assert_eq!(
+            line::<apps::ControllerRevision>(&format!(
+                r#"{{"metadata":{{"name":"r","ownerReferences":[{owner}]}},"revision":3}}"#
+            )),
+            "r | statefulset.apps/s | 3 | <unknown>"
+        );
+        assert_eq!(
+            line::<core::PodTemplate>(
+                r#"{"metadata":{"name":"t"},"template":{"metadata":{"labels":{"a":"b"}},"spec":{"containers":[{"name":"c","image":"i"}]}}}"#
+            ),
+            "t | c | i | a=b"
         );
     }
 }

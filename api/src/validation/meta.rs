@@ -67,7 +67,8 @@ pub(crate) fn embedded(meta: &ObjectMeta, path: &Path<'_>, errors: &mut Errors) 
     annotations(meta.annotations.as_ref(), &path.child("annotations"), errors);
 }
 
-/// The metadata of a pod template, which has labels and annotations alone.
+/// The metadata of a pod template, which has labels and annotations alone. `path` is the template's: Kubernetes leaves
+/// `metadata` out of these paths.
 pub(super) fn template(meta: Option<&ObjectMeta>, path: &Path<'_>, errors: &mut Errors) {
     let Some(meta) = meta else { return };
     labels::labels(meta.labels.as_ref(), &path.child("labels"), errors);

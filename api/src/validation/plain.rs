@@ -1,7 +1,7 @@
 //! The kinds that are held to nothing but the rules of all metadata.
 
 use k8s_openapi::api::{
-    admissionregistration::v1 as admissionregistration, apps::v1 as apps, authentication::v1 as authentication,
+    admissionregistration::v1 as admissionregistration, authentication::v1 as authentication,
     authorization::v1 as authorization, autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2,
     batch::v1 as batch, certificates::v1 as certificates, core::v1 as core, flowcontrol::v1 as flowcontrol,
     networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
@@ -27,13 +27,8 @@ macro_rules! metadata_alone {
 metadata_alone! {
     core::Binding,
     core::ComponentStatus,
-    core::PodTemplate,
 
     apiregistration::APIService,
-
-    apps::ControllerRevision,
-    apps::DaemonSet,
-    apps::StatefulSet,
 
     authentication::SelfSubjectReview,
     authentication::TokenReview,
@@ -64,7 +59,6 @@ metadata_alone! {
     rbac::RoleBinding,
     rbac::Role,
 
-
     admissionregistration::MutatingAdmissionPolicy,
     admissionregistration::MutatingAdmissionPolicyBinding,
     admissionregistration::MutatingWebhookConfiguration,
@@ -73,8 +67,6 @@ metadata_alone! {
     admissionregistration::ValidatingWebhookConfiguration,
 
     apiextensions::CustomResourceDefinition,
-
-
 
     resource::DeviceClass,
     resource::ResourceClaim,

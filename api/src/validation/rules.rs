@@ -12,6 +12,7 @@ use crate::names;
 pub(super) const IMMUTABLE: &str = "field is immutable";
 pub(super) const NOT_NEGATIVE: &str = "must be greater than or equal to 0";
 pub(super) const POSITIVE: &str = "must be greater than 0";
+const PERCENT: &str = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
 
 /// A text, empty where there is none.
 pub(super) fn text(value: Option<&String>) -> &str {
@@ -94,6 +95,43 @@ pub(super) fn port_or_name(value: &IntOrString, path: &Path<'_>, errors: &mut Er
     match value {
         IntOrString::Int(number) => port(*number, path, errors),
         IntOrString::String(name) => errors.invalid_each(path, name, names::port_name(name)),
+    }
+}
+
+/// A number or a percentage must be one, and not be negative.
+pub(super) fn int_or_percent(value: &IntOrString, path: &Path<'_>, errors: &mut Errors) {
+    match value {
+        IntOrString::Int(number) => not_negative(Some(*number), path, errors),
+        IntOrString::String(text) if percent(text).is_none() => errors.invalid(path, text, PERCENT),
+        IntOrString::String(_) => {}
+    }
+}
+
+/// A percentage must not be of more than there is.
+pub(super) fn at_most_all(value: &IntOrString, path: &Path<'_>, errors: &mut Errors) {
+    if matches!(value, IntOrString::String(text) if percent(text).is_some_and(|percent| percent > 100)) {
+        errors.invalid(path, value, "must not be greater than 100%");
+    }
+}
+
+/// The number that a number or a percentage says; none is zero, and so is what says none.
+pub(super) fn amount(value: Option<&IntOrString>) -> i32 {
+    match value {
+        None => 0,
+        Some(IntOrString::Int(number)) => *number,
+        Some(IntOrString::String(text)) => percent(text).or_else(|| text.parse().ok()).unwrap_or(0),
+    }
+}
+
+fn percent(text: &str) -> Option<i32> {
+    let digits = text.strip_suffix('%').filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()))?;
+    Some(digits.parse().unwrap_or(i32::MAX))
+}
+
+/// A count must not go down.
+pub(super) fn not_decremented(new: Option<i32>, old: Option<i32>, path: &Path<'_>, errors: &mut Errors) {
+    if old.is_some_and(|old| new.is_none_or(|new| new < old)) {
+        errors.invalid(path, &new.unwrap_or(0), "cannot be decremented");
     }
 }
 

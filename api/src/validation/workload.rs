@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as Typed;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::rules::{NOT_NEGATIVE, immutable, not_negative, required_one_of, text};
+use super::rules::{amount, at_most_all, immutable, int_or_percent, not_decremented, not_negative, one_of, text};
 use super::{Validate, labels, meta, pod};
 use crate::field::{Errors, Path};
 use crate::selector::LabelSelector;
@@ -20,8 +19,10 @@ impl Validate for apps::Deployment {
         update_deployment(self, old, errors);
     }
 
-    fn validate_status(&self, _: &Self, errors: &mut Errors) {
+    fn validate_status(&self, old: &Self, errors: &mut Errors) {
         deployment_status(self, errors);
+        let count = |d: &Self| d.status.as_ref().and_then(|s| s.collision_count);
+        not_decremented(count(self), count(old), &STATUS.child("collisionCount"), errors);
     }
 }
 
@@ -66,8 +67,9 @@ fn deployment_spec(deployment: &apps::Deployment, errors: &mut Errors) {
     let default = apps::DeploymentSpec::default();
     let spec = deployment.spec.as_ref().unwrap_or(&default);
     not_negative(spec.replicas, &SPEC.child("replicas"), errors);
-    selector(&spec.selector, "deployment", errors);
-    template(&spec.template, &spec.selector, errors);
+    if let Some(parsed) = selector(&spec.selector, "deployment", errors) {
+        template(&spec.template, &spec.selector, &parsed, errors);
+    }
     strategy(spec.strategy.as_ref(), errors);
     not_negative(spec.min_ready_seconds, &SPEC.child("minReadySeconds"), errors);
     not_negative(spec.revision_history_limit, &SPEC.child("revisionHistoryLimit"), errors);
@@ -78,8 +80,9 @@ fn deployment_spec(deployment: &apps::Deployment, errors: &mut Errors) {
     }
 }
 
-/// A selector must be given and not be empty: the first would select nothing, the second everything.
-fn selector(selector: &Typed, kind: &str, errors: &mut Errors) {
+/// A selector must be given and not be empty: the first would select nothing, the second everything. What it is, if it
+/// can be read; upstream looks at the template of no other.
+pub(super) fn selector(selector: &Typed, kind: &str, errors: &mut Errors) -> Option<LabelSelector> {
     let path = SPEC.child("selector");
     labels::selector(Some(selector), &path, errors);
     if is_missing(selector) {
@@ -87,44 +90,54 @@ fn selector(selector: &Typed, kind: &str, errors: &mut Errors) {
     } else if is_empty(selector) {
         errors.invalid(&path, selector, &format!("empty selector is invalid for {kind}"));
     }
+    let parsed = LabelSelector::of_typed(Some(selector));
+    if parsed.is_err() {
+        errors.invalid(&path, selector, "invalid label selector");
+    }
+    parsed.ok()
 }
 
 /// The codec writes `{}` as `{"matchLabels":{}}`.
-fn is_missing(selector: &Typed) -> bool {
+pub(super) fn is_missing(selector: &Typed) -> bool {
     *selector == Typed::default()
 }
 
-fn is_empty(selector: &Typed) -> bool {
+pub(super) fn is_empty(selector: &Typed) -> bool {
     selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)
         && selector.match_expressions.as_ref().is_none_or(Vec::is_empty)
 }
 
-fn template(template: &core::PodTemplateSpec, selector: &Typed, errors: &mut Errors) {
+fn template(template: &core::PodTemplateSpec, selector: &Typed, parsed: &LabelSelector, errors: &mut Errors) {
     let path = SPEC.child("template");
-    let template_labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
-    let matches =
-        !is_missing(selector) && LabelSelector::of_typed(Some(selector)).is_ok_and(|s| s.matches(template_labels));
+    matched(template, !is_missing(selector) && parsed.matches(labels_of(template)), &path, errors);
+    template_spec(template, "ReplicaSet", &path, errors);
+}
+
+pub(super) fn labels_of(template: &core::PodTemplateSpec) -> Option<&BTreeMap<String, String>> {
+    template.metadata.as_ref().and_then(|m| m.labels.as_ref())
+}
+
+/// The pods of a template must be those that are selected.
+pub(super) fn matched(template: &core::PodTemplateSpec, matches: bool, path: &Path<'_>, errors: &mut Errors) {
     if !matches {
         let metadata = path.child("metadata");
-        errors.invalid(&metadata.child("labels"), &template_labels, NO_MATCH);
+        errors.invalid(&metadata.child("labels"), &labels_of(template), NO_MATCH);
     }
-    template_spec(template, &path, errors);
+}
+
+fn template_spec(template: &core::PodTemplateSpec, kind: &str, path: &Path<'_>, errors: &mut Errors) {
+    pod::template(template, path, errors);
+    kept_running(template, kind, path, errors);
 }
 
 /// Pods that are kept running are always restarted, and end by nobody's clock.
-fn template_spec(template: &core::PodTemplateSpec, path: &Path<'_>, errors: &mut Errors) {
-    pod::template(template, path, errors);
+pub(super) fn kept_running(template: &core::PodTemplateSpec, kind: &str, path: &Path<'_>, errors: &mut Errors) {
     let Some(spec) = &template.spec else { return };
     let spec_path = path.child("spec");
-    let policy = text(spec.restart_policy.as_ref());
-    if policy != "Always" && matches!(policy, "OnFailure" | "Never") {
-        errors.not_supported(&spec_path.child("restartPolicy"), policy, &["Always"]);
-    }
+    one_of(text(spec.restart_policy.as_ref()), &["Always"], &spec_path.child("restartPolicy"), errors);
     if spec.active_deadline_seconds.is_some() {
-        errors.forbidden(
-            &spec_path.child("activeDeadlineSeconds"),
-            "activeDeadlineSeconds in ReplicaSet is not Supported",
-        );
+        let rule = format!("activeDeadlineSeconds in {kind} is not Supported");
+        errors.forbidden(&spec_path.child("activeDeadlineSeconds"), &rule);
     }
 }
 
@@ -133,7 +146,7 @@ fn strategy(strategy: Option<&apps::DeploymentStrategy>, errors: &mut Errors) {
     let type_ = text(strategy.and_then(|s| s.type_.as_ref()));
     let rolling = strategy.and_then(|s| s.rolling_update.as_ref());
     let rolling_path = path.child("rollingUpdate");
-    required_one_of(type_, &["Recreate", "RollingUpdate"], &path.child("type"), errors);
+    one_of(type_, &["Recreate", "RollingUpdate"], &path, errors);
     match (type_, rolling) {
         ("Recreate", Some(_)) => {
             errors.forbidden(&rolling_path, "may not be specified when strategy `type` is 'Recreate'");
@@ -145,32 +158,16 @@ fn strategy(strategy: Option<&apps::DeploymentStrategy>, errors: &mut Errors) {
 }
 
 fn steps(rolling: &apps::RollingUpdateDeployment, path: &Path<'_>, errors: &mut Errors) {
-    let unavailable = path.child("maxUnavailable");
-    let surge = step(rolling.max_surge.as_ref(), &path.child("maxSurge"), errors);
-    let down = step(rolling.max_unavailable.as_ref(), &unavailable, errors);
-    if surge == Some(0) && down == Some(0) {
+    let (unavailable, surge) = (path.child("maxUnavailable"), path.child("maxSurge"));
+    if let Some(value) = &rolling.max_unavailable {
+        int_or_percent(value, &unavailable, errors);
+        at_most_all(value, &unavailable, errors);
+    }
+    if let Some(value) = &rolling.max_surge {
+        int_or_percent(value, &surge, errors);
+    }
+    if amount(rolling.max_unavailable.as_ref()) == 0 && amount(rolling.max_surge.as_ref()) == 0 {
         errors.invalid(&unavailable, &rolling.max_unavailable, "may not be 0 when `maxSurge` is 0");
-    }
-    if matches!(&rolling.max_unavailable, Some(IntOrString::String(_))) && down.is_some_and(|d| d > 100) {
-        errors.invalid(&unavailable, &rolling.max_unavailable, "must not be greater than 100%");
-    }
-}
-
-/// A number or a percentage; what it is, if it is one.
-fn step(value: Option<&IntOrString>, path: &Path<'_>, errors: &mut Errors) -> Option<i32> {
-    match value? {
-        IntOrString::Int(number) if *number < 0 => {
-            errors.invalid(path, number, NOT_NEGATIVE);
-            None
-        }
-        IntOrString::Int(number) => Some(*number),
-        IntOrString::String(text) => {
-            let digits = text.strip_suffix('%').filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()));
-            if digits.is_none() {
-                errors.invalid(path, text, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%', or '93%', regex used for validation is '[0-9]+%')");
-            }
-            digits?.parse().ok().or(Some(i32::MAX))
-        }
     }
 }
 
@@ -189,6 +186,7 @@ pub(super) fn deployment_status(deployment: &apps::Deployment, errors: &mut Erro
         ("readyReplicas", status.ready_replicas.map(i64::from)),
         ("availableReplicas", status.available_replicas.map(i64::from)),
         ("unavailableReplicas", status.unavailable_replicas.map(i64::from)),
+        ("terminatingReplicas", status.terminating_replicas.map(i64::from)),
         ("collisionCount", status.collision_count.map(i64::from)),
     ] {
         not_negative(count, &STATUS.child(field), errors);
@@ -228,10 +226,11 @@ fn replica_set_spec(set: &apps::ReplicaSet, errors: &mut Errors) {
     let spec = set.spec.as_ref().unwrap_or(&default);
     not_negative(spec.replicas, &SPEC.child("replicas"), errors);
     not_negative(spec.min_ready_seconds, &SPEC.child("minReadySeconds"), errors);
-    selector(&spec.selector, "deployment", errors);
-    match &spec.template {
-        Some(t) => template(t, &spec.selector, errors),
-        None => errors.required(&SPEC.child("template"), ""),
+    let parsed = selector(&spec.selector, "deployment", errors);
+    match (&spec.template, parsed) {
+        (Some(t), Some(parsed)) => template(t, &spec.selector, &parsed, errors),
+        (None, _) => errors.required(&SPEC.child("template"), ""),
+        (Some(_), None) => {}
     }
 }
 
@@ -244,9 +243,18 @@ pub(super) fn update_replica_set(new: &apps::ReplicaSet, old: &apps::ReplicaSet,
 pub(super) fn replica_set_status(set: &apps::ReplicaSet, errors: &mut Errors) {
     let Some(status) = &set.status else { return };
     not_negative(Some(status.replicas), &STATUS.child("replicas"), errors);
-    not_negative(status.fully_labeled_replicas, &STATUS.child("fullyLabeledReplicas"), errors);
+    not_negative(status.terminating_replicas, &STATUS.child("terminatingReplicas"), errors);
+    fully_labeled(status.fully_labeled_replicas, status.replicas, errors);
     counts_of_status(status.ready_replicas, status.available_replicas, status.observed_generation, errors);
     counted(Some(status.replicas), status.ready_replicas, status.available_replicas, errors);
+}
+
+fn fully_labeled(count: Option<i32>, all: i32, errors: &mut Errors) {
+    let path = STATUS.child("fullyLabeledReplicas");
+    not_negative(count, &path, errors);
+    if let Some(count) = count.filter(|count| *count > all) {
+        errors.invalid(&path, &count, "cannot be greater than status.replicas");
+    }
 }
 
 fn counts_of_status(ready: Option<i32>, available: Option<i32>, generation: Option<i64>, errors: &mut Errors) {
@@ -268,22 +276,18 @@ pub(super) fn replication_controller_spec(controller: &core::ReplicationControll
     if selector.is_none() {
         errors.required(&SPEC.child("selector"), "");
     }
-    labels::labels(selector, &SPEC.child("selector"), errors);
     not_negative(spec.replicas, &SPEC.child("replicas"), errors);
     let path = SPEC.child("template");
     let Some(template) = &spec.template else { return errors.required(&path, "") };
-    let template_labels = template.metadata.as_ref().and_then(|m| m.labels.as_ref());
-    if selector.is_some_and(|s| !LabelSelector::of_labels(s).matches(template_labels)) {
-        let metadata = path.child("metadata");
-        errors.invalid(&metadata.child("labels"), &template_labels, NO_MATCH);
-    }
-    template_spec(template, &path, errors);
+    let matches = selector.is_none_or(|s| LabelSelector::of_labels(s).matches(labels_of(template)));
+    matched(template, matches, &path, errors);
+    template_spec(template, "ReplicationController", &path, errors);
 }
 
 pub(super) fn replication_controller_status(controller: &core::ReplicationController, errors: &mut Errors) {
     let Some(status) = &controller.status else { return };
     not_negative(Some(status.replicas), &STATUS.child("replicas"), errors);
-    not_negative(status.fully_labeled_replicas, &STATUS.child("fullyLabeledReplicas"), errors);
+    fully_labeled(status.fully_labeled_replicas, status.replicas, errors);
     counts_of_status(status.ready_replicas, status.available_replicas, status.observed_generation, errors);
     counted(Some(status.replicas), status.ready_replicas, status.available_replicas, errors);
 }

@@ -19,17 +19,17 @@ pub(super) fn groups(resources: &Resources, core: bool, version: &str) -> Value 
 }
 
 fn group_value(resources: &Resources, group: &str, versions: &[&str]) -> Value {
-    let versions: Vec<Value> = versions
-        .iter()
-        .map(|version| {
-            let mut kinds: Vec<&Kind> = kinds_of(resources, group, version).collect();
-            kinds.sort_by(|a, b| a.plural.cmp(&b.plural));
-            let all: Vec<Value> = kinds.into_iter().map(resource).collect();
-            json!({"version": version, "resources": all, "freshness": "Current"})
-        })
-        .collect();
+    let versions: Vec<Value> = versions.iter().map(|one| version(resources, group, one)).collect();
     let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
     json!({"metadata": metadata, "versions": versions})
+}
+
+/// A version of a group with its resources.
+pub(super) fn version(resources: &Resources, group: &str, version: &str) -> Value {
+    let mut kinds: Vec<&Kind> = kinds_of(resources, group, version).collect();
+    kinds.sort_by(|a, b| a.plural.cmp(&b.plural));
+    let all: Vec<Value> = kinds.into_iter().map(resource).collect();
+    json!({"version": version, "resources": all, "freshness": "Current"})
 }
 
 fn resource(kind: &Kind) -> Value {

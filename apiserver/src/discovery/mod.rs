@@ -41,6 +41,11 @@ pub(crate) fn answer(
     Ok((plain, "application/json".to_owned()))
 }
 
+/// All that is served of a group and version, as aggregated discovery tells it.
+pub(crate) fn described(resources: &Resources, group: &str, version: &str) -> Value {
+    aggregated::version(resources, group, version)
+}
+
 /// The kinds of a group and version.
 fn kinds_of<'a>(
     resources: &'a Resources,

@@ -8,9 +8,9 @@ use coracle_api::selector::format_labels;
 use coracle_api::status::{ApiError, GroupKind};
 use coracle_api::validation;
 use http::{Response, StatusCode};
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet, ReplicaSetSpec};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec, ScaleStatus};
-use k8s_openapi::api::core::v1::{ReplicationController, ReplicationControllerSpec};
+use k8s_openapi::api::core::v1::ReplicationController;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde_json::Value;
 
@@ -104,6 +104,10 @@ fn of_object(object: &AnyObject) -> Result<Scale, ApiError> {
         let spec = set.spec.as_ref();
         let present = set.status.as_ref().map(|status| status.replicas);
         (spec.and_then(|spec| spec.replicas), spec.map(|spec| format_labels(Some(&spec.selector))), present)
+    } else if let Some(set) = object.downcast_ref::<StatefulSet>() {
+        let spec = set.spec.as_ref();
+        let present = set.status.as_ref().map(|status| status.replicas);
+        (spec.and_then(|spec| spec.replicas), spec.map(|spec| format_labels(Some(&spec.selector))), present)
     } else if let Some(controller) = object.downcast_ref::<ReplicationController>() {
         let spec = controller.spec.as_ref();
         let selector = spec.and_then(|spec| spec.selector.clone());
@@ -130,10 +134,12 @@ fn of_object(object: &AnyObject) -> Result<Scale, ApiError> {
 
 fn set_replicas(object: &mut AnyObject, replicas: i32) {
     if let Some(deployment) = object.downcast_mut::<Deployment>() {
-        deployment.spec.get_or_insert_with(DeploymentSpec::default).replicas = Some(replicas);
+        deployment.spec.get_or_insert_default().replicas = Some(replicas);
     } else if let Some(set) = object.downcast_mut::<ReplicaSet>() {
-        set.spec.get_or_insert_with(ReplicaSetSpec::default).replicas = Some(replicas);
+        set.spec.get_or_insert_default().replicas = Some(replicas);
+    } else if let Some(set) = object.downcast_mut::<StatefulSet>() {
+        set.spec.get_or_insert_default().replicas = Some(replicas);
     } else if let Some(controller) = object.downcast_mut::<ReplicationController>() {
-        controller.spec.get_or_insert_with(ReplicationControllerSpec::default).replicas = Some(replicas);
+        controller.spec.get_or_insert_default().replicas = Some(replicas);
     }
 }

@@ -5,6 +5,8 @@
 //! admission plugins that are on by default.
 
 mod config_map;
+mod counted;
+mod daemon_set;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
@@ -13,6 +15,7 @@ mod lease;
 mod namespace;
 mod node;
 pub(crate) mod pod;
+mod pod_template;
 mod replica_set;
 mod replication_controller;
 mod secret;
@@ -128,12 +131,15 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         ("", "namespaces") => &namespace::NamespaceStrategy,
         ("", "nodes") => &node::NodeStrategy,
         ("", "pods") => &pod::PodStrategy,
+        ("", "podtemplates") => &pod_template::PodTemplateStrategy,
         ("", "replicationcontrollers") => &replication_controller::ReplicationControllerStrategy,
         ("", "secrets") => &secret::SecretStrategy,
         ("", "serviceaccounts") => &service_account::ServiceAccountStrategy,
         ("", "services") => &service::ServiceStrategy,
+        ("apps", "daemonsets") => &daemon_set::DaemonSetStrategy,
         ("apps", "deployments") => &deployment::DeploymentStrategy,
         ("apps", "replicasets") => &replica_set::ReplicaSetStrategy,
+        ("apps", "statefulsets") => &counted::StatefulSetStrategy,
         ("coordination.k8s.io", "leases") => &lease::LeaseStrategy,
         ("discovery.k8s.io", "endpointslices") => &endpoint_slice::EndpointSliceStrategy,
         _ => &Plain,

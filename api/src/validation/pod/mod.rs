@@ -8,7 +8,7 @@ mod security;
 mod update;
 mod volume;
 
-use k8s_openapi::api::core::v1::{Pod, PodDNSConfig, PodSpec, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Pod, PodDNSConfig, PodSpec, PodTemplate, PodTemplateSpec};
 
 use super::rules::{between, named_if_set, one_of_if_set, required, required_one_of, text, unique};
 use super::{Validate, ip, labels, meta};
@@ -30,6 +30,18 @@ impl Validate for Pod {
 }
 
 pub(super) use scheduling::{node_terms, tolerations};
+/// A template of pods on its own.
+impl Validate for PodTemplate {
+    fn validate(&self, errors: &mut Errors) {
+        meta::create(&self.metadata, meta::IN_NAMESPACE, errors);
+        template(self.template.as_ref().unwrap_or(&PodTemplateSpec::default()), &Path::new("template"), errors);
+    }
+
+    fn validate_update(&self, _: &Self, errors: &mut Errors) {
+        template(self.template.as_ref().unwrap_or(&PodTemplateSpec::default()), &Path::new("template"), errors);
+    }
+}
+
 pub(super) use update::{update, update_status};
 pub use update::{update_ephemeral_containers, update_resize};
 
@@ -49,7 +61,7 @@ pub(super) fn create(pod: &Pod, errors: &mut Errors) {
 }
 
 pub(super) fn template(template: &PodTemplateSpec, path: &Path<'_>, errors: &mut Errors) {
-    meta::template(template.metadata.as_ref(), &path.child("metadata"), errors);
+    meta::template(template.metadata.as_ref(), path, errors);
     let default = PodSpec::default();
     let template_spec = template.spec.as_ref().unwrap_or(&default);
     spec(template_spec, &path.child("spec"), errors);

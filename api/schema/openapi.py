@@ -1,0 +1,145 @@
+"""Writes openapi.txt, what `/openapi/v2` and `/openapi/v3` publish of the types: called by generate.py.
+
+A block a definition, in the order of their names:
+
+    @NAME [gvk=GROUP/VERSION/KIND] [atomic] [is=FORM]     is: not made of fields, but of a JSON form of its own
+    : what it is for
+    FIELD SHAPE PRESENCE [required] [list=… keys=… patch=… merge=… map=…]
+    : what the field is for
+
+Shapes and presences are those of types.txt, but for references: they name every definition, also those that types.txt
+has letters for. Texts are those of the doc comments, in one line: a line break is `\\n`, a backslash `\\\\`.
+"""
+import os, re
+
+import generate
+
+FORMS = {
+    'api.resource.Quantity': 'quantity', 'meta.v1.Time': 'date-time', 'meta.v1.MicroTime': 'date-time',
+    'util.intstr.IntOrString': 'int-or-string', 'pkg.runtime.RawExtension': 'object', 'meta.v1.FieldsV1': 'object',
+    'meta.v1.Patch': 'object', 'apiextensions.v1.JSON': 'any', 'apiextensions.v1.JSONSchemaPropsOrArray': 'any',
+    'apiextensions.v1.JSONSchemaPropsOrBool': 'any', 'apiextensions.v1.JSONSchemaPropsOrStringArray': 'any',
+}
+EXTRA = ['DeleteOptions', 'Status', 'ListMeta', 'Patch', 'APIGroup', 'APIGroupList', 'APIResourceList', 'APIVersions']
+SCALARS = {k: v for k, v in generate.SCALARS.items() if v in 'sbilfy'}
+# What Kubernetes requires and the crate leaves out of its reading.
+REQUIRED = {('core.v1.Event', 'metadata'), ('events.v1.Event', 'eventTime')}
+# The crate has an enum with a variant a type of event in its place.
+WATCH_EVENT = ('io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent', 'Event represents a single event to a watched resource.', [
+    ('object', '#pkg.runtime.RawExtension', 'v', True,
+     'Object is:\n * If Type is Added or Modified: the new state of the object.\n'
+     ' * If Type is Deleted: the state of the object immediately before deletion.\n'
+     ' * If Type is Error: *Status is recommended; other types may make sense\n   depending on context.'),
+    ('type', 's', 'v', True, ''),
+])
+
+
+def text_of(comment):
+    """The text of a doc comment, as it was before it was escaped for rustdoc."""
+    lines = [re.sub(r'^\s*/// ?', '', line) for line in comment.splitlines() if line.strip().startswith('///')]
+    lines = [re.sub(r'\\([\[\]<>\\])', r'\1', line) for line in lines if line.strip() not in ('```', '```text', '```ignore')]
+    return '\n'.join(lines).strip()
+
+
+def shape(rust):
+    for wrapper in ('Option<', 'std::boxed::Box<'):
+        if rust.startswith(wrapper):
+            return shape(rust[len(wrapper):-1])
+    if rust.startswith('std::vec::Vec<'):
+        return '[' + shape(rust[len('std::vec::Vec<'):-1])
+    if rust.startswith('std::collections::BTreeMap<'):
+        return '{' + shape(rust[len('std::collections::BTreeMap<'):-1].split(', ', 1)[1])
+    return SCALARS.get(rust) or '#' + generate.short(rust.replace('crate::apimachinery::pkg::version::', 'crate.pkg.version.'))
+
+
+def read_definition(text):
+    """(full name, description, fields, group version kind) of a file of the crate, if it defines a type."""
+    head = re.search(r'// Generated from definition (\S+)', text)
+    declared = re.search(r'((?:^///.*\n)*)^#\[derive.*\n(?:^#.*\n)*^pub (?:struct|enum) (\w+)', text, re.M)
+    if not head or not declared:
+        return None
+    fields = []
+    body = re.search(r'pub struct \w+ \{\n(.*?)\n\}', text, re.S)
+    if body:
+        of = {m.group(2): (text_of(m.group(1)), m.group(3))
+              for m in re.finditer(r'((?:^    ///.*\n)*)^    pub (\w+): (.+),$', body.group(1), re.M)}
+        encoder = text[text.index('impl crate::serde::Serialize for'):]
+        pattern = r'(?:if let Some\(value\) = &self\.(\w+) \{\s*)?crate::serde::ser::SerializeStruct::serialize_field\(&mut state, "([^"]+)", ([^)]+)\)'
+        for optional, key, value in re.findall(pattern, encoder):
+            comment, rust = of.get(optional or value.removeprefix('&self.'), (None, 'Option<std::string::String>'))
+            fields.append((key, rust, comment))
+    kind = [re.search(rf"impl crate::Resource for.*?const {name}: &'static str = \"([^\"]*)\"", text, re.S)
+            for name in ('GROUP', 'VERSION', 'KIND')]
+    return head.group(1), text_of(declared.group(1)), fields, tuple(k.group(1) for k in kind) if all(kind) else None
+
+
+def read_definitions(source):
+    found = {}
+    for folder, _, files in sorted(os.walk(os.path.join(source, 'src', generate.VERSION))):
+        for file in sorted(files):
+            read = read_definition(open(os.path.join(folder, file)).read())
+            if read:
+                found[generate.short(read[0])] = read
+    return found
+
+
+def served():
+    """Group, version and kind of everything that is served, subresources included."""
+    with open(os.path.join(generate.HERE, 'resources.tsv')) as file:
+        next(file)
+        for line in file:
+            row = (line.rstrip('\n').split('\t') + [''])[:10]
+            group, version = (row[9].rsplit('/', 1) if '/' in row[9] else (row[0], row[1]))
+            yield group, version, row[4]
+
+
+def reachable(definitions, roots):
+    found, queue = set(), list(roots)
+    while queue:
+        name = queue.pop()
+        if name not in found:
+            found.add(name)
+            queue += [s[1:] for s in (shape(rust).lstrip('[{') for _, rust, _ in definitions[name][2]) if s[0] == '#']
+    return found
+
+
+def escaped(text):
+    return ': ' + text.replace('\\', '\\\\').replace('\n', '\\n').replace('\t', '    ')
+
+
+def block(name, definition, keys, whole, go):
+    full, about, fields, kind = definition
+    out = ['@' + full + (f' gvk={"/".join(kind)}' if kind else '') + (' atomic' if name in whole else '')
+           + (f' is={FORMS[name]}' if name in FORMS else '')]
+    out += [escaped(about)] if about else []
+    for key, rust, comment in [] if name in FORMS else fields:
+        is_type = comment is None or (kind and key in ('apiVersion', 'kind'))
+        is_meta = key == 'metadata' and rust.endswith(('ObjectMeta', 'ListMeta'))
+        required = (name, key) in REQUIRED or not (rust.startswith('Option<') or is_type or is_meta)
+        presence = 'o' if is_type else generate.presence(name, key, rust, kind, go)
+        merge = zip(('list', 'keys', 'patch', 'merge', 'map'), keys.get((name, key), ('',) * 5))
+        out.append(' '.join([key, shape(rust), presence] + ['required'] * required + [f'{k}={v}' for k, v in merge if v]))
+        out += [escaped(comment or ABOUT[key])] if comment or is_type else []
+    return out
+
+
+ABOUT = {}
+
+
+def write(source):
+    definitions = read_definitions(source)
+    ABOUT.update({key: comment for key, _, comment in definitions['meta.v1.DeleteOptions'][2] if key in ('apiVersion', 'kind')})
+    kinds = set(served())
+    roots = [name for name, definition in definitions.items() if definition[3] in kinds]
+    roots += ['meta.v1.' + name for name in EXTRA] + ['pkg.version.Info', 'pkg.runtime.RawExtension']
+    keys, whole = generate.read_keys()
+    go = generate.read_go()
+    blocks = {definitions[name][0]: block(name, definitions[name], keys, whole, go)
+              for name in reachable(definitions, roots)}
+    name, about, fields = WATCH_EVENT
+    blocks[name] = ['@' + name, escaped(about)]
+    for key, form, presence, required, comment in fields:
+        blocks[name] += [' '.join([key, form, presence] + ['required'] * required)] + ([escaped(comment)] if comment else [])
+    with open(os.path.join(generate.HERE, 'openapi.txt'), 'w') as file:
+        for name in sorted(blocks):
+            file.write('\n'.join(blocks[name]) + '\n')

@@ -1,0 +1,37 @@
+//! Kinds with a spec that is counted and a status: what most workloads have, and no rule beside it.
+//!
+//! Source: `pkg/registry/{apps,batch,policy}/*/strategy.go`.
+
+use coracle_api::any::AnyObject;
+use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
+
+use super::{Strategy, first_generation, next_generation, typed, typed_mut};
+
+/// The status is the cluster's alone; a change of the spec is a new generation.
+macro_rules! counted {
+    ($($strategy:ident: $ty:ty, $status:ty;)*) => {$(
+        pub(super) struct $strategy;
+
+        impl Strategy for $strategy {
+            fn prepare_for_create(&self, object: &mut AnyObject) {
+                let object = typed_mut::<$ty>(object);
+                object.status = Some(<$status>::default());
+                first_generation(&mut object.metadata);
+            }
+
+            fn prepare_for_update(&self, object: &mut AnyObject, old: &AnyObject) {
+                let (object, old) = (typed_mut::<$ty>(object), typed::<$ty>(old));
+                object.status.clone_from(&old.status);
+                next_generation(&mut object.metadata, object.spec != old.spec);
+            }
+
+            fn prepare_for_status(&self, object: &mut AnyObject, old: &AnyObject) {
+                typed_mut::<$ty>(object).spec.clone_from(&typed::<$ty>(old).spec);
+            }
+        }
+    )*};
+}
+
+counted! {
+    StatefulSetStrategy: StatefulSet, StatefulSetStatus;
+}
