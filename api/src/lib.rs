@@ -7,6 +7,7 @@ pub mod convert;
 pub mod custom;
 pub mod defaults;
 pub mod field;
+pub mod flow;
 pub mod key;
 pub mod kind;
 pub mod kinds;

@@ -17,6 +17,9 @@ const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric charac
 const ENV_NAME: &str =
     "a valid environment variable name must consist only of printable ASCII characters other than '='";
 const WILDCARD_SUBDOMAIN: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+const PATH: &str = "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+const REASON: &str = "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is '[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')";
+const IDENTIFIER: &str = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')";
 const EMPTY: &str = "must be non-empty";
 
 /// The message for a name that is too long.
@@ -185,6 +188,48 @@ pub fn path_segment(text: &str) -> Vec<String> {
         return vec![format!("may not be '{text}'")];
     }
     ["/", "%"].into_iter().filter(|c| text.contains(c)).map(|c| format!("may not contain '{c}'")).collect()
+}
+
+/// A domain and a path below it, `example.com/a/b`: who is meant by the controller of an ingress class.
+#[must_use]
+pub fn domain_prefixed_path(text: &str) -> Vec<String> {
+    let Some((host, path)) = text.split_once('/').filter(|(host, path)| !host.is_empty() && !path.is_empty()) else {
+        return vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()];
+    };
+    let mut errors = dns_subdomain(host);
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"/%:@-._~!$&'()*+,;=".contains(&b);
+    if !path.bytes().all(allowed) {
+        errors.push(PATH.to_owned());
+    }
+    errors
+}
+
+/// A DNS subdomain of at least three labels: the name of a webhook.
+#[must_use]
+pub fn fully_qualified(text: &str) -> Vec<String> {
+    let errors = dns_subdomain(text);
+    if errors.is_empty() && text.split('.').count() < 3 {
+        return vec!["should be a domain with at least three segments separated by dots".to_owned()];
+    }
+    errors
+}
+
+/// An identifier as the C language has them: attributes of devices.
+#[must_use]
+pub fn c_identifier(text: &str) -> Vec<String> {
+    let right = !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !text.as_bytes()[0].is_ascii_digit();
+    if right { Vec::new() } else { vec![IDENTIFIER.to_owned()] }
+}
+
+/// Why a condition is as it is, in a word: `MinimumReplicasAvailable`.
+#[must_use]
+pub fn condition_reason(text: &str) -> Vec<String> {
+    let right =
+        framed(text, |b| b.is_ascii_alphanumeric() || b == b'_', |b| b.is_ascii_alphanumeric() || b"_,:".contains(&b))
+            && text.as_bytes()[0].is_ascii_alphabetic();
+    if right { Vec::new() } else { vec![REASON.to_owned()] }
 }
 
 /// What a name may become when it is a prefix to be extended: a trailing dash doesn't matter.

@@ -3,10 +3,15 @@
 //!
 //! Defaulting is idempotent: an object that has its defaults is left as it is. Source: `pkg/apis/*/v1/defaults.go`.
 
+mod admission;
 mod container;
+mod device;
+mod flow;
+mod networking;
 mod none;
 mod pod;
 mod policy;
+mod rbac;
 mod service;
 mod storage;
 mod volume;
@@ -14,6 +19,7 @@ mod workload;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
 
 use crate::any::AnyObject;
 
@@ -100,5 +106,31 @@ impl Defaults for discovery::EndpointSlice {
             set(&mut port.name, String::new());
             set(&mut port.protocol, "TCP".to_owned());
         }
+    }
+}
+
+/// A service that serves a version is reached over HTTPS.
+impl Defaults for apiregistration::APIService {
+    fn set_defaults(&mut self) {
+        if let Some(service) = self.spec.as_mut().and_then(|s| s.service.as_mut()) {
+            set(&mut service.port, 443);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use crate::object::Object;
+
+    /// An object with its defaults, as it is written. Given them again it stays the same.
+    pub(crate) fn completed<T: Object>(json: &str) -> String {
+        let mut object = T::decode(json.as_bytes()).unwrap();
+        object.set_defaults();
+        let completed = object.clone();
+        object.set_defaults();
+        assert_eq!(object, completed);
+        String::from_utf8(object.encode().to_vec()).unwrap()
     }
 }

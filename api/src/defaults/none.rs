@@ -1,14 +1,13 @@
 //! The kinds whose fields have no defaults.
 
 use k8s_openapi::api::{
-    admissionregistration::v1 as admissionregistration, apps::v1 as apps, authentication::v1 as authentication,
-    authorization::v1 as authorization, autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2,
-    batch::v1 as batch, certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core,
-    events::v1 as events, flowcontrol::v1 as flowcontrol, networking::v1 as networking, node::v1 as node,
-    policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource, storage::v1 as storage,
+    apps::v1 as apps, authentication::v1 as authentication, authorization::v1 as authorization,
+    autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2, batch::v1 as batch,
+    certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core, events::v1 as events,
+    networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
+    storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
 
 use super::Defaults;
 
@@ -23,8 +22,6 @@ no_defaults! {
     core::Event,
     core::ResourceQuota,
     core::ServiceAccount,
-
-    apiregistration::APIService,
 
     apps::ControllerRevision,
 
@@ -46,29 +43,18 @@ no_defaults! {
 
     certificates::CertificateSigningRequest,
 
-    networking::IngressClass,
     networking::Ingress,
     networking::IPAddress,
-    networking::NetworkPolicy,
     networking::ServiceCIDR,
 
     policy::PodDisruptionBudget,
 
-    rbac::ClusterRoleBinding,
     rbac::ClusterRole,
-    rbac::RoleBinding,
     rbac::Role,
 
     storage::CSINode,
     storage::CSIStorageCapacity,
     storage::VolumeAttributesClass,
-
-    admissionregistration::MutatingAdmissionPolicy,
-    admissionregistration::MutatingAdmissionPolicyBinding,
-    admissionregistration::MutatingWebhookConfiguration,
-    admissionregistration::ValidatingAdmissionPolicy,
-    admissionregistration::ValidatingAdmissionPolicyBinding,
-    admissionregistration::ValidatingWebhookConfiguration,
 
     apiextensions::CustomResourceDefinition,
 
@@ -77,12 +63,7 @@ no_defaults! {
     node::RuntimeClass,
 
     resource::DeviceClass,
-    resource::ResourceClaim,
-    resource::ResourceClaimTemplate,
     resource::ResourceSlice,
-
-    flowcontrol::FlowSchema,
-    flowcontrol::PriorityLevelConfiguration,
 
     autoscaling_v1::Scale,
     authentication::TokenRequest,

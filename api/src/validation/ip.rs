@@ -45,3 +45,30 @@ pub(super) fn cidr(value: &str, path: &Path<'_>, errors: &mut Errors) {
         errors.invalid(path, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
     }
 }
+
+/// What is wrong with an address that must be written in the one form that is its name.
+pub(super) fn canonical(value: &str) -> Vec<String> {
+    match value.parse::<IpAddr>() {
+        Err(_) => vec![IP.to_owned()],
+        Ok(ip) if ip.to_string() != value => vec![format!("must be in canonical form (\"{ip}\")")],
+        Ok(_) => Vec::new(),
+    }
+}
+
+/// A range of addresses must be one, and be named by its first address.
+pub(super) fn canonical_cidr(value: &str, path: &Path<'_>, errors: &mut Errors) {
+    let before = errors.len();
+    cidr(value, path, errors);
+    let Some((address, bits)) = value.split_once('/').filter(|_| errors.len() == before) else { return };
+    let bits: u32 = bits.parse().unwrap_or_default();
+    let host_bits_are_zero = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(v4)) => u32::from(v4).checked_shl(bits).unwrap_or(0) == 0,
+        Ok(IpAddr::V6(v6)) => u128::from(v6).checked_shl(bits).unwrap_or(0) == 0,
+        Err(_) => return,
+    };
+    if !host_bits_are_zero {
+        errors.invalid(path, value, "must not have bits set beyond the prefix length");
+    } else if !canonical(address).is_empty() {
+        errors.invalid(path, value, "must be in canonical form");
+    }
+}

@@ -4,24 +4,33 @@
 //! A rule is a line that reads as the documentation of the field; the order of rules is that of the fields.
 //! Source: `pkg/apis/*/validation`.
 
+mod admission;
 mod amounts;
+mod api_service;
+mod certificate;
 mod claim;
+mod conditions;
 mod config;
 mod csi;
 mod daemon_set;
+mod device;
 mod endpoints;
 mod event;
+mod flow;
 mod ip;
 mod labels;
 mod lease;
 mod limit_range;
 mod meta;
 mod namespace;
+mod networking;
 mod node;
 mod persistent_volume;
 mod plain;
 mod pod;
+mod rbac;
 mod resource_quota;
+mod review;
 mod rules;
 mod scheduling_class;
 mod service;
@@ -31,6 +40,7 @@ mod subresource;
 mod volume_source;
 mod workload;
 
+pub use certificate::update_approval;
 pub(crate) use meta::embedded as embedded_meta;
 pub use pod::{update_ephemeral_containers, update_resize};
 pub use scheduling_class::{SYSTEM_PRIORITIES, USER_PRIORITY_MAX};
@@ -103,5 +113,10 @@ pub(crate) mod tests {
     /// The same for an object that is to replace another.
     pub(crate) fn refused_update<T: crate::Object>(old: &str, new: &str) -> Vec<String> {
         causes(&update(&object::<T>(new), &object::<T>(old)))
+    }
+
+    /// The same for an object whose status is to replace that of another.
+    pub(crate) fn refused_status<T: crate::Object>(old: &str, new: &str) -> Vec<String> {
+        causes(&update_status(&object::<T>(new), &object::<T>(old)))
     }
 }
