@@ -5,7 +5,10 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display};
 
-use k8s_openapi::api::{apps::v1 as apps, core::v1 as core, events::v1 as events};
+use k8s_openapi::api::{
+    apps::v1 as apps, certificates::v1 as certificates, core::v1 as core, events::v1 as events,
+    resource::v1 as resource,
+};
 
 use super::ParseError;
 use crate::any::AnyObject;
@@ -194,6 +197,10 @@ fn value_of<'o>(object: &'o AnyObject, field: &str) -> Option<Cow<'o, str>> {
     } else if let Some(service) = object.downcast_ref::<core::Service>() {
         let spec = service.spec.as_ref()?;
         text(if field == "spec.type" { spec.type_.as_ref() } else { spec.cluster_ip.as_ref() })
+    } else if let Some(request) = object.downcast_ref::<certificates::CertificateSigningRequest>() {
+        text(Some(&request.spec.signer_name))
+    } else if let Some(slice) = object.downcast_ref::<resource::ResourceSlice>() {
+        text(if field == "spec.driver" { Some(&slice.spec.driver) } else { slice.spec.node_name.as_ref() })
     } else if let Some(set) = object.downcast_ref::<apps::ReplicaSet>() {
         Some(number(set.status.as_ref().map(|s| s.replicas)))
     } else {

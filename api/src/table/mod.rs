@@ -3,14 +3,21 @@
 //! The columns are Kubernetes' own (`api/schema/columns.tsv`); the cells are made here, one file a kind or family. Ages
 //! are told relative to a time that the caller gives. Source: `pkg/printers/internalversion`.
 
+mod admission;
 pub(crate) mod age;
+mod api_service;
 mod cells;
+mod certificate;
+mod device;
 mod endpoints;
 mod event;
+mod flow;
+mod networking;
 mod node;
 mod plain;
 mod pod;
 mod policy;
+mod rbac;
 mod service;
 mod small;
 mod storage;

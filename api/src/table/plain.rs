@@ -1,14 +1,11 @@
 //! The kinds that have no columns of their own.
 
 use k8s_openapi::api::{
-    admissionregistration::v1 as admissionregistration, authentication::v1 as authentication,
-    authorization::v1 as authorization, autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2,
-    batch::v1 as batch, certificates::v1 as certificates, core::v1 as core, flowcontrol::v1 as flowcontrol,
-    networking::v1 as networking, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
+    authentication::v1 as authentication, authorization::v1 as authorization, autoscaling::v1 as autoscaling_v1,
+    autoscaling::v2 as autoscaling_v2, batch::v1 as batch, core::v1 as core, policy::v1 as policy, rbac::v1 as rbac,
     storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
 
 use super::Cells;
 
@@ -19,8 +16,6 @@ macro_rules! name_and_creation {
 name_and_creation! {
     core::Binding,
     core::LimitRange,
-
-    apiregistration::APIService,
 
     authentication::SelfSubjectReview,
     authentication::TokenReview,
@@ -36,39 +31,14 @@ name_and_creation! {
     batch::CronJob,
     batch::Job,
 
-    certificates::CertificateSigningRequest,
-
-    networking::IngressClass,
-    networking::Ingress,
-    networking::IPAddress,
-    networking::NetworkPolicy,
-    networking::ServiceCIDR,
-
     policy::PodDisruptionBudget,
 
-    rbac::ClusterRoleBinding,
     rbac::ClusterRole,
-    rbac::RoleBinding,
     rbac::Role,
 
     storage::CSIStorageCapacity,
 
-    admissionregistration::MutatingAdmissionPolicy,
-    admissionregistration::MutatingAdmissionPolicyBinding,
-    admissionregistration::MutatingWebhookConfiguration,
-    admissionregistration::ValidatingAdmissionPolicy,
-    admissionregistration::ValidatingAdmissionPolicyBinding,
-    admissionregistration::ValidatingWebhookConfiguration,
-
     apiextensions::CustomResourceDefinition,
-
-    resource::DeviceClass,
-    resource::ResourceClaim,
-    resource::ResourceClaimTemplate,
-    resource::ResourceSlice,
-
-    flowcontrol::FlowSchema,
-    flowcontrol::PriorityLevelConfiguration,
 
     autoscaling_v1::Scale,
     authentication::TokenRequest,

@@ -373,7 +373,7 @@ mod tests {
         ] {
             assert_eq!(refused::<ValidatingAdmissionPolicy>(&object(&spec)), expected, "{spec}");
         }
-        let status = r#"{"metadata":{"name":"p"},"status":{"typeChecking":{"expressionWarnings":[{}]},"conditions":[{"type":"A","status":"X"}]}}"#;
+        let status = r#"{"metadata":{"name":"p"},"status":{"typeChecking":{"expressionWarnings":[{}]},"conditions":[{"type":"A","status":"X","reason":"","message":"","lastTransitionTime":"1970-01-01T00:00:00Z"}]}}"#;
         assert_eq!(
             refused_status::<ValidatingAdmissionPolicy>(&object(""), status),
             [
