@@ -107,7 +107,7 @@ pub enum ApiError {
     #[error("Operation cannot be fulfilled on {resource} {name:?}: {message}")]
     Conflict { resource: GroupResource, name: String, message: String },
     /// Other managers own fields that an apply would change.
-    #[error("Apply failed with {} conflict{}: {}", conflicts.len(), if conflicts.len() == 1 { "" } else { "s" }, list_conflicts(conflicts))]
+    #[error("Apply failed with {}", list_conflicts(conflicts))]
     ApplyConflict { conflicts: Vec<ApplyConflict> },
     /// The object breaks rules of its kind.
     #[error("{kind} {name:?} is invalid: {errors}")]
@@ -155,8 +155,8 @@ pub enum ApiError {
 pub struct ApplyConflict {
     /// `.spec.replicas`
     pub field: String,
-    /// Who owns it now, as `conflict with "kubectl" using apps/v1`.
-    pub message: String,
+    /// Who owns it now, as `"kubectl" using apps/v1`.
+    pub manager: String,
 }
 
 /// The message of a [`ApiError::Conflict`] of revisions.
@@ -176,7 +176,18 @@ fn terminating(namespace: &str) -> String {
 }
 
 fn list_conflicts(conflicts: &[ApplyConflict]) -> String {
-    conflicts.iter().map(|c| format!("{}: {}", c.message, c.field)).collect::<Vec<_>>().join(", ")
+    if let [ApplyConflict { field, manager }] = conflicts {
+        return format!("1 conflict: conflict with {manager}: {field}");
+    }
+    let mut told = format!("{} conflicts: ", conflicts.len());
+    for (i, of_one) in conflicts.chunk_by(|a, b| a.manager == b.manager).enumerate() {
+        let line = if i == 0 { "" } else { "\n" };
+        told.push_str(&format!("{line}conflicts with {}:", of_one[0].manager));
+        for conflict in of_one {
+            told.push_str(&format!("\n- {}", conflict.field));
+        }
+    }
+    told
 }
 
 impl ApiError {
@@ -282,7 +293,9 @@ impl ApiError {
             }
             ApiError::ServerTimeout { resource, .. } => about(resource, ""),
             ApiError::ApplyConflict { conflicts } => {
-                let causes = conflicts.iter().map(|c| cause(&c.field, "FieldManagerConflict", c.message.clone()));
+                let causes = conflicts
+                    .iter()
+                    .map(|c| cause(&c.field, "FieldManagerConflict", format!("conflict with {}", c.manager)));
                 with_causes(StatusDetails::default(), causes.collect())
             }
             ApiError::Invalid { kind, name, errors } => {

@@ -98,3 +98,6 @@ pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 const _: () = assert!(BODY_BYTES_MAX < BODIES_BYTES_MAX);
 const _: () = assert!(BOOKMARK_BEFORE_END.as_secs() < BOOKMARK_INTERVAL.as_secs());
 const _: () = assert!(FRESHNESS_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
+
+/// The longest name of a manager of fields, in bytes. Source: upstream's `FieldManagerMaxLength`.
+pub const MANAGER_BYTES_MAX: usize = 128;

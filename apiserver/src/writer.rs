@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use coracle_api::any::AnyObject;
 use coracle_api::codec;
+use coracle_api::ownership;
 use coracle_api::status::{ApiError, GroupResource, MODIFIED};
 use coracle_store::{Error as StoreError, Record, Revision, Write};
 
@@ -73,15 +74,16 @@ impl Writer<'_> {
         Ok(self.committed(key, value, revision).await)
     }
 
-    /// Puts an object in place of `current`. One that is the same is not written.
+    /// Puts an object in place of `current`. One that is the same is not written, nor one of which nothing has changed
+    /// but when its managers last wrote.
     pub(crate) async fn replace(&self, current: &Arc<Cached>, object: &AnyObject) -> Result<Arc<Cached>, Lost> {
         let value = self.resource.encode(object);
-        if codec::splice(&value, current.revision) == current.body {
+        let body = codec::splice(&value, current.revision);
+        if body == current.body || ownership::same_but_times(&body, &current.body) {
             return Ok(current.clone());
         }
         let key = current.key.clone();
         if self.dry_run {
-            let body = codec::splice(&value, current.revision);
             return Ok(Arc::new(self.unsaved(key, body, current.revision)));
         }
         let revision = self.write(Write::update(key.clone(), Revision(current.revision), value.clone())).await?;

@@ -71,7 +71,7 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Writes what Go writes for a value that nobody set.
-fn write_zero(out: &mut Vec<u8>, shape: Shape) {
+pub(super) fn write_zero(out: &mut Vec<u8>, shape: Shape) {
     match shape {
         Shape::String | Shape::Bytes => out.extend_from_slice(b"\"\""),
         Shape::Bool => out.extend_from_slice(b"false"),

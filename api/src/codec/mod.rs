@@ -121,6 +121,24 @@ pub fn decode_plain<T: DeserializeOwned>(body: &[u8], format: Format) -> Result<
     serde_json::from_slice(&json.0).map_err(|e| ApiError::BadRequest(e.to_string()))
 }
 
+/// Reads a body of no kind; tells of keys that stand twice.
+///
+/// # Errors
+/// When the body is too large, or cannot be read.
+pub fn decode_value(body: &[u8], format: Format) -> Result<Decoded<serde_json::Value>, ApiError> {
+    let (json, duplicate) = to_json(body, format, None)?;
+    let object = serde_json::from_slice(&json).map_err(|e| ApiError::BadRequest(e.to_string()))?;
+    Ok(Decoded { object, warnings: duplicate.into_iter().collect() })
+}
+
+/// Writes an object of this type that nobody has set anything of, without `apiVersion` and `kind`.
+#[must_use]
+pub fn encode_zero(schema: TypeId) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    encode::write_zero(&mut out, Shape::Object(schema));
+    out
+}
+
 /// Writes a value of this type as Kubernetes would.
 #[must_use]
 pub fn encode_as<T: Serialize + ?Sized>(value: &T, schema: TypeId) -> Bytes {

@@ -29,12 +29,30 @@ mod types;
 
 use std::fmt::{self, Display};
 
+use crate::codec;
+
 pub use compare::Comparison;
 pub use managers::{Entry, Managed, Manager, Operation};
 pub use request::{Applied, ApplyError, Conflict, OneVersion, Request, Reset, State, Versions};
 pub use set::{Node, Set};
 pub use step::{NotAStep, Number, Scalar, Step};
 pub use types::{Kind, Primitive, Schema, Type};
+
+/// Whether two objects, as they are stored, are the same but for the times of their managers.
+///
+/// Source: upstream's `IgnoreManagedFieldsTimestampsTransformer`.
+#[must_use]
+pub fn same_but_times(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let (Some((a, of_a)), Some((b, of_b))) = (codec::split_managed(a), codec::split_managed(b)) else { return false };
+    let same = || match (Managed::read(&of_a), Managed::read(&of_b)) {
+        (Ok(a), Ok(b)) => a.same_but_times(&b),
+        _ => false,
+    };
+    a == b && same()
+}
 
 /// Why a value is not of the type that it should be, or entries are none.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,31 +9,41 @@ use coracle_api::{defaults, names, validation};
 use http::{Response, StatusCode};
 
 use super::options::WriteOptions;
+use super::owner::Owner;
 use super::{Call, meta, namespaces};
 use crate::cache::Cached;
+use crate::strategy::Part;
 use crate::writer::Lost;
 use crate::{limits, respond};
 
 pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
     let decoded = call.decode(body, options.validation).await?;
-    let created = create(call, decoded.object, options.dry_run).await?;
+    let owner = Owner::of(call, Part::Main, &options);
+    let created = create(call, decoded.object, options.dry_run, Some(&owner)).await?;
     let mut response = call.show(StatusCode::CREATED, &created)?;
     respond::warn(&mut response, &decoded.warnings);
     Ok(response)
 }
 
-/// Completes, checks and stores an object.
+/// Completes, checks and stores an object, whose fields are then `owner`'s; without one they are whose it says.
 ///
 /// # Errors
 /// When it is refused.
-pub(super) async fn create(call: &Call, mut object: AnyObject, dry_run: bool) -> Result<Arc<Cached>, ApiError> {
+pub(super) async fn create(
+    call: &Call,
+    mut object: AnyObject,
+    dry_run: bool,
+    owner: Option<&Owner<'_>>,
+) -> Result<Arc<Cached>, ApiError> {
     let strategy = call.resource().strategy;
     meta::place(object.meta_mut(), call.target.namespace.as_deref())?;
     meta::before_create(object.meta_mut())?;
-    object.set_managed(bytes::Bytes::new());
     namespaces::check_open(call, object.name()).await?;
     defaults::apply(&mut object);
+    if let Some(owner) = owner {
+        owner.created(&mut object);
+    }
     strategy.prepare_for_create(&mut object);
     let prefix = object.meta().generate_name.clone().filter(|prefix| object.name().is_empty() && !prefix.is_empty());
     for _ in 0..limits::NAME_TRIES_MAX {

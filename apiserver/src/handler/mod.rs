@@ -11,6 +11,7 @@ mod log;
 mod meta;
 mod namespaces;
 mod options;
+mod owner;
 mod patch;
 mod scale;
 mod token;

@@ -6,6 +6,7 @@ use coracle_api::status::{ApiError, GroupKind};
 use coracle_api::validation;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{DeleteOptions as Typed, Preconditions};
 
+use crate::limits;
 use crate::query::Query;
 
 /// What becomes of the dependents of a deleted object.
@@ -20,10 +21,14 @@ pub(super) enum Propagation {
 }
 
 /// How an object is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WriteOptions {
     pub(super) dry_run: bool,
     pub(super) validation: FieldValidation,
+    /// How the client wants to be called as a manager of fields.
+    pub(super) field_manager: Option<String>,
+    /// Whether an apply takes what others own.
+    pub(super) force: bool,
 }
 
 impl WriteOptions {
@@ -32,7 +37,27 @@ impl WriteOptions {
     /// # Errors
     /// When one has a value that it cannot have.
     pub(super) fn parse(query: &Query, kind: &'static str) -> Result<Self, ApiError> {
+        Self::checked(query, kind, Errors::new())
+    }
+
+    /// Reads the options of a patch.
+    ///
+    /// # Errors
+    /// As [`WriteOptions::parse`].
+    pub(super) fn parse_patch(query: &Query, is_apply: bool) -> Result<Self, ApiError> {
         let mut errors = Errors::new();
+        if !is_apply && query.optional_flag("force").is_some() {
+            errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
+        }
+        if is_apply && query.get("fieldManager").is_none() {
+            errors.required(&Path::new("fieldManager"), "is required for apply patch");
+        }
+        Self::checked(query, "PatchOptions", errors)
+    }
+
+    fn checked(query: &Query, kind: &'static str, mut errors: Errors) -> Result<Self, ApiError> {
+        let field_manager = query.get("fieldManager").map(str::to_owned);
+        check_manager(field_manager.as_deref().unwrap_or_default(), &mut errors);
         let dry_run = dry_run(query.all("dryRun"), &mut errors);
         let validation = match query.get("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
@@ -44,7 +69,7 @@ impl WriteOptions {
             }
         };
         refuse(kind, errors)?;
-        Ok(Self { dry_run, validation })
+        Ok(Self { dry_run, validation, field_manager, force: query.flag("force") })
     }
 }
 
@@ -98,6 +123,23 @@ impl DeleteOptions {
             preconditions: typed.preconditions.unwrap_or_default(),
         })
     }
+}
+
+/// Source: upstream's `ValidateFieldManager`.
+fn check_manager(name: &str, errors: &mut Errors) {
+    let path = Path::new("fieldManager");
+    if name.len() > limits::MANAGER_BYTES_MAX {
+        errors.too_long(&path, limits::MANAGER_BYTES_MAX);
+    }
+    for (position, letter) in name.char_indices().filter(|(_, letter)| !is_printable(*letter)) {
+        let code = u32::from(letter);
+        errors.invalid(&path, name, &format!("invalid character U+{code:04X} (at position {position})"));
+    }
+}
+
+/// Whether a letter can be seen: of the spaces only the plain one can.
+pub(super) fn is_printable(letter: char) -> bool {
+    letter == ' ' || !(letter.is_control() || letter.is_whitespace())
 }
 
 fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut Errors) -> bool {

@@ -1,18 +1,21 @@
 //! PATCH: the object as a value, changed, and then on the path of an update.
 
-use axum::body::Body;
+use std::sync::Arc;
+
 use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, FieldValidation, Format};
 use coracle_api::patch::{json, merge, strategic};
 use coracle_api::schema::TypeId;
 use coracle_api::status::ApiError;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::options::WriteOptions;
-use super::{Call, meta, update};
+use super::owner::{Config, Owner};
+use super::{Call, create, meta, update};
+use crate::cache::Cached;
 use crate::strategy::Part;
-use crate::{body, negotiate, respond};
+use crate::{body, limits, negotiate, respond};
 
 /// A patch, read once and applied to each present state in turn.
 pub(super) enum Patch {
@@ -21,41 +24,116 @@ pub(super) enum Patch {
     Strategic(Value),
 }
 
-const ACCEPTED: [&str; 3] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+/// The body of a PATCH, read.
+pub(super) enum Body {
+    Patch {
+        patch: Patch,
+        /// Whether it may be about who manages which fields.
+        names_managers: bool,
+    },
+    /// A configuration, which makes what is not there.
+    Apply(Config),
+}
 
-pub(super) async fn run(call: &Call, part: Part, body: Body) -> Result<Response<Body>, ApiError> {
-    let options = WriteOptions::parse(&call.query, "PatchOptions")?;
-    let patch = Patch::read(&call.headers, body).await?;
-    let warnings = std::sync::Mutex::new(Vec::new());
-    let object = update::change(call, part, options.dry_run, |old| {
-        let patched = patch.apply_to(call, old, options.validation)?;
-        *warnings.lock().expect("nothing panics while it holds the warnings") = patched.warnings;
-        Ok(patched.object)
-    })
-    .await?;
-    let mut response = call.show(StatusCode::OK, &object)?;
-    respond::warn(&mut response, &warnings.into_inner().unwrap_or_default());
+const APPLY: &str = "application/apply-patch+yaml";
+
+const ACCEPTED: [&str; 4] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", APPLY];
+
+pub(super) async fn run(
+    call: &Call,
+    part: Part,
+    body: axum::body::Body,
+) -> Result<Response<axum::body::Body>, ApiError> {
+    let (options, body) = Body::read(call, body).await?;
+    let owner = Owner::of(call, part, &options);
+    let (code, object, warnings) = match &body {
+        Body::Apply(config) => {
+            let (code, object) = apply(call, part, &options, &owner, config).await?;
+            (code, object, config.warnings(options.validation)?)
+        }
+        Body::Patch { patch, names_managers } => {
+            let warnings = std::sync::Mutex::new(Vec::new());
+            let object = update::change(call, part, options.dry_run, Some(&owner), |old| {
+                let patched = patch.apply_to(call, old, *names_managers, options.validation)?;
+                *warnings.lock().expect("nothing panics while it holds the warnings") = patched.warnings;
+                Ok(patched.object)
+            })
+            .await?;
+            (StatusCode::OK, object, warnings.into_inner().unwrap_or_default())
+        }
+    };
+    let mut response = call.show(code, &object)?;
+    respond::warn(&mut response, &warnings);
     Ok(response)
 }
 
-impl Patch {
-    /// Reads a patch of the kind that its media type says.
+/// Applies a configuration to an object, which is created if there is none.
+async fn apply(
+    call: &Call,
+    part: Part,
+    options: &WriteOptions,
+    owner: &Owner<'_>,
+    config: &Config,
+) -> Result<(StatusCode, Arc<Cached>), ApiError> {
+    let placed = |mut object: AnyObject| {
+        config.warnings(options.validation)?;
+        meta::same_name(object.meta(), call.name())?;
+        meta::place(object.meta_mut(), call.target.namespace.as_deref())?;
+        Ok(object)
+    };
+    for _ in 0..limits::WRITE_TRIES_MAX {
+        let changed =
+            update::change(call, part, options.dry_run, None, |old| placed(owner.apply(call, Some(old), config)?))
+                .await;
+        match changed {
+            Err(ApiError::NotFound { .. }) if part == Part::Main => {}
+            changed => return Ok((StatusCode::OK, changed?)),
+        }
+        let object = placed(owner.apply(call, None, config)?)?;
+        if let Some(uid) = object.meta().uid.as_deref().filter(|uid| !uid.is_empty()) {
+            let why =
+                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+            return Err(call.writer(true).conflict(call.name(), &why));
+        }
+        match create::create(call, object, options.dry_run, None).await {
+            // Somebody else has made it in between.
+            Err(ApiError::AlreadyExists { .. }) => {}
+            created => return Ok((StatusCode::CREATED, created?)),
+        }
+    }
+    Err(call.writer(true).modified(call.name()))
+}
+
+impl Body {
+    /// Reads the options of a PATCH, and its body as its media type says.
     ///
     /// # Errors
     /// When it is of no kind that is known, or cannot be read.
-    pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Self, ApiError> {
-        let media_type = negotiate::media_type(headers);
-        let body = body::read(body).await?;
-        let value = || codec::decode_plain::<Value>(&body, Format::Json);
-        match media_type.as_str() {
-            "application/json-patch+json" => Ok(Self::Json(json::parse(&body)?)),
-            "application/merge-patch+json" => Ok(Self::Merge(value()?)),
-            "application/strategic-merge-patch+json" => Ok(Self::Strategic(value()?)),
-            _ => Err(ApiError::UnsupportedMediaType { accepted: ACCEPTED.map(str::to_owned).to_vec() }),
+    pub(super) async fn read(call: &Call, body: axum::body::Body) -> Result<(WriteOptions, Self), ApiError> {
+        let media_type = negotiate::media_type(&call.headers);
+        if !ACCEPTED.contains(&&*media_type) {
+            return Err(ApiError::UnsupportedMediaType { accepted: ACCEPTED.map(str::to_owned).to_vec() });
         }
+        let options = WriteOptions::parse_patch(&call.query, media_type == APPLY)?;
+        let body = body::read(body).await?;
+        if media_type == APPLY {
+            let config = Config::read(&body, options.force)?;
+            return Ok((options, Self::Apply(config)));
+        }
+        let value = || codec::decode_plain::<Value>(&body, Format::Json);
+        let patch = match media_type.as_str() {
+            "application/json-patch+json" => Patch::Json(json::parse(&body)?),
+            "application/merge-patch+json" => Patch::Merge(value()?),
+            _ => Patch::Strategic(value()?),
+        };
+        // Whoever means the managers says so, here or by an escape: then they are in the object that is patched.
+        let names_managers = body.windows(12).any(|text| text == b"anagedFields") || body.contains(&b'\\');
+        Ok((options, Self::Patch { patch, names_managers }))
     }
+}
 
+impl Patch {
     /// The value that the patch makes of `value`, which is of the type `schema`.
     ///
     /// # Errors
@@ -75,10 +153,12 @@ impl Patch {
         &self,
         call: &Call,
         old: &AnyObject,
+        names_managers: bool,
         validation: FieldValidation,
     ) -> Result<codec::Decoded<AnyObject>, ApiError> {
         let kind = call.resource().kind;
-        let before: Value = codec::decode_plain(&old.encode(), Format::Json)?;
+        let before = if names_managers { old.encode() } else { old.encode_alone() };
+        let before: Value = codec::decode_plain(&before, Format::Json)?;
         let patched = self.apply(before, (kind.model.schema)())?;
         let json = serde_json::to_vec(&patched).map_err(|error| ApiError::Internal(error.to_string()))?;
         let mut decoded = codec::decode(kind, &json, Format::Json, validation)?;

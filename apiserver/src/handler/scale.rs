@@ -4,6 +4,7 @@ use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, Format};
 use coracle_api::object::Object as _;
+use coracle_api::ownership::{self, State};
 use coracle_api::selector::format_labels;
 use coracle_api::status::{ApiError, GroupKind};
 use coracle_api::validation;
@@ -15,8 +16,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde_json::Value;
 
 use super::options::WriteOptions;
-use super::patch::Patch;
-use super::{Call, meta, update};
+use super::owner::{self, Owner, Subject};
+use super::{Call, meta, patch, update};
 use crate::route::Verb;
 use crate::strategy::Part;
 use crate::{body, negotiate, respond};
@@ -30,7 +31,7 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
             of_object(&call.resource().load(&found)?)?
         }
         Verb::Update => replace(call, body).await?,
-        Verb::Patch => patch(call, body).await?,
+        Verb::Patch => change_by_patch(call, body).await?,
         _ => return Err(ApiError::MethodNotAllowed),
     };
     Ok(respond::document(StatusCode::OK, scale.encode(), call.accept.format))
@@ -42,32 +43,76 @@ async fn replace(call: &Call, body: Body) -> Result<Scale, ApiError> {
     let mut scale = codec::decode_as::<Scale>(&body::read(body).await?, format, options.validation)?.object;
     meta::same_name(&scale.metadata, call.name())?;
     meta::place(&mut scale.metadata, call.target.namespace.as_deref())?;
-    change(call, &options, |_| Ok(scale.clone())).await
+    change(call, &options, |_| Ok((scale.clone(), None))).await
 }
 
-async fn patch(call: &Call, body: Body) -> Result<Scale, ApiError> {
-    let options = WriteOptions::parse(&call.query, "PatchOptions")?;
-    let patch = Patch::read(&call.headers, body).await?;
-    change(call, &options, |old| {
-        let before: Value = codec::decode_plain(&of_object(old)?.encode(), Format::Json)?;
-        let patched = patch.apply(before, Scale::schema())?;
-        let json = serde_json::to_vec(&patched).map_err(|error| ApiError::Internal(error.to_string()))?;
-        let mut scale = codec::decode_as::<Scale>(&json, Format::Json, options.validation)?.object;
+async fn change_by_patch(call: &Call, body: Body) -> Result<Scale, ApiError> {
+    let (options, body) = patch::Body::read(call, body).await?;
+    if let patch::Body::Apply(config) = &body {
+        config.warnings(options.validation)?;
+    }
+    let owner = Owner::of(call, Part::Main, &options).unrestricted();
+    change(call, &options, |present| {
+        let before: Value = codec::decode_plain(&present.scale.encode(), Format::Json)?;
+        let (after, managed) = match &body {
+            patch::Body::Patch { patch, .. } => (Some(patch.apply(before, Scale::schema())?), None),
+            patch::Body::Apply(config) => {
+                let subject = subject();
+                let request = owner.request(&subject);
+                let applied = owner::apply_to(call, &request, &subject, Some(before), &present.managed, config)?;
+                (applied.object, Some(applied.managed))
+            }
+        };
+        let mut scale = match after {
+            None => present.scale.clone(),
+            Some(after) => {
+                let json = serde_json::to_vec(&after).map_err(|error| ApiError::Internal(error.to_string()))?;
+                codec::decode_as::<Scale>(&json, Format::Json, options.validation)?.object
+            }
+        };
         meta::same_name(&scale.metadata, call.name())?;
         meta::place(&mut scale.metadata, call.target.namespace.as_deref())?;
-        Ok(scale)
+        Ok((scale, managed))
     })
     .await
 }
 
-/// Writes the number of replicas that `make` says into the object.
+/// Where workloads have their replicas.
+const REPLICAS: [&str; 2] = ["spec", "replicas"];
+
+fn subject() -> Subject<'static> {
+    Subject {
+        api_version: ownership::scale::SCALE_VERSION,
+        kind: "Scale",
+        schema: Scale::schema(),
+        versions: &owner::ONE_VERSION,
+    }
+}
+
+/// A workload's scale, and who manages that.
+struct Present {
+    scale: Scale,
+    managed: Vec<u8>,
+}
+
+/// Writes the number of replicas that `make` says into the object. It may say who then manages the scale; otherwise the
+/// client owns what it changes.
 async fn change(
     call: &Call,
     options: &WriteOptions,
-    make: impl Fn(&AnyObject) -> Result<Scale, ApiError>,
+    make: impl Fn(&Present) -> Result<(Scale, Option<Vec<u8>>), ApiError>,
 ) -> Result<Scale, ApiError> {
-    let changed = update::change(call, Part::Main, options.dry_run, |old| {
-        let scale = make(old)?;
+    let owner = Owner::of(call, Part::Main, options).unrestricted();
+    let version = &call.resource().api_version;
+    let changed = update::change(call, Part::Main, options.dry_run, None, |old| {
+        let managed = ownership::scale::to_scale(old.managed(), version, &REPLICAS);
+        let present = Present { scale: of_object(old)?, managed };
+        let (scale, managed) = make(&present)?;
+        let managed = managed.unwrap_or_else(|| {
+            let (before, after) = (present.scale.encode(), scale.encode());
+            let live = State { json: &before, managed: &present.managed };
+            owner.request(&subject()).updated(live, State { json: &after, managed: &[] })
+        });
         let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
         check(call.name(), replicas)?;
         update::check_uid(
@@ -79,6 +124,7 @@ async fn change(
         let mut new = old.clone();
         new.meta_mut().resource_version = scale.metadata.resource_version;
         set_replicas(&mut new, replicas);
+        new.set_managed(ownership::scale::to_workload(old.managed(), &managed, version, &REPLICAS));
         Ok(new)
     })
     .await?;

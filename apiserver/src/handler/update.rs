@@ -11,6 +11,7 @@ use http::{Response, StatusCode};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::options::WriteOptions;
+use super::owner::Owner;
 use super::{Call, create, meta};
 use crate::cache::Cached;
 use crate::strategy::Part;
@@ -22,7 +23,8 @@ pub(super) async fn run(call: &Call, part: Part, body: Body) -> Result<Response<
     let mut decoded = call.decode(body, options.validation).await?;
     meta::same_name(decoded.object.meta(), call.name())?;
     meta::place(decoded.object.meta_mut(), call.target.namespace.as_deref())?;
-    let changed = change(call, part, options.dry_run, |old| {
+    let owner = Owner::of(call, part, &options);
+    let changed = change(call, part, options.dry_run, Some(&owner), |old| {
         let asked = decoded.object.meta().uid.as_deref().filter(|uid| !uid.is_empty());
         check_uid(&call.writer(true), call.name(), asked, old)?;
         Ok(decoded.object.clone())
@@ -31,7 +33,7 @@ pub(super) async fn run(call: &Call, part: Part, body: Body) -> Result<Response<
     let creates = part == Part::Main && call.resource().strategy.creates_on_update();
     let (code, object) = match changed {
         Err(ApiError::NotFound { .. }) if creates && decoded.object.meta().resource_version.is_none() => {
-            (StatusCode::CREATED, create::create(call, decoded.object, options.dry_run).await?)
+            (StatusCode::CREATED, create::create(call, decoded.object, options.dry_run, Some(&owner)).await?)
         }
         changed => (StatusCode::OK, changed?),
     };
@@ -41,7 +43,8 @@ pub(super) async fn run(call: &Call, part: Part, body: Body) -> Result<Response<
 }
 
 /// Changes an object: `make` gives the new one from the old. It is called again when another write comes between, so
-/// long as the client did not say which version it changes.
+/// long as the client did not say which version it changes. What changes is then `owner`'s; without one, the new object
+/// says itself who manages its fields.
 ///
 /// # Errors
 /// When there is no such object, the change is refused, or the version that it is of is no longer the present one.
@@ -49,6 +52,7 @@ pub(super) async fn change(
     call: &Call,
     part: Part,
     dry_run: bool,
+    owner: Option<&Owner<'_>>,
     make: impl Fn(&AnyObject) -> Result<AnyObject, ApiError>,
 ) -> Result<Arc<Cached>, ApiError> {
     let writer = call.writer(dry_run);
@@ -67,7 +71,7 @@ pub(super) async fn change(
             current = stored;
             continue;
         }
-        match store(call, part, &writer, &current, &old, &mut new).await {
+        match store(call, part, &writer, &current, &old, &mut new, owner).await {
             Ok(object) => return Ok(object),
             Err(Lost::Refused(error)) => return Err(error),
             Err(Lost::Raced(None)) => return Err(writer.not_found(call.name())),
@@ -97,11 +101,14 @@ async fn store(
     current: &Arc<Cached>,
     old: &AnyObject,
     new: &mut AnyObject,
+    owner: Option<&Owner<'_>>,
 ) -> Result<Arc<Cached>, Lost> {
     let strategy = call.resource().strategy;
     meta::before_update(new.meta_mut(), old.meta());
-    new.set_managed(old.managed().clone());
     defaults::apply(new);
+    if let Some(owner) = owner {
+        owner.updated(new, old);
+    }
     match part {
         Part::Main => strategy.prepare_for_update(new, old),
         Part::Status => strategy.prepare_for_status(new, old),

@@ -18,6 +18,7 @@ pub(crate) mod pod;
 mod pod_template;
 mod replica_set;
 mod replication_controller;
+pub(crate) mod reset;
 mod secret;
 mod service;
 mod service_account;

@@ -1,0 +1,272 @@
+//! Who writes which fields: every write of a client is told to [field ownership](coracle_api::ownership), before a
+//! strategy touches the object, since what the server itself changes is nobody's.
+//!
+//! Source: upstream's `FieldManager` and where its handlers call it.
+
+use coracle_api::any::AnyObject;
+use coracle_api::codec::{self, FieldValidation, Format};
+use coracle_api::kind::Kind;
+use coracle_api::ownership::{ApplyError, OneVersion, Request, Reset, State, Type, Versions};
+use coracle_api::schema::TypeId;
+use coracle_api::status::{ApiError, ApplyConflict};
+use coracle_api::{convert, kinds};
+use http::HeaderMap;
+use http::header::USER_AGENT;
+use serde_json::Value;
+
+use super::Call;
+use super::options::{WriteOptions, is_printable};
+use crate::resource::Resource;
+use crate::strategy::{Part, reset};
+use crate::{clock, limits};
+
+/// The client that writes, as managers are named.
+pub(super) struct Owner<'c> {
+    resource: &'c Resource,
+    manager: String,
+    subresource: &'static str,
+    reset: Reset,
+}
+
+/// A configuration that is applied, and whether it takes what others own.
+pub(super) struct Config {
+    value: Value,
+    /// The keys that stand twice in it.
+    findings: Vec<String>,
+    force: bool,
+}
+
+impl Config {
+    /// Reads the body of an apply.
+    ///
+    /// # Errors
+    /// When it is no object.
+    pub(super) fn read(body: &[u8], force: bool) -> Result<Self, ApiError> {
+        let decoded = codec::decode_value(body, Format::Yaml).map_err(|error| match error {
+            ApiError::BadRequest(why) => ApiError::BadRequest(format!("error decoding YAML: {why}")),
+            other => other,
+        })?;
+        if !decoded.object.is_object() {
+            let why = "error decoding YAML: json: cannot unmarshal into Go value of type map[string]interface {}";
+            return Err(ApiError::BadRequest(why.to_owned()));
+        }
+        Ok(Self { value: decoded.object, findings: decoded.warnings, force })
+    }
+
+    /// What the client should be told of keys that stand twice.
+    ///
+    /// # Errors
+    /// When it wants to be refused for it.
+    pub(super) fn warnings(&self, validation: FieldValidation) -> Result<Vec<String>, ApiError> {
+        match validation {
+            FieldValidation::Strict if !self.findings.is_empty() => {
+                Err(ApiError::BadRequest(format!("error strict decoding YAML: {}", self.findings.join(", "))))
+            }
+            FieldValidation::Ignore => Ok(Vec::new()),
+            FieldValidation::Strict | FieldValidation::Warn => Ok(self.findings.clone()),
+        }
+    }
+
+    /// Checks that it is of the kind that the URL names, and doesn't say who owns what.
+    fn check_kind(&self, api_version: &str, kind: &str) -> Result<(), ApiError> {
+        let text = |name: &str| self.value.get(name).and_then(Value::as_str).unwrap_or_default();
+        if (text("apiVersion"), text("kind")) != (api_version, kind) {
+            let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
+            let why = format!("invalid object type: {group}/{version}, Kind={}", text("kind"));
+            return Err(ApiError::BadRequest(why));
+        }
+        if self.value.pointer("/metadata/managedFields").is_some_and(|managed| !managed.is_null()) {
+            return Err(ApiError::BadRequest("metadata.managedFields must be nil".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// An object that a configuration was applied to.
+pub(super) struct Applied {
+    /// `None` when it stays as it is.
+    pub(super) object: Option<Value>,
+    pub(super) managed: Vec<u8>,
+}
+
+/// The type of an object whose fields are owned.
+pub(super) struct Subject<'s> {
+    pub(super) api_version: &'s str,
+    pub(super) kind: &'s str,
+    pub(super) schema: TypeId,
+    pub(super) versions: &'s dyn Versions,
+}
+
+impl<'c> Owner<'c> {
+    pub(super) fn of(call: &'c Call, part: Part, options: &WriteOptions) -> Self {
+        let resource = call.resource();
+        let manager = options.field_manager.clone().unwrap_or_else(|| user_agent(&call.headers));
+        let subresource = call.target.subresource.map_or("", |subresource| subresource.as_str());
+        Self { resource, manager, subresource, reset: reset::of(resource.kind, part) }
+    }
+
+    /// As the owner of something that the subresource shows: all of it may be changed.
+    pub(super) fn unrestricted(self) -> Self {
+        Self { reset: Reset::NOTHING, ..self }
+    }
+
+    /// Says in an object who manages its fields, which is about to be created.
+    pub(super) fn created(&self, object: &mut AnyObject) {
+        let json = object.encode_alone();
+        let managed = self.with(|request, subject| {
+            request.created(&codec::encode_zero(subject.schema), State { json: &json, managed: object.managed() })
+        });
+        object.set_managed(managed);
+    }
+
+    /// Says in an object who manages its fields, which is about to replace `old`.
+    pub(super) fn updated(&self, new: &mut AnyObject, old: &AnyObject) {
+        let (before, after) = (old.encode_alone(), new.encode_alone());
+        let live = State { json: &before, managed: old.managed() };
+        let managed = self.with(|request, _| request.updated(live, State { json: &after, managed: new.managed() }));
+        new.set_managed(managed);
+    }
+
+    /// Applies a configuration to an object of the resource's kind, or to none.
+    ///
+    /// # Errors
+    /// When it does not fit, or others own what it would change.
+    pub(super) fn apply(&self, call: &Call, old: Option<&AnyObject>, config: &Config) -> Result<AnyObject, ApiError> {
+        let managed = old.map_or(&[][..], |old| old.managed());
+        let live = old.map(|old| value_of(&old.encode_alone())).transpose()?;
+        let applied = self.with(|request, subject| apply_to(call, request, subject, live, managed, config))?;
+        let mut object = match (applied.object, old) {
+            (None, Some(old)) => old.clone(),
+            (object, _) => {
+                let json = object.unwrap_or_default().to_string();
+                let kind = self.resource.kind;
+                codec::decode(kind, json.as_bytes(), Format::Json, FieldValidation::Ignore)?.object
+            }
+        };
+        object.set_managed(applied.managed);
+        Ok(object)
+    }
+
+    /// The request of this owner on objects of its resource.
+    fn with<T>(&self, run: impl FnOnce(&Request<'_>, &Subject<'_>) -> T) -> T {
+        let kind = self.resource.kind;
+        let schema = (kind.model.schema)();
+        let subject =
+            Subject { api_version: &self.resource.api_version, kind: &kind.kind, schema, versions: self.resource };
+        run(&self.request(&subject), &subject)
+    }
+
+    /// The request of this owner on objects of some type.
+    pub(super) fn request<'s>(&'s self, subject: &Subject<'s>) -> Request<'s> {
+        Request {
+            manager: &self.manager,
+            api_version: subject.api_version,
+            subresource: self.subresource,
+            seconds: clock::now().as_second(),
+            type_: Type::of(subject.schema),
+            reset: self.reset,
+            versions: subject.versions,
+        }
+    }
+}
+
+/// Applies a configuration to an object, or to none.
+///
+/// # Errors
+/// As [`Owner::apply`].
+pub(super) fn apply_to(
+    call: &Call,
+    request: &Request<'_>,
+    subject: &Subject<'_>,
+    live: Option<Value>,
+    managed: &[u8],
+    config: &Config,
+) -> Result<Applied, ApiError> {
+    config.check_kind(subject.api_version, subject.kind)?;
+    let mut zero = value_of(&codec::encode_zero(subject.schema))?;
+    if let Value::Object(zero) = &mut zero {
+        zero.insert("apiVersion".to_owned(), subject.api_version.into());
+        zero.insert("kind".to_owned(), subject.kind.into());
+    }
+    let is_new = live.is_none();
+    let live = live.unwrap_or_else(|| zero.clone());
+    match request.apply(&zero, &live, managed, &config.value, config.force) {
+        Ok(applied) => {
+            let object = if is_new { applied.object.or(Some(zero)) } else { applied.object };
+            Ok(Applied { object, managed: applied.managed })
+        }
+        Err(ApplyError::Conflicts(conflicts)) => {
+            let conflict = |c: coracle_api::ownership::Conflict| ApplyConflict { field: c.field, manager: c.manager };
+            Err(ApiError::ApplyConflict { conflicts: conflicts.into_iter().map(conflict).collect() })
+        }
+        Err(ApplyError::Config(error)) => {
+            let (namespace, name) = (call.namespace(), call.name());
+            let (group, version) = subject.api_version.split_once('/').unwrap_or(("", subject.api_version));
+            let kind = subject.kind;
+            let why = format!(
+                "failed to create typed patch object ({namespace}/{name}; {group}/{version}, Kind={kind}): {error}"
+            );
+            Err(ApiError::BadRequest(why))
+        }
+        Err(ApplyError::Unfit(error)) => Err(ApiError::BadRequest(format!("failed to merge config: {error}"))),
+    }
+}
+
+/// The name of a client that doesn't say one: its program's, as far as it is printable.
+///
+/// Source: upstream's `prefixFromUserAgent`.
+fn user_agent(headers: &HeaderMap) -> String {
+    let agent = headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes())).unwrap_or_default();
+    let mut name = String::new();
+    for letter in agent.split('/').next().unwrap_or_default().chars().filter(|letter| is_printable(*letter)) {
+        if name.len() + letter.len_utf8() > limits::MANAGER_BYTES_MAX {
+            break;
+        }
+        name.push(letter);
+    }
+    name
+}
+
+fn value_of(json: &[u8]) -> Result<Value, ApiError> {
+    codec::decode_plain(json, Format::Json)
+}
+
+/// A resource's objects in the versions of others that show the same.
+impl Versions for Resource {
+    fn convert(&self, object: &Value, api_version: &str) -> Option<(Value, Type<'_>)> {
+        let same = |other: &&Kind| {
+            other.plural == self.kind.plural && other.storage == self.kind.storage && other.api_version() == api_version
+        };
+        let other = kinds::all().iter().find(same)?;
+        let object = (self.kind.model.decode)(object.to_string().as_bytes()).ok()?;
+        let converted = convert::to_served(convert::to_stored(object), other);
+        if converted.api_version() != api_version {
+            return None;
+        }
+        let value = serde_json::from_slice(&converted.encode_alone()).ok()?;
+        Some((value, Type::of((other.model.schema)())))
+    }
+}
+
+/// Of what is served in one version only.
+pub(super) static ONE_VERSION: OneVersion = OneVersion;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_called_by_their_programs() {
+        let long = "x".repeat(200);
+        for (agent, name) in [
+            ("kubectl/v1.32.0 (linux/amd64) kubernetes/abc", "kubectl"),
+            ("curl", "curl"),
+            ("", ""),
+            (&*long, &long[..128]),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(USER_AGENT, agent.parse().expect("a header"));
+            assert_eq!(user_agent(&headers), name);
+        }
+    }
+}
