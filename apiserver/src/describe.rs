@@ -37,7 +37,7 @@ pub(crate) async fn answer(
             let (value, media_type) = discovery::answer(document, accept.view, &api.resources, host)?;
             Ok(match media_type.as_str() {
                 "application/json" => respond::document(StatusCode::OK, value.to_string(), accept.format),
-                media_type => respond::tagged_as(media_type, headers, value.to_string()),
+                media_type => respond::discovery(media_type, headers, value.to_string()),
             })
         }
         Route::Metrics => Ok(respond::text(StatusCode::OK, metrics(api).await)),
@@ -55,6 +55,10 @@ pub(crate) fn version() -> Response<Body> {
     let version = json!({
         "major": "1",
         "minor": "36",
+        "emulationMajor": "1",
+        "emulationMinor": "36",
+        "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": "35",
         "gitVersion": VERSION,
         "gitCommit": "",
         "gitTreeState": "clean",
@@ -77,12 +81,15 @@ fn architecture() -> &'static str {
 
 /// `/`: the paths that there are.
 fn paths(api: &Api) -> Value {
-    let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
+    let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned(), "/apis/".to_owned()];
     for (group, versions) in api.resources.groups() {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
-    paths.extend(["/healthz", "/livez", "/metrics", "/readyz", "/version"].map(str::to_owned));
+    let others =
+        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/readyz", "/version"];
+    paths.extend(others.map(str::to_owned));
+    paths.sort();
     json!({"paths": paths})
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use coracle_api::codec;
 use coracle_api::status::{self, ApiError};
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Response, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
@@ -43,8 +43,15 @@ pub(crate) fn tagged(headers: &HeaderMap, json: String) -> Response<Body> {
     tagged_as("application/json", headers, json)
 }
 
-/// The same, of a media type of its own.
-pub(crate) fn tagged_as(media_type: &str, headers: &HeaderMap, json: String) -> Response<Body> {
+/// Aggregated discovery, which has a media type of its own. Source: upstream's `ServeHTTPWithETag`.
+pub(crate) fn discovery(media_type: &str, headers: &HeaderMap, json: String) -> Response<Body> {
+    let mut response = tagged_as(media_type, headers, json);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+    response
+}
+
+fn tagged_as(media_type: &str, headers: &HeaderMap, json: String) -> Response<Body> {
     let hash = hash(json.as_bytes());
     let known = is_known(headers, &hash);
     let mut response = typed_json(media_type, if known { String::new() } else { json });

@@ -77,7 +77,8 @@ fn resource(kind: &Kind) -> Value {
             value.insert(name.into(), list.iter().map(|word| &**word).collect());
         }
     }
-    if kind.verbs.contains(coracle_api::kind::Verb::List) {
+    // What can be listed but not watched is stored nowhere.
+    if kind.verbs.contains(coracle_api::kind::Verb::Watch) {
         value.insert("storageVersionHash".into(), storage_version_hash(kind).into());
     }
     value.into()
@@ -97,9 +98,16 @@ fn subresource(kind: &Kind, sub: &Subresource, name: &str) -> Value {
     value.into()
 }
 
+/// What Kubernetes v1.36 stores in an older version than it prefers: policies for v1.35 to read, definitions since the
+/// older form is smaller.
+/// Source: `NewStorageFactoryConfig`, and `CreateAPIExtensionsConfig` of kube-apiserver.
+const STORED_AS_V1BETA1: [&str; 3] =
+    ["CustomResourceDefinition", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"];
+
 /// Changes when objects of the kind come to be stored differently. Source: upstream's `StorageVersionHash`.
 fn storage_version_hash(kind: &Kind) -> String {
     let (group, version) = &kind.storage;
+    let version = if STORED_AS_V1BETA1.contains(&&*kind.kind) { "v1beta1" } else { version };
     let stored = format!("{group}/{version}/{}", kind.kind);
     STANDARD.encode(&Sha256::digest(stored)[..8])
 }
@@ -116,6 +124,11 @@ mod tests {
             ("", "v1", "events", "r2yiGXH7wu8="),
             ("events.k8s.io", "v1", "events", "r2yiGXH7wu8="),
             ("apps", "v1", "deployments", "8aSe+NMegvE="),
+            ("batch", "v1", "jobs", "mudhfqk/qZY="),
+            ("autoscaling", "v1", "horizontalpodautoscalers", "qwQve8ut294="),
+            ("apiregistration.k8s.io", "v1", "apiservices", "InPBPD7+PqM="),
+            ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "jfWCUB31mvA="),
+            ("networking.k8s.io", "v1", "ingresses", "39NQlfNR+bo="),
         ] {
             let kind = kinds::find(group, version, plural).expect("it is in the table");
             assert_eq!(storage_version_hash(kind), hash, "{plural}");

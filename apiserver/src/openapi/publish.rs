@@ -93,6 +93,7 @@ pub(crate) async fn answer(
     own.insert(ETAG, respond::etag(&hash));
     own.insert(VARY, HeaderValue::from_static("Accept"));
     own.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    own.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     if asked.is_some() {
         own.insert(CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
         if let Ok(next_year) = clock::now().checked_add((365 * 24).hours()) {
