@@ -348,33 +348,17 @@ impl Maker<'_> {
         name: &str,
         kind: Option<(String, String, String)>,
     ) -> Vec<Operation> {
-        let answer =
-            |codes: &[&'static str]| codes.iter().map(|code| (*code, Answer::Object(name.to_owned()))).collect();
-        let all: [(Verb, &'static str, &str, Action, &str, Option<Body>, Vec<_>); 3] = [
-            (Verb::Get, "get", "read", Action::Get, "read", None, answer(&["200"])),
-            (
-                Verb::Update,
-                "put",
-                "replace",
-                Action::Put,
-                "replace",
-                Some(Body::Required(name.to_owned())),
-                answer(&["200", "201"]),
-            ),
-            (
-                Verb::Patch,
-                "patch",
-                "patch",
-                Action::Patch,
-                "partially update",
-                Some(Body::Patch),
-                answer(&["200", "201"]),
-            ),
+        let object = || Some(Body::Required(name.to_owned()));
+        let all = [
+            (Verb::Get, Action::Get, "read", "read", None, &["200"][..]),
+            (Verb::Update, Action::Put, "replace", "replace", object(), &["200", "201"]),
+            (Verb::Patch, Action::Patch, "patch", "partially update", Some(Body::Patch), &["200", "201"]),
         ];
         let served = all.into_iter().filter(|(verb, ..)| verbs.contains(*verb));
-        let operation = |(_, method, verb, action, does, body, answers): (Verb, _, &str, _, &str, _, _)| {
-            let operation =
-                self.operation(method, verb, rest, action, format!("{does} {of}the specified {}", self.kind.kind));
+        let operation = |(_, action, verb, does, body, codes): (Verb, Action, &str, &str, _, &[&'static str])| {
+            let about = format!("{does} {of}the specified {}", self.kind.kind);
+            let operation = self.operation(action.as_str(), verb, rest, action, about);
+            let answers = codes.iter().map(|code| (*code, Answer::Object(name.to_owned()))).collect();
             Operation { body, answers, kind: kind.clone().or(operation.kind), ..operation }
         };
         served.map(operation).collect()
