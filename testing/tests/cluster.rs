@@ -193,3 +193,21 @@ async fn what_is_dropped_has_ended() -> Test {
     }
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_hour_takes_no_time_when_the_test_stops_the_clock() -> Test {
+    let cluster = Cluster::builder().controllers().scheduler().nodes(2).start().await?;
+    let deployments: Api<Deployment> = Api::default_namespaced(cluster.client());
+    deployments.create(&PostParams::default(), &deployment(2)).await?;
+    let is_ready = |it: &Deployment| it.status.as_ref().and_then(|status| status.ready_replicas) == Some(2);
+    until(deployments.clone(), "web", is_ready).await;
+    let pods: Api<Pod> = Api::default_namespaced(cluster.client());
+    let uids = async || -> Result<Vec<Option<String>>, kube::Error> {
+        Ok(pods.list(&ListParams::default()).await?.iter().map(ResourceExt::uid).collect())
+    };
+    let before = uids().await?;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    // The nodes have given their signs of life meanwhile: nothing was evicted.
+    assert_eq!(uids().await?, before);
+    Ok(cluster.stop().await?)
+}
