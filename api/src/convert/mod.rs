@@ -1,7 +1,9 @@
 //! Kinds that are served in more than one version are stored in one; the others are views of it.
 
+pub mod autoscaling;
 pub(crate) mod events;
 
+use k8s_openapi::api::autoscaling::{v1 as autoscaling_v1, v2 as autoscaling_v2};
 use k8s_openapi::api::{core::v1 as core, events::v1 as events_v1};
 
 use crate::any::AnyObject;
@@ -10,14 +12,19 @@ use crate::kind::Kind;
 /// The object as it is stored.
 #[must_use]
 pub fn to_stored(object: AnyObject) -> AnyObject {
-    object.convert::<events_v1::Event, _>(events::to_core).unwrap_or_else(|same| same)
+    object
+        .convert::<events_v1::Event, _>(events::to_core)
+        .or_else(|other| other.convert::<autoscaling_v1::HorizontalPodAutoscaler, _>(autoscaling::to_v2))
+        .unwrap_or_else(|same| same)
 }
 
 /// A stored object as `kind` shows it.
 #[must_use]
 pub fn to_served(object: AnyObject, kind: &Kind) -> AnyObject {
-    if kind.group != "events.k8s.io" {
-        return object;
-    }
-    object.convert::<core::Event, _>(events::to_events).unwrap_or_else(|same| same)
+    let shown = match (&*kind.group, &*kind.version) {
+        ("events.k8s.io", "v1") => object.convert::<core::Event, _>(events::to_events),
+        ("autoscaling", "v1") => object.convert::<autoscaling_v2::HorizontalPodAutoscaler, _>(autoscaling::to_v1),
+        _ => return object,
+    };
+    shown.unwrap_or_else(|same| same)
 }

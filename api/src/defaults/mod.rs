@@ -4,6 +4,8 @@
 //! Defaulting is idempotent: an object that has its defaults is left as it is. Source: `pkg/apis/*/v1/defaults.go`.
 
 mod admission;
+mod autoscaler;
+mod batch;
 mod container;
 mod device;
 mod flow;
@@ -23,6 +25,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistrat
 
 use crate::any::AnyObject;
 
+pub(crate) use autoscaler::{CPU_PERCENT, cpu as cpu_metric};
 use pod::pod_template;
 
 /// The defaults of a kind.

@@ -2,10 +2,9 @@
 
 use k8s_openapi::api::{
     apps::v1 as apps, authentication::v1 as authentication, authorization::v1 as authorization,
-    autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2, batch::v1 as batch,
-    certificates::v1 as certificates, coordination::v1 as coordination, core::v1 as core, events::v1 as events,
-    networking::v1 as networking, node::v1 as node, policy::v1 as policy, rbac::v1 as rbac, resource::v1 as resource,
-    storage::v1 as storage,
+    autoscaling::v1 as autoscaling_v1, certificates::v1 as certificates, coordination::v1 as coordination,
+    core::v1 as core, events::v1 as events, networking::v1 as networking, node::v1 as node, policy::v1 as policy,
+    rbac::v1 as rbac, resource::v1 as resource, storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 
@@ -35,19 +34,11 @@ no_defaults! {
     authorization::SelfSubjectRulesReview,
     authorization::SubjectAccessReview,
 
-    autoscaling_v2::HorizontalPodAutoscaler,
-    autoscaling_v1::HorizontalPodAutoscaler,
-
-    batch::CronJob,
-    batch::Job,
-
     certificates::CertificateSigningRequest,
 
     networking::Ingress,
     networking::IPAddress,
     networking::ServiceCIDR,
-
-    policy::PodDisruptionBudget,
 
     rbac::ClusterRole,
     rbac::Role,

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Display};
 
 use k8s_openapi::api::{
-    apps::v1 as apps, certificates::v1 as certificates, core::v1 as core, events::v1 as events,
+    apps::v1 as apps, batch::v1 as batch, certificates::v1 as certificates, core::v1 as core, events::v1 as events,
     resource::v1 as resource,
 };
 
@@ -201,6 +201,8 @@ fn value_of<'o>(object: &'o AnyObject, field: &str) -> Option<Cow<'o, str>> {
         text(Some(&request.spec.signer_name))
     } else if let Some(slice) = object.downcast_ref::<resource::ResourceSlice>() {
         text(if field == "spec.driver" { Some(&slice.spec.driver) } else { slice.spec.node_name.as_ref() })
+    } else if let Some(job) = object.downcast_ref::<batch::Job>() {
+        Some(number(job.status.as_ref().and_then(|s| s.succeeded)))
     } else if let Some(set) = object.downcast_ref::<apps::ReplicaSet>() {
         Some(number(set.status.as_ref().map(|s| s.replicas)))
     } else {

@@ -6,6 +6,8 @@
 mod admission;
 pub(crate) mod age;
 mod api_service;
+mod autoscaler;
+mod batch;
 mod cells;
 mod certificate;
 mod device;

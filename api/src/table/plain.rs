@@ -2,8 +2,7 @@
 
 use k8s_openapi::api::{
     authentication::v1 as authentication, authorization::v1 as authorization, autoscaling::v1 as autoscaling_v1,
-    autoscaling::v2 as autoscaling_v2, batch::v1 as batch, core::v1 as core, policy::v1 as policy, rbac::v1 as rbac,
-    storage::v1 as storage,
+    core::v1 as core, policy::v1 as policy, rbac::v1 as rbac, storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 
@@ -24,14 +23,6 @@ name_and_creation! {
     authorization::SelfSubjectAccessReview,
     authorization::SelfSubjectRulesReview,
     authorization::SubjectAccessReview,
-
-    autoscaling_v2::HorizontalPodAutoscaler,
-    autoscaling_v1::HorizontalPodAutoscaler,
-
-    batch::CronJob,
-    batch::Job,
-
-    policy::PodDisruptionBudget,
 
     rbac::ClusterRole,
     rbac::Role,

@@ -1,9 +1,6 @@
 //! The kinds that are held to nothing but the rules of all metadata.
 
-use k8s_openapi::api::{
-    authentication::v1 as authentication, autoscaling::v1 as autoscaling_v1, autoscaling::v2 as autoscaling_v2,
-    batch::v1 as batch, core::v1 as core, policy::v1 as policy,
-};
+use k8s_openapi::api::{authentication::v1 as authentication, core::v1 as core, policy::v1 as policy};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 
 use super::{Validate, meta};
@@ -24,14 +21,6 @@ macro_rules! metadata_alone {
 metadata_alone! {
     core::Binding,
     core::ComponentStatus,
-
-    autoscaling_v2::HorizontalPodAutoscaler,
-    autoscaling_v1::HorizontalPodAutoscaler,
-
-    batch::CronJob,
-    batch::Job,
-
-    policy::PodDisruptionBudget,
 
     apiextensions::CustomResourceDefinition,
 

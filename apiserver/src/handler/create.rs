@@ -44,16 +44,19 @@ pub(super) async fn create(
     if let Some(owner) = owner {
         owner.created(&mut object);
     }
-    strategy.prepare_for_create(&mut object);
     let prefix = object.meta().generate_name.clone().filter(|prefix| object.name().is_empty() && !prefix.is_empty());
+    // What a strategy makes may have the name in it, as a job's labels do: each name is tried on an object without one.
+    let unnamed = prefix.map(|prefix| (prefix, object.clone()));
     for _ in 0..limits::NAME_TRIES_MAX {
-        if let Some(prefix) = &prefix {
+        if let Some((prefix, unnamed)) = &unnamed {
+            object = unnamed.clone();
             object.meta_mut().name = Some(names::generate(prefix, super::random()));
         }
+        strategy.prepare_for_create(&mut object);
         match store(call, &mut object, dry_run).await {
             Ok(created) => return Ok(created),
             Err(Lost::Refused(error)) => return Err(error),
-            Err(Lost::Raced(_)) if prefix.is_some() => {}
+            Err(Lost::Raced(_)) if unnamed.is_some() => {}
             Err(Lost::Raced(_)) => return Err(call.writer(dry_run).already_exists(object.name())),
         }
     }

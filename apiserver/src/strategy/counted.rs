@@ -4,6 +4,8 @@
 
 use coracle_api::any::AnyObject;
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
+use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus};
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 
 use super::{Strategy, first_generation, next_generation, typed, typed_mut};
 
@@ -34,4 +36,6 @@ macro_rules! counted {
 
 counted! {
     StatefulSetStrategy: StatefulSet, StatefulSetStatus;
+    CronJobStrategy: CronJob, CronJobStatus;
+    PodDisruptionBudgetStrategy: PodDisruptionBudget, PodDisruptionBudgetStatus;
 }

@@ -4,6 +4,7 @@
 //! Source: upstream's registry strategies (`RESTCreateStrategy`, `RESTUpdateStrategy`, `RESTDeleteStrategy`) and the
 //! admission plugins that are on by default.
 
+mod autoscaler;
 mod config_map;
 mod counted;
 mod daemon_set;
@@ -11,6 +12,7 @@ mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod job;
 mod lease;
 mod namespace;
 mod node;
@@ -141,8 +143,12 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         ("apps", "deployments") => &deployment::DeploymentStrategy,
         ("apps", "replicasets") => &replica_set::ReplicaSetStrategy,
         ("apps", "statefulsets") => &counted::StatefulSetStrategy,
+        ("autoscaling", "horizontalpodautoscalers") => &autoscaler::AutoscalerStrategy,
+        ("batch", "cronjobs") => &counted::CronJobStrategy,
+        ("batch", "jobs") => &job::JobStrategy,
         ("coordination.k8s.io", "leases") => &lease::LeaseStrategy,
         ("discovery.k8s.io", "endpointslices") => &endpoint_slice::EndpointSliceStrategy,
+        ("policy", "poddisruptionbudgets") => &counted::PodDisruptionBudgetStrategy,
         _ => &Plain,
     }
 }

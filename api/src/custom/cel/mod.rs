@@ -1,6 +1,6 @@
 //! Rules of custom resources in CEL (`x-kubernetes-validations`).
 
-pub(super) mod duration;
+pub(crate) mod duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::ValidationRule;
 use serde_json::Value;

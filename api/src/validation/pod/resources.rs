@@ -58,7 +58,7 @@ pub(super) fn list(list: Option<&BTreeMap<String, Text>>, path: &Path<'_>, error
 }
 
 /// A resource of Kubernetes' own, or one with a domain.
-fn resource_name(name: &str, path: &Path<'_>, errors: &mut Errors) {
+pub(in crate::validation) fn resource_name(name: &str, path: &Path<'_>, errors: &mut Errors) {
     let wrong = names::qualified(name);
     if !wrong.is_empty() {
         errors.invalid_each(path, name, wrong);
