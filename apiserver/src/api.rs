@@ -19,6 +19,7 @@ use crate::auth::{
 use crate::cache::{Cache, Cached, Item, Scope, Selection, Start, WatchStream};
 use crate::config::Config;
 use crate::error::refused;
+use crate::fairness::{Crowded, FairQueue};
 use crate::handler::{self, Call};
 use crate::metrics::{Held, Metrics, RequestLabels};
 use crate::negotiate::Accept;
@@ -50,6 +51,9 @@ pub(crate) struct Api {
     pub(crate) allocators: Allocators,
     pub(crate) metrics: Metrics,
     pub(crate) publisher: Publisher,
+    /// Who may read and who may write now.
+    pub(crate) reads: FairQueue,
+    pub(crate) writes: FairQueue,
     /// Whether the startup duties are done.
     pub(crate) ready: AtomicBool,
     pub(crate) shutdown: CancellationToken,
@@ -130,21 +134,19 @@ impl Api {
 
     async fn run_bounded(self: &Arc<Self>, call: Call, body: Body, inside: bool) -> Result<Response<Body>, ApiError> {
         if inside {
-            let _held = Held::one_of(self.in_flight(&call).0, usize::MAX);
+            let _held = Held::one_of(self.in_flight(&call), usize::MAX);
             return run(call, body).await;
         }
         let body = body::receive(body, &self.metrics.body_bytes, || self.too_many()).await?;
-        let (gauge, max) = self.in_flight(&call);
-        let _held = Held::one_of(gauge, max).ok_or_else(|| self.too_many())?;
+        let queue = if call.target.verb.writes() { &self.writes } else { &self.reads };
+        let _seat = queue.seat(&call.identity.user).await.map_err(|Crowded| self.too_many())?;
+        let _held = Held::one_of(self.in_flight(&call), usize::MAX);
         run(call, body).await
     }
 
-    /// What counts the requests that are in progress like this one, and how many there may be.
-    fn in_flight(&self, call: &Call) -> (&AtomicI64, usize) {
-        match call.target.verb.writes() {
-            true => (&self.metrics.writes_in_flight, limits::WRITES_IN_FLIGHT_MAX),
-            false => (&self.metrics.reads_in_flight, limits::READS_IN_FLIGHT_MAX),
-        }
+    /// What counts the requests that are in progress like this one.
+    fn in_flight(&self, call: &Call) -> &AtomicI64 {
+        if call.target.verb.writes() { &self.metrics.writes_in_flight } else { &self.metrics.reads_in_flight }
     }
 
     /// The refusal of what is over a bound.

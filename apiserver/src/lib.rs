@@ -13,6 +13,7 @@
 //! | `cache` | every object as it is served, and who watches it |
 //! | `discovery`, `openapi`, `describe`, `table`, `respond`, `compress` | what is answered |
 //! | `auth`, `pki`, `serve`, `proxy` | who asks, and over which wire |
+//! | `fairness`, `limits`, `metrics` | how much at once |
 //!
 //! Only this crate touches the store. It calls no client: not even its own startup duties know another way in than a
 //! request.
@@ -28,6 +29,7 @@ mod describe;
 mod discovery;
 mod duties;
 mod error;
+mod fairness;
 mod fields;
 mod handler;
 pub mod limits;
@@ -64,6 +66,7 @@ use tokio_util::sync::CancellationToken;
 use api::Api;
 use auth::AllowAuthenticated;
 use cache::Cache;
+use fairness::FairQueue;
 use resource::Resources;
 use serve::Socket;
 use strategy::Allocators;
@@ -108,6 +111,8 @@ pub async fn start(
         authorizer: Box::new(AllowAuthenticated),
         metrics: Default::default(),
         publisher: Default::default(),
+        reads: queue(limits::READS_IN_FLIGHT_MAX),
+        writes: queue(limits::WRITES_IN_FLIGHT_MAX),
         ready: AtomicBool::new(false),
         shutdown: shutdown.clone(),
         config,
@@ -162,6 +167,10 @@ impl ApiServer {
         }
         outcome
     }
+}
+
+fn queue(seats: usize) -> FairQueue {
+    FairQueue::new(seats, limits::WAITING_PER_USER_MAX, limits::WAITING_TIMEOUT)
 }
 
 async fn done(task: impl Future<Output = ()>) -> Result<(), Error> {

@@ -40,11 +40,17 @@ pub const STREAMS_PER_CONNECTION_MAX: u32 = 1_000;
 /// Connections in all; a further one waits to be accepted.
 pub const CONNECTIONS_MAX: usize = 20_000;
 
-/// Requests in progress that read, and that write; a further one is answered 429 with `Retry-After: 1`.
-/// Watches and logs are not among them, nor is what comes over the in-process transport. A request is in progress once
-/// its body is there: slow clients take no places.
-pub const READS_IN_FLIGHT_MAX: usize = 800;
-pub const WRITES_IN_FLIGHT_MAX: usize = 400;
+/// Requests in progress that read, and that write; a further one waits for its user's turn. Watches and logs are not
+/// among them, nor is what comes over the in-process transport. A request is in progress once its body is there: slow
+/// clients take no places. Source: upstream's `--max-requests-inflight` and `--max-mutating-requests-inflight`.
+pub const READS_IN_FLIGHT_MAX: usize = 400;
+pub const WRITES_IN_FLIGHT_MAX: usize = 200;
+
+/// Requests of one user that may wait for their turn; a further one is answered 429 with `Retry-After: 1`.
+pub const WAITING_PER_USER_MAX: usize = 1_000;
+
+/// How long a request waits for its turn: 429 after. Source: a quarter of the request timeout, as upstream.
+pub const WAITING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Watches and logs in progress; a further one is answered 429.
 pub const STREAMS_MAX: usize = 50_000;
