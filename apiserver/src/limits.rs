@@ -62,6 +62,9 @@ pub const RECENT_EVENTS_PER_KIND: usize = 4_096;
 /// Bytes of such events, beyond which the oldest go although there are fewer: what an idle cluster keeps after a burst.
 pub const RECENT_EVENT_BYTES_PER_KIND: usize = 4 * 1024 * 1024;
 
+/// Changes of all kinds that a server reads again when it starts, so that watches from before it can be resumed.
+pub const REPLAYED_EVENTS: u64 = 1_000;
+
 /// Events that may wait for one watcher; a slower one is cut off, and its client resumes or lists anew.
 pub const EVENTS_PER_WATCHER_MAX: usize = 4_096;
 

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use coracle_store::{Batch, Error, Event as StoreEvent, Range, Revision, Store, Watch};
+use coracle_store::{Batch, Error, Event as StoreEvent, Page, Range, Revision, Store, Watch};
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
 use super::object::{Change, Event, Shown, line};
 use super::{Cache, CacheError, KindCache, cached, serve};
+use crate::limits;
 
 /// Everything that is served lies under this.
 const ROOT: &[u8] = b"/registry/";
@@ -26,7 +27,7 @@ pub(super) struct Feed {
 impl Feed {
     /// Fills the cache and begins to watch from there.
     pub(super) async fn open(cache: Arc<Cache>, store: Arc<dyn Store>) -> Result<Self, CacheError> {
-        let watch = fill(&cache, &*store).await?;
+        let watch = fill(&cache, &*store, recent(&*store).await?).await?;
         Ok(Self { cache, store, watch })
     }
 
@@ -60,7 +61,8 @@ impl Feed {
 
     async fn refill(&mut self, shutdown: &CancellationToken) -> Result<(), CacheError> {
         loop {
-            match fill(&self.cache, &*self.store).await {
+            let filled = async { fill(&self.cache, &*self.store, present(&*self.store).await?).await };
+            match filled.await {
                 Ok(watch) => {
                     self.watch = watch;
                     return Ok(());
@@ -96,9 +98,8 @@ fn told(kind: &KindCache, event: &StoreEvent) -> Event {
     }
 }
 
-/// Puts everything that the store holds in place of what is cached, and watches from there.
-async fn fill(cache: &Cache, store: &dyn Store) -> Result<Watch, CacheError> {
-    let page = store.range(Range::prefix(ROOT), None, None).await?;
+/// Puts everything that the store held at a revision in place of what is cached, and watches from there.
+async fn fill(cache: &Cache, store: &dyn Store, page: Page) -> Result<Watch, CacheError> {
     let mut objects: HashMap<_, Vec<_>> = HashMap::new();
     for record in &page.records {
         if let Some(kind) = cache.kind_of_key(&record.key) {
@@ -110,4 +111,20 @@ async fn fill(cache: &Cache, store: &dyn Store) -> Result<Watch, CacheError> {
     }
     cache.progress.advance(page.revision.0);
     Ok(store.watch(Range::prefix(ROOT), Revision(page.revision.0)).await?)
+}
+
+/// Everything as it is now.
+async fn present(store: &dyn Store) -> Result<Page, Error> {
+    store.range(Range::prefix(ROOT), None, None).await
+}
+
+/// Everything as it was [`limits::REPLAYED_EVENTS`] ago, if that is not forgotten: what has happened since can then be
+/// replayed, so that watches outlive a server that is started again.
+async fn recent(store: &dyn Store) -> Result<Page, Error> {
+    let newest = store.revision().await?;
+    let before = Revision(newest.0.saturating_sub(limits::REPLAYED_EVENTS));
+    match store.range(Range::prefix(ROOT), Some(before), None).await {
+        Err(Error::Compacted { .. }) => present(store).await,
+        page => page,
+    }
 }

@@ -106,7 +106,7 @@ impl Client {
     pub async fn watch(&self, path: &str) -> Watch {
         let response = self.send("GET", path, "application/json", Body::empty()).await;
         assert_eq!(response.status(), 200);
-        Watch { body: response.into_body().into_data_stream(), read: Vec::new() }
+        Watch::of(response)
     }
 }
 
@@ -117,6 +117,10 @@ pub struct Watch {
 }
 
 impl Watch {
+    pub fn of(response: Response<Body>) -> Self {
+        Self { body: response.into_body().into_data_stream(), read: Vec::new() }
+    }
+
     /// The next event's type and object; `None` at the end.
     pub async fn next(&mut self) -> Option<(String, Value)> {
         loop {
