@@ -9,13 +9,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 use crate::codec;
+use crate::custom::CustomObject;
 use crate::defaults::Defaults;
 use crate::field::Errors;
 use crate::object::{DecodeError, Object};
 use crate::table::Cells;
 use crate::validation::Validate;
 
-/// A typed object whose type is known at run time only.
+/// An object whose type is known at run time only.
 ///
 /// The managers of its fields are not in its metadata but beside it, as text: see [`ownership`](crate::ownership).
 #[derive(Debug)]
@@ -28,8 +29,8 @@ pub struct AnyObject {
 pub(crate) trait Erased: Any + Debug + Send + Sync {
     fn meta(&self) -> &ObjectMeta;
     fn meta_mut(&mut self) -> &mut ObjectMeta;
-    fn api_version(&self) -> &'static str;
-    fn kind(&self) -> &'static str;
+    fn api_version(&self) -> &str;
+    fn kind(&self) -> &str;
     fn encode(&self) -> Bytes;
     fn clone_box(&self) -> Box<dyn Erased>;
     fn equals(&self, other: &dyn Erased) -> bool;
@@ -49,11 +50,11 @@ impl<T: Object> Erased for T {
         self.metadata_mut()
     }
 
-    fn api_version(&self) -> &'static str {
+    fn api_version(&self) -> &str {
         T::API_VERSION
     }
 
-    fn kind(&self) -> &'static str {
+    fn kind(&self) -> &str {
         T::KIND
     }
 
@@ -115,7 +116,10 @@ impl AnyObject {
     }
 
     /// Reads an object by `decode`, which is given the text without the managers of its fields.
-    fn decode_with(json: &[u8], decode: fn(&[u8]) -> Result<Self, DecodeError>) -> Result<Self, DecodeError> {
+    pub(crate) fn decode_with(
+        json: &[u8],
+        decode: impl FnOnce(&[u8]) -> Result<Self, DecodeError>,
+    ) -> Result<Self, DecodeError> {
         let mut object = match codec::split_managed(json) {
             Some((rest, managed)) => Self { managed, ..decode(&rest)? },
             None => decode(json)?,
@@ -145,6 +149,22 @@ impl AnyObject {
             Ok(object) => Ok(Self { managed, ..Self::new(convert(object)) }),
             Err(object) => Err(Self { managed, ..object }),
         }
+    }
+
+    pub(crate) fn of_custom(object: CustomObject) -> Self {
+        Self { object: Box::new(object), managed: Bytes::new() }
+    }
+
+    /// The object, if it is of a custom kind.
+    #[must_use]
+    pub fn custom(&self) -> Option<&CustomObject> {
+        (&*self.object as &dyn Any).downcast_ref()
+    }
+
+    /// The object, to be changed, if it is of a custom kind.
+    #[must_use]
+    pub fn custom_mut(&mut self) -> Option<&mut CustomObject> {
+        (&mut *self.object as &mut dyn Any).downcast_mut()
     }
 
     pub(crate) fn erased(&self) -> &dyn Erased {
@@ -178,13 +198,13 @@ impl AnyObject {
 
     /// `apps/v1`.
     #[must_use]
-    pub fn api_version(&self) -> &'static str {
+    pub fn api_version(&self) -> &str {
         self.object.api_version()
     }
 
     /// `Deployment`.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &str {
         self.object.kind()
     }
 

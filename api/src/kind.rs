@@ -4,8 +4,10 @@
 //! that a custom resource definition makes rows while the server runs.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::any::AnyObject;
+use crate::custom::CustomModel;
 use crate::object::DecodeError;
 use crate::schema::TypeId;
 
@@ -36,10 +38,43 @@ pub struct Kind {
 }
 
 /// How objects of the kind are read, and their type.
-#[derive(Clone, Copy, Debug)]
-pub struct Model {
-    pub decode: fn(&[u8]) -> Result<AnyObject, DecodeError>,
-    pub schema: fn() -> TypeId,
+#[derive(Clone, Debug)]
+pub enum Model {
+    /// They are of a type of this program.
+    Typed { decode: fn(&[u8]) -> Result<AnyObject, DecodeError>, schema: fn() -> TypeId },
+    /// They are as a custom resource definition says.
+    Custom(Arc<CustomModel>),
+}
+
+impl Model {
+    /// Reads one object.
+    ///
+    /// # Errors
+    /// When `json` is not JSON, or not of this kind.
+    pub fn decode(&self, json: &[u8]) -> Result<AnyObject, DecodeError> {
+        match self {
+            Self::Typed { decode, .. } => decode(json),
+            Self::Custom(model) => model.decode(json),
+        }
+    }
+
+    /// The type in the type graph, which custom kinds have none in.
+    #[must_use]
+    pub fn schema(&self) -> Option<TypeId> {
+        match self {
+            Self::Typed { schema, .. } => Some(schema()),
+            Self::Custom(_) => None,
+        }
+    }
+
+    /// What a definition says, of a custom kind.
+    #[must_use]
+    pub fn custom(&self) -> Option<&Arc<CustomModel>> {
+        match self {
+            Self::Typed { .. } => None,
+            Self::Custom(model) => Some(model),
+        }
+    }
 }
 
 /// A part of an object with a URL of its own, or an action on it.

@@ -108,7 +108,7 @@ macro_rules! kinds {
             subresources: Cow::Borrowed(&$subresources),
             selectable: Cow::Borrowed(kinds!(@names $selectable)),
             storage: kinds!(@storage $ty $(, $group $version)?),
-            model: Model { decode: AnyObject::decode::<$ty>, schema: <$ty as Object>::schema },
+            model: Model::Typed { decode: AnyObject::decode::<$ty>, schema: <$ty as Object>::schema },
         }),*];
     };
     (@names [$($name:literal)*]) => { &[$(Cow::Borrowed($name)),*] };

@@ -4,6 +4,7 @@
 //! here, per kind and not generically, so that the code exists once and every other crate calls it as a plain function.
 //! Writing goes through the [codec](crate::codec), so that every component writes what Kubernetes would.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::OnceLock;
 
@@ -58,7 +59,7 @@ pub trait Object:
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {kind}")]
 pub struct DecodeError {
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     #[source]
     pub source: serde_json::Error,
 }
@@ -84,12 +85,12 @@ macro_rules! objects {
             const NAMESPACED: bool = $namespaced;
 
             fn decode(json: &[u8]) -> Result<Self, DecodeError> {
-                serde_json::from_slice(json).map_err(|source| DecodeError { kind: <$ty as k8s_openapi::Resource>::KIND, source })
+                serde_json::from_slice(json).map_err(|source| DecodeError { kind: <$ty as k8s_openapi::Resource>::KIND.into(), source })
             }
 
             fn decode_list(json: &[u8]) -> Result<(ListMeta, Vec<Self>), DecodeError> {
                 let list: List<Self> = serde_json::from_slice(json)
-                    .map_err(|source| DecodeError { kind: <$ty as k8s_openapi::Resource>::KIND, source })?;
+                    .map_err(|source| DecodeError { kind: <$ty as k8s_openapi::Resource>::KIND.into(), source })?;
                 Ok((list.metadata, list.items))
             }
 

@@ -64,7 +64,7 @@ impl Api {
     pub(crate) async fn handle(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
         let query = Query::parse(request.uri().query().unwrap_or_default());
-        let route = Route::parse(request.method(), request.uri(), &query, &self.resources);
+        let route = Route::parse(request.method(), request.uri(), &query, &self.resources.current());
         let labels = request_labels(&route);
         let (parts, body) = request.into_parts();
         let takes_gzip = compress::is_accepted(&parts.headers);

@@ -34,7 +34,7 @@ pub(crate) async fn answer(
         Route::Discovery(document) => {
             let accept = Accept::negotiate(headers)?;
             let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-            let (value, media_type) = discovery::answer(document, accept.view, &api.resources, host)?;
+            let (value, media_type) = discovery::answer(document, accept.view, &api.resources.current(), host)?;
             Ok(match media_type.as_str() {
                 "application/json" => respond::document(StatusCode::OK, value.to_string(), accept.format),
                 media_type => respond::discovery(media_type, headers, value.to_string()),
@@ -45,7 +45,9 @@ pub(crate) async fn answer(
             Ok(respond::document(StatusCode::OK, paths(api).to_string(), Accept::negotiate(headers)?.format))
         }
         Route::Version => Ok(version()),
-        Route::OpenApi(document) => openapi::answer(&api.publisher, document, &api.resources, headers, query).await,
+        Route::OpenApi(document) => {
+            openapi::answer(&api.publisher, document, &api.resources.current(), headers, query).await
+        }
         Route::Resource(_) | Route::Health(_) => Err(ApiError::NoSuchPath),
     }
 }
@@ -82,7 +84,7 @@ fn architecture() -> &'static str {
 /// `/`: the paths that there are.
 fn paths(api: &Api) -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned(), "/apis/".to_owned()];
-    for (group, versions) in api.resources.groups() {
+    for (group, versions) in api.resources.current().groups() {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
@@ -141,7 +143,7 @@ pub(crate) async fn health(api: &Api, probe: &Probe, query: &Query) -> Response<
 /// `/metrics`
 async fn metrics(api: &Api) -> String {
     let (mut objects, mut events, mut watchers) = (Vec::new(), Vec::new(), Vec::new());
-    for resource in api.resources.all().iter().filter(|resource| !resource.is_view) {
+    for resource in api.resources.current().all().iter().filter(|resource| !resource.is_view) {
         let (count, recent, watching) = resource.cache.sizes();
         let labels = format!("group=\"{}\",resource=\"{}\"", resource.group, resource.plural);
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);

@@ -22,6 +22,7 @@ pub(crate) fn layout(kind: &Kind) -> Layout {
         prefix: key::of_kind(kind),
         extractor: Extractor::new(&sources),
         index: kind.selectable.iter().position(|field| field == NODE_NAME),
+        custom: kind.model.custom().cloned(),
     }
 }
 
@@ -52,7 +53,7 @@ pub(crate) fn selection(
     let labels = labels.map_err(|error| ApiError::BadRequest(format!("unable to parse requirement: {error}")))?;
     let fields = query.get("fieldSelector").map(FieldSelector::parse).transpose();
     let fields = fields.map_err(|error| ApiError::BadRequest(error.to_string()))?.unwrap_or_default();
-    fields.check(resource.kind)?;
+    fields.check(&resource.kind)?;
     let mut selection = Selection::of(scope(resource, namespace, name, &fields));
     selection.labels = labels.filter(|labels| !labels.is_everything());
     for term in fields.terms() {

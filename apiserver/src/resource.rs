@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use coracle_api::any::AnyObject;
-use coracle_api::kind::{Kind, Verb as KindVerb};
+use coracle_api::kind::{Kind, Model, Verb as KindVerb};
 use coracle_api::kinds;
 use coracle_api::status::ApiError;
 use coracle_api::{convert, key};
@@ -16,7 +17,7 @@ use crate::strategy::Strategy;
 
 /// One resource as it is served.
 pub(crate) struct Resource {
-    pub(crate) kind: &'static Kind,
+    pub(crate) kind: Arc<Kind>,
     pub(crate) strategy: &'static dyn Strategy,
     pub(crate) cache: Arc<KindCache>,
     /// `v1`, `apps/v1`.
@@ -28,24 +29,36 @@ pub(crate) struct Resource {
     head: Bytes,
     /// Whether it shows objects that another kind stores, and the kind that stores them: often itself.
     pub(crate) is_view: bool,
-    pub(crate) stored: &'static Kind,
+    pub(crate) stored: Arc<Kind>,
+    /// The versions of a custom kind that are served.
+    pub(crate) versions: Arc<[Arc<Kind>]>,
 }
 
 impl Resource {
-    pub(crate) fn new(kind: &'static Kind, strategy: &'static dyn Strategy, cache: Arc<KindCache>) -> Self {
+    /// Joins a kind with its rules, with the kind that stores its objects, and with their cache.
+    pub(crate) fn new(kind: Arc<Kind>, stored: Arc<Kind>, cache: Arc<KindCache>) -> Self {
         let api_version = kind.api_version().into_owned();
-        let head = format!("{{\"apiVersion\":\"{api_version}\",\"kind\":\"{}\",", kind.kind);
+        let head = match kind.model {
+            Model::Typed { .. } => format!("{{\"apiVersion\":\"{api_version}\",\"kind\":\"{}\",", kind.kind),
+            // Lists of custom objects say of each what it is.
+            Model::Custom(_) => "{".to_owned(),
+        };
         Self {
-            kind,
-            strategy,
+            strategy: crate::strategy::of(&kind),
             cache,
             group: (*kind.group).into(),
             plural: (*kind.plural).into(),
             head: head.into(),
             is_view: kind.is_view(),
-            stored: kinds::find(&kind.storage.0, &kind.storage.1, &kind.plural).unwrap_or(kind),
             api_version,
+            stored,
+            versions: Arc::default(),
+            kind,
         }
+    }
+
+    fn joined_name(&self) -> String {
+        joined(&self.kind.group, &self.kind.version, &self.kind.plural)
     }
 
     pub(crate) fn namespaced(&self) -> bool {
@@ -72,7 +85,7 @@ impl Resource {
 
     /// The storage key of an object.
     pub(crate) fn key(&self, namespace: &str, name: &str) -> Bytes {
-        key::of_object(self.kind, namespace, name)
+        key::of_object(&self.kind, namespace, name)
     }
 
     /// A cached object as an object of this kind.
@@ -80,7 +93,7 @@ impl Resource {
     /// # Errors
     /// When what is stored cannot be read, which is a fault of ours.
     pub(crate) fn load(&self, cached: &Cached) -> Result<AnyObject, ApiError> {
-        let stored = (self.stored.model.decode)(&cached.body).map_err(|error| {
+        let stored = self.stored.model.decode(&cached.body).map_err(|error| {
             tracing::error!(
                 path = cached.path(),
                 error = &error as &dyn std::error::Error,
@@ -88,12 +101,12 @@ impl Resource {
             );
             ApiError::Internal(format!("the stored {} {} cannot be read", self.kind.singular, cached.path()))
         })?;
-        Ok(convert::to_served(stored, self.kind))
+        Ok(convert::to_served(stored, &self.kind))
     }
 
     /// An object as it is stored, without its revision.
     pub(crate) fn encode(&self, object: &AnyObject) -> Bytes {
-        if self.is_view { convert::to_stored(object.clone()).encode() } else { object.encode() }
+        if self.is_view { convert::to_stored(object.clone(), &self.stored).encode() } else { object.encode() }
     }
 
     /// A cached object as this kind shows it.
@@ -131,8 +144,16 @@ fn joined(group: &str, version: &str, plural: &str) -> String {
     [group, version, plural].join("/")
 }
 
-/// Everything that is served, in the order of the table of kinds.
+/// Everything that is served: what the table of kinds has, and what custom resource definitions add while the server
+/// runs. A request sees one state of it, whole.
 pub(crate) struct Resources {
+    builtin: Catalog,
+    current: ArcSwap<Catalog>,
+}
+
+/// What is served at one time: the kinds of the table in its order, and then the custom ones.
+#[derive(Clone)]
+pub(crate) struct Catalog {
     all: Vec<Arc<Resource>>,
     /// By group, version and plural, joined: see [`joined`].
     by_name: HashMap<String, Arc<Resource>>,
@@ -141,15 +162,41 @@ pub(crate) struct Resources {
 impl Resources {
     /// Joins the rows of the table with their strategies and caches.
     pub(crate) fn new(kinds: &'static [Kind], cache: &Cache) -> Self {
-        let all: Vec<_> = kinds
-            .iter()
-            .filter_map(|kind| {
-                let cache = cache.kind(&key::of_kind(kind))?.clone();
-                Some(Arc::new(Resource::new(kind, crate::strategy::of(kind), cache)))
-            })
-            .collect();
-        let name = |kind: &Kind| joined(&kind.group, &kind.version, &kind.plural);
-        let by_name = all.iter().map(|resource| (name(resource.kind), resource.clone())).collect();
+        let all = kinds.iter().filter_map(|kind| {
+            let cache = cache.kind(&key::of_kind(kind))?;
+            let stored = kinds::find(&kind.storage.0, &kind.storage.1, &kind.plural).unwrap_or(kind);
+            Some(Arc::new(Resource::new(Arc::new(kind.clone()), Arc::new(stored.clone()), cache)))
+        });
+        let builtin = Catalog::new(all.collect());
+        Self { current: ArcSwap::from_pointee(builtin.clone()), builtin }
+    }
+
+    /// What is served now.
+    pub(crate) fn current(&self) -> Arc<Catalog> {
+        self.current.load_full()
+    }
+
+    /// Serves these beside the kinds of the table from now on. A name that the table has stays the table's.
+    pub(crate) fn serve_custom(&self, custom: impl IntoIterator<Item = Arc<Resource>>) {
+        let mut all = self.builtin.all.clone();
+        all.extend(custom.into_iter().filter(|resource| !self.builtin.by_name.contains_key(&resource.joined_name())));
+        self.current.store(Arc::new(Catalog::new(all)));
+    }
+
+    /// A resource that the server itself needs.
+    pub(crate) fn core(&self, plural: &str) -> &Arc<Resource> {
+        self.builtin.find("", "v1", plural).expect("the table of kinds has the core kinds")
+    }
+
+    /// A resource of the table of kinds.
+    pub(crate) fn builtin(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
+        self.builtin.find(group, version, plural)
+    }
+}
+
+impl Catalog {
+    fn new(all: Vec<Arc<Resource>>) -> Self {
+        let by_name = all.iter().map(|resource| (resource.joined_name(), resource.clone())).collect();
         Self { all, by_name }
     }
 
@@ -159,11 +206,6 @@ impl Resources {
 
     pub(crate) fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
         self.by_name.get(&joined(group, version, plural))
-    }
-
-    /// A resource that the server itself needs.
-    pub(crate) fn core(&self, plural: &str) -> &Arc<Resource> {
-        self.find("", "v1", plural).expect("the table of kinds has the core kinds")
     }
 
     pub(crate) fn has_group(&self, group: &str) -> bool {
@@ -177,7 +219,7 @@ impl Resources {
     /// Groups but the core one, each with its versions, in the order of the table.
     pub(crate) fn groups(&self) -> Vec<(&str, Vec<&str>)> {
         let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-        for kind in self.all.iter().map(|resource| resource.kind).filter(|kind| !kind.group.is_empty()) {
+        for kind in self.all.iter().map(|resource| &resource.kind).filter(|kind| !kind.group.is_empty()) {
             match groups.iter_mut().find(|(group, _)| *group == kind.group) {
                 Some((_, versions)) if versions.contains(&&*kind.version) => {}
                 Some((_, versions)) => versions.push(&kind.version),

@@ -9,7 +9,7 @@ use http::{Method, Uri};
 
 use crate::limits;
 use crate::query::{Query, decode};
-use crate::resource::{Resource, Resources};
+use crate::resource::{Catalog, Resource};
 
 /// What a request is about.
 pub(crate) enum Route {
@@ -98,7 +98,7 @@ impl Route {
     ///
     /// # Errors
     /// [`NoRoute`] says how to answer what is not served.
-    pub(crate) fn parse(method: &Method, uri: &Uri, query: &Query, resources: &Resources) -> Result<Self, NoRoute> {
+    pub(crate) fn parse(method: &Method, uri: &Uri, query: &Query, resources: &Catalog) -> Result<Self, NoRoute> {
         if uri.path().len() + uri.query().map_or(0, str::len) > limits::URI_BYTES_MAX {
             return Err(ApiError::BadRequest(format!("the URL is longer than {} bytes", limits::URI_BYTES_MAX)).into());
         }
@@ -136,7 +136,7 @@ impl Route {
     fn below_version(
         method: &Method,
         query: &Query,
-        resources: &Resources,
+        resources: &Catalog,
         group: &str,
         version: &str,
         rest: &[&str],
@@ -344,12 +344,13 @@ impl Endpoint {
 mod tests {
     use super::*;
     use crate::cache::Cache;
+    use crate::resource::Resources;
     use coracle_api::kinds;
     use coracle_store::MemoryStore;
     use tokio_util::sync::CancellationToken;
 
     /// What a request comes to, in a line.
-    fn told(resources: &Resources, method: &str, url: &str) -> String {
+    fn told(resources: &Catalog, method: &str, url: &str) -> String {
         let uri: Uri = url.parse().expect("a URL");
         let query = Query::parse(uri.query().unwrap_or_default());
         match Route::parse(&method.parse().expect("a method"), &uri, &query, resources) {
@@ -375,7 +376,7 @@ mod tests {
         let layouts = kinds::all().iter().filter(|kind| !kind.is_view()).map(crate::fields::layout);
         let opened = Cache::open(std::sync::Arc::new(MemoryStore::new()), layouts.collect(), CancellationToken::new());
         let (cache, _feed) = opened.await.expect("an empty store");
-        let resources = Resources::new(kinds::all(), &cache);
+        let resources = Resources::new(kinds::all(), &cache).current();
         for (method, url, expected) in [
             ("GET", "/api/v1/pods", "list pods "),
             ("GET", "/api/v1/pods?watch=true", "watch pods "),

@@ -43,7 +43,7 @@ impl Include {
 /// # Errors
 /// When it cannot be read.
 pub(crate) fn one(resource: &Resource, object: &Cached, include: Include) -> Result<Bytes, ApiError> {
-    write(resource, std::slice::from_ref(object), &at(object.revision), columns(resource.kind), include)
+    write(resource, std::slice::from_ref(object), &at(object.revision), columns(&resource.kind), include)
 }
 
 /// The table of one object in a watch, where the columns are told once.
@@ -56,7 +56,7 @@ pub(crate) fn in_watch(
     include: Include,
     is_first: bool,
 ) -> Result<Bytes, ApiError> {
-    let columns = if is_first { columns(resource.kind) } else { &[] };
+    let columns = if is_first { columns(&resource.kind) } else { &[] };
     write(resource, std::slice::from_ref(object), &at(object.revision), columns, include)
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn many(
     meta: &ListMeta,
     include: Include,
 ) -> Result<Bytes, ApiError> {
-    write(resource, objects, meta, columns(resource.kind), include)
+    write(resource, objects, meta, columns(&resource.kind), include)
 }
 
 fn at(revision: u64) -> ListMeta {

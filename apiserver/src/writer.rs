@@ -79,7 +79,7 @@ impl Writer<'_> {
     pub(crate) async fn replace(&self, current: &Arc<Cached>, object: &AnyObject) -> Result<Arc<Cached>, Lost> {
         let value = self.resource.encode(object);
         let body = codec::splice(&value, current.revision);
-        if body == current.body || ownership::same_but_times(&body, &current.body) {
+        if !current.is_formed && (body == current.body || ownership::same_but_times(&body, &current.body)) {
             return Ok(current.clone());
         }
         let key = current.key.clone();
@@ -134,11 +134,11 @@ impl Writer<'_> {
     }
 
     pub(crate) fn not_found(&self, name: &str) -> ApiError {
-        ApiError::NotFound { resource: GroupResource::of(self.resource.kind), name: name.to_owned() }
+        ApiError::NotFound { resource: GroupResource::of(&self.resource.kind), name: name.to_owned() }
     }
 
     pub(crate) fn already_exists(&self, name: &str) -> ApiError {
-        ApiError::AlreadyExists { resource: GroupResource::of(self.resource.kind), name: name.to_owned() }
+        ApiError::AlreadyExists { resource: GroupResource::of(&self.resource.kind), name: name.to_owned() }
     }
 
     pub(crate) fn modified(&self, name: &str) -> ApiError {
@@ -146,7 +146,7 @@ impl Writer<'_> {
     }
 
     pub(crate) fn conflict(&self, name: &str, message: &str) -> ApiError {
-        let resource = GroupResource::of(self.resource.kind);
+        let resource = GroupResource::of(&self.resource.kind);
         ApiError::Conflict { resource, name: name.to_owned(), message: message.to_owned() }
     }
 }

@@ -12,6 +12,7 @@ mod splice;
 mod yaml;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
@@ -26,11 +27,13 @@ pub use splice::{SPLICED_BYTES_MAX, metadata_of, partial_metadata, resplice, spl
 pub use yaml::from_json as json_to_yaml;
 
 use crate::any::AnyObject;
-use crate::kind::Kind;
+use crate::custom::{CustomModel, CustomObject};
+use crate::field::{Errors, Path};
+use crate::kind::{Kind, Model};
 use crate::limits;
 use crate::object::Object;
 use crate::schema::{self, Shape, TypeId};
-use crate::status::ApiError;
+use crate::status::{ApiError, GroupKind};
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,13 +78,48 @@ pub fn decode(
         api_version: kind.api_version(),
         version: &kind.version,
         kind: &kind.kind,
-        schema: (kind.model.schema)(),
+        schema: kind.model.schema(),
     };
+    if let Model::Custom(model) = &kind.model {
+        return decode_custom(model, kind, body, format, validation, &expected);
+    }
     let (json, warnings) = read(body, format, validation, &expected)?;
-    match (kind.model.decode)(&json) {
+    match kind.model.decode(&json) {
         Ok(object) => Ok(Decoded { object, warnings }),
         Err(error) => Err(expected.refuse(&error.source)),
     }
+}
+
+/// Reads an object of a custom kind, without what its schema does not know. It must say what it is.
+fn decode_custom(
+    model: &Arc<CustomModel>,
+    kind: &Kind,
+    body: &[u8],
+    format: Format,
+    validation: FieldValidation,
+    expected: &Expected<'_>,
+) -> Result<Decoded<AnyObject>, ApiError> {
+    let (json, duplicate) = to_json(body, format, None)?;
+    let scan = scan::scan_custom(&json).map_err(|e| expected.refuse(&e))?;
+    let mut object = model.decode(&json).map_err(|error| expected.refuse(&error.source))?;
+    let own_kind = scan.kind.unwrap_or_default();
+    if own_kind.is_empty() {
+        let why = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(&json));
+        return Err(expected.refuse(&why));
+    }
+    let own_version = scan.api_version.unwrap_or_default();
+    if own_version != expected.api_version {
+        return Err(expected.other_version(&own_version));
+    }
+    if own_kind != expected.kind {
+        let mut errors = Errors::new();
+        errors.invalid(&Path::new("kind"), &own_kind, &format!("must be {}", expected.kind));
+        let name = object.name().to_owned();
+        return Err(ApiError::Invalid { kind: GroupKind::of(kind), name, errors });
+    }
+    let unknown = object.custom_mut().map(CustomObject::prune).unwrap_or_default();
+    let findings = duplicate.into_iter().chain(scan.findings).chain(unknown).take(limits::FINDINGS_MAX).collect();
+    Ok(Decoded { object, warnings: expected.judge(findings, validation)? })
 }
 
 /// Reads the body of a request about a `T`: a `Scale`, a `Binding`, an `Eviction`.
@@ -90,7 +128,7 @@ pub fn decode(
 /// As [`decode`].
 pub fn decode_as<T: Object>(body: &[u8], format: Format, validation: FieldValidation) -> Result<Decoded<T>, ApiError> {
     let expected =
-        Expected { api_version: T::API_VERSION.into(), version: T::VERSION, kind: T::KIND, schema: T::schema() };
+        Expected { api_version: T::API_VERSION.into(), version: T::VERSION, kind: T::KIND, schema: Some(T::schema()) };
     let (json, warnings) = read(body, format, validation, &expected)?;
     match T::decode(&json) {
         Ok(object) => Ok(Decoded { object, warnings }),
@@ -107,7 +145,7 @@ pub fn decode_delete_options(body: &[u8], format: Format) -> Result<DeleteOption
         return Ok(DeleteOptions::default());
     }
     let schema = schema::find("meta.v1.DeleteOptions").expect("the graph has the options of deletion");
-    let expected = Expected { api_version: "".into(), version: "v1", kind: "DeleteOptions", schema };
+    let expected = Expected { api_version: "".into(), version: "v1", kind: "DeleteOptions", schema: Some(schema) };
     let (json, _) = read(body, format, FieldValidation::Ignore, &expected)?;
     serde_json::from_slice(&json).map_err(|e| expected.refuse(&e))
 }
@@ -153,7 +191,8 @@ struct Expected<'a> {
     api_version: Cow<'a, str>,
     version: &'a str,
     kind: &'a str,
-    schema: TypeId,
+    /// None of an object of a custom kind.
+    schema: Option<TypeId>,
 }
 
 impl Expected<'_> {
@@ -162,16 +201,30 @@ impl Expected<'_> {
         ApiError::BadRequest(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
     }
 
+    fn other_version(&self, found: &str) -> ApiError {
+        let expected = &self.api_version;
+        let why = format!("the API version in the data ({found}) does not match the expected API version ({expected})");
+        ApiError::BadRequest(why)
+    }
+
+    /// What is to be said of what was passed over.
+    fn judge(&self, findings: Vec<String>, validation: FieldValidation) -> Result<Vec<String>, ApiError> {
+        match validation {
+            FieldValidation::Strict if !findings.is_empty() => {
+                Err(self.refuse(&format_args!("strict decoding error: {}", findings.join(", "))))
+            }
+            FieldValidation::Ignore => Ok(Vec::new()),
+            FieldValidation::Strict | FieldValidation::Warn => Ok(findings),
+        }
+    }
+
     /// Source: a body that doesn't name its version and kind is taken for what the URL names.
     fn check(&self, api_version: Option<&str>, kind: Option<&str>) -> Result<(), ApiError> {
         if self.api_version.is_empty() {
             return Ok(());
         }
         if let Some(found) = api_version.filter(|v| !v.is_empty() && *v != self.api_version) {
-            let expected = &self.api_version;
-            let why =
-                format!("the API version in the data ({found}) does not match the expected API version ({expected})");
-            return Err(ApiError::BadRequest(why));
+            return Err(self.other_version(found));
         }
         if let Some(found) = kind.filter(|k| !k.is_empty() && *k != self.kind) {
             let why = format!("{found} in version {:?} cannot be handled as a {}", self.version, self.kind);
@@ -187,21 +240,13 @@ fn read<'b>(
     validation: FieldValidation,
     expected: &Expected<'_>,
 ) -> Result<(Cow<'b, [u8]>, Vec<String>), ApiError> {
-    let (json, duplicate) = to_json(body, format, Some(expected.schema))?;
-    let scan = scan::scan(&json, Shape::Object(expected.schema)).map_err(|e| expected.refuse(&e))?;
+    let (json, duplicate) = to_json(body, format, expected.schema)?;
+    let shape = expected.schema.map_or(Shape::Any, Shape::Object);
+    let scan = scan::scan(&json, shape).map_err(|e| expected.refuse(&e))?;
     expected.check(scan.api_version.as_deref(), scan.kind.as_deref())?;
     let json = tell_empty_selectors(json, &scan.empty_selectors);
-    let mut findings: Vec<String> = duplicate.into_iter().chain(scan.findings).collect();
-    match validation {
-        FieldValidation::Strict if !findings.is_empty() => {
-            Err(expected.refuse(&format_args!("strict decoding error: {}", findings.join(", "))))
-        }
-        FieldValidation::Ignore => {
-            findings.clear();
-            Ok((json, findings))
-        }
-        FieldValidation::Strict | FieldValidation::Warn => Ok((json, findings)),
-    }
+    let findings = duplicate.into_iter().chain(scan.findings).collect();
+    Ok((json, expected.judge(findings, validation)?))
 }
 
 /// A selector that is missing selects nothing, and an empty one everything; k8s-openapi has the same value for both where

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use crate::field::Path;
 use crate::limits;
 use crate::quantity::Quantity;
-use crate::schema::{Field, Presence, Shape, Type};
+use crate::schema::{self, Field, Presence, Shape, Type, TypeId};
 
 /// What a body has that its type has not.
 #[derive(Debug, Default)]
@@ -45,11 +45,20 @@ pub(super) enum ScanError {
 /// # Errors
 /// When it is well formed, and yet not such an object.
 pub(super) fn scan(json: &[u8], root: Shape) -> Result<Scan, ScanError> {
-    let mut scanner = Scanner { json, at: 0, depth: 0, owner: None, result: Scan::default() };
-    match scanner.value(root, &Path::ROOT) {
-        Ok(()) | Err(Stop::Syntax) => Ok(scanner.result),
-        Err(Stop::Error(error)) => Err(error),
-    }
+    let mut scanner = Scanner { json, at: 0, depth: 0, owner: None, custom: false, result: Scan::default() };
+    let read = scanner.value(root, &Path::ROOT);
+    scanner.finish(read)
+}
+
+/// Reads `json` as an object of a custom kind: its metadata is known here, and of the rest what stands twice is found.
+///
+/// # Errors
+/// As [`scan`].
+pub(super) fn scan_custom(json: &[u8]) -> Result<Scan, ScanError> {
+    let metadata = schema::find("meta.v1.ObjectMeta").expect("the graph has the metadata of objects");
+    let mut scanner = Scanner { json, at: 0, depth: 0, owner: None, custom: true, result: Scan::default() };
+    let read = scanner.custom_object(metadata);
+    scanner.finish(read)
 }
 
 enum Stop {
@@ -64,10 +73,46 @@ struct Scanner<'j> {
     depth: usize,
     /// The type whose field is being read.
     owner: Option<&'static Type>,
+    /// Whether what has no type is looked into as well.
+    custom: bool,
     result: Scan,
 }
 
 impl<'j> Scanner<'j> {
+    fn finish(self, read: Result<(), Stop>) -> Result<Scan, ScanError> {
+        match read {
+            Ok(()) | Err(Stop::Syntax) => Ok(self.result),
+            Err(Stop::Error(error)) => Err(error),
+        }
+    }
+
+    fn custom_object(&mut self, metadata: TypeId) -> Result<(), Stop> {
+        match self.peek()? {
+            b'{' => self.nested(None, |s| s.custom_members(metadata)),
+            // Of another kind of value the decoder says that it is none.
+            _ => Ok(()),
+        }
+    }
+
+    fn custom_members(&mut self, metadata: TypeId) -> Result<(), Stop> {
+        let mut seen = Keys::default();
+        self.at += 1;
+        while let Some(key) = self.key()? {
+            let path = Path::ROOT.child(&key);
+            if !seen.insert(&key) {
+                self.find("duplicate", &path);
+            }
+            self.note_kind(&key);
+            let shape = match &*key {
+                "metadata" => Shape::Object(metadata),
+                "apiVersion" | "kind" => Shape::String,
+                _ => Shape::Any,
+            };
+            self.value(shape, &path)?;
+        }
+        Ok(())
+    }
+
     fn value(&mut self, shape: Shape, path: &Path<'_>) -> Result<(), Stop> {
         match self.peek()? {
             b'{' => match shape {
@@ -145,7 +190,7 @@ impl<'j> Scanner<'j> {
         let mut seen = Keys::default();
         self.at += 1;
         while let Some(key) = self.key()? {
-            if !matches!(shape, Shape::Any) && !seen.insert(&key) {
+            if (self.custom || !matches!(shape, Shape::Any)) && !seen.insert(&key) {
                 self.find("duplicate", &path.child(&key));
             }
             self.value(shape, &path.child(&key))?;
@@ -362,7 +407,6 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema;
 
     fn pod(json: &str) -> Result<Scan, ScanError> {
         scan(json.as_bytes(), Shape::Object(schema::find("core.v1.Pod").expect("a pod")))

@@ -75,6 +75,6 @@ mod tests {
         let shown = to_served(AnyObject::new(event.clone()), kinds::of::<events::Event>());
         let typed = shown.downcast_ref::<events::Event>().unwrap();
         assert_eq!((typed.note.as_deref(), typed.deprecated_count), (Some("m"), Some(3)));
-        assert_eq!(to_stored(shown).downcast::<core::Event>().unwrap(), event);
+        assert_eq!(to_stored(shown, kinds::of::<core::Event>()).downcast::<core::Event>().unwrap(), event);
     }
 }

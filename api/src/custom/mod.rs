@@ -2,7 +2,7 @@
 //!
 //! A [`Structural`] is the schema of one version. In the order in which a written object goes through them: [`prune`]
 //! removes what the schema doesn't know, [`default`] sets what nobody set, [`validate`] tells what is wrong, rules in CEL
-//! included. [`columns`] makes the cells of tables, [`scale`] reads and judges the paths of the scale subresource.
+//! included. A [`CustomObject`] carries the [`CustomModel`] of its version, by which all that is done to it. [`columns`] makes the cells of tables, [`scale`] reads and judges the paths of the scale subresource.
 //! [`definition`] has the defaults and rules of `CustomResourceDefinition` itself.
 //!
 //! Nothing here panics or runs without bound, whatever schema, rule or object it is given.
@@ -11,6 +11,7 @@ pub mod cel;
 pub mod columns;
 mod defaults;
 pub mod json_path;
+pub mod object;
 mod ownership;
 mod pattern;
 mod prune;
@@ -19,6 +20,7 @@ pub mod structural;
 mod validate;
 
 pub use defaults::default;
+pub use object::{CustomModel, CustomObject};
 pub use prune::prune;
 pub use structural::{ListType, Structural, Type};
 pub use validate::validate;

@@ -12,7 +12,7 @@ pub(super) const UNSET: &str = "<unset>";
 /// How many elements of a list are shown before the rest are counted.
 const SHOWN_MAX: usize = 3;
 
-pub(super) fn text(value: Option<&String>) -> &str {
+pub(crate) fn text(value: Option<&String>) -> &str {
     value.map(String::as_str).unwrap_or_default()
 }
 

@@ -8,7 +8,7 @@ pub(crate) mod age;
 mod api_service;
 mod autoscaler;
 mod batch;
-mod cells;
+pub(crate) mod cells;
 mod certificate;
 mod device;
 mod endpoints;
@@ -25,6 +25,7 @@ mod small;
 mod storage;
 mod workload;
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -37,7 +38,7 @@ pub use age::{human_duration, since};
 
 use crate::any::AnyObject;
 use crate::codec;
-use crate::kind::Kind;
+use crate::kind::{Kind, Name};
 use crate::schema;
 
 static TEXT: &str = include_str!("../../schema/columns.tsv");
@@ -45,11 +46,11 @@ static TEXT: &str = include_str!("../../schema/columns.tsv");
 /// The head of a column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Column {
-    pub name: &'static str,
+    pub name: Name,
     #[serde(rename = "type")]
-    pub type_: &'static str,
-    pub format: &'static str,
-    pub description: &'static str,
+    pub type_: Name,
+    pub format: Name,
+    pub description: Name,
     /// 0 is shown always, 1 with `-o wide`.
     pub priority: i32,
 }
@@ -58,12 +59,17 @@ pub struct Column {
 static UNKNOWN: [Column; 2] = [column("Name", "string", "name", 0), column("Created At", "date", "", 0)];
 
 const fn column(name: &'static str, type_: &'static str, format: &'static str, priority: i32) -> Column {
-    Column { name, type_, format, description: "", priority }
+    let [name, type_, format, description] =
+        [Cow::Borrowed(name), Cow::Borrowed(type_), Cow::Borrowed(format), Cow::Borrowed("")];
+    Column { name, type_, format, description, priority }
 }
 
 /// The columns of a kind.
 #[must_use]
-pub fn columns(kind: &Kind) -> &'static [Column] {
+pub fn columns(kind: &Kind) -> &[Column] {
+    if let Some(model) = kind.model.custom() {
+        return &model.heads;
+    }
     let key = (&*kind.group, &*kind.version, &*kind.plural);
     all_columns().iter().find(|(k, _)| *k == key).map_or(&UNKNOWN, |(_, columns)| columns)
 }
@@ -175,7 +181,7 @@ pub(crate) mod tests {
     #[test]
     fn every_kind_has_as_many_cells_as_columns() {
         for kind in kinds::all() {
-            let object = (kind.model.decode)(b"{}").unwrap();
+            let object = kind.model.decode(b"{}").unwrap();
             assert_eq!(row(&object, NOW.parse().unwrap()).len(), columns(kind).len(), "{}", kind.plural);
         }
     }

@@ -18,17 +18,17 @@ const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", ORPHAN, FOREGROUND];
 
 /// How objects of a kind are named, and whether they live in namespaces.
 #[derive(Clone, Copy)]
-pub(super) struct Naming {
+pub(crate) struct Naming {
     pub name: fn(&str) -> Vec<String>,
     pub namespaced: bool,
 }
 
 /// The naming of most kinds.
-pub(super) const IN_NAMESPACE: Naming = Naming { name: names::dns_subdomain, namespaced: true };
+pub(crate) const IN_NAMESPACE: Naming = Naming { name: names::dns_subdomain, namespaced: true };
 /// The naming of most kinds that live in no namespace.
-pub(super) const IN_CLUSTER: Naming = Naming { name: names::dns_subdomain, namespaced: false };
+pub(crate) const IN_CLUSTER: Naming = Naming { name: names::dns_subdomain, namespaced: false };
 
-pub(super) fn create(meta: &ObjectMeta, naming: Naming, errors: &mut Errors) {
+pub(crate) fn create(meta: &ObjectMeta, naming: Naming, errors: &mut Errors) {
     if let Some(prefix) = meta.generate_name.as_ref().filter(|p| !p.is_empty()) {
         let wrong = (naming.name)(&names::without_trailing_dash(prefix));
         errors.invalid_each(&META.child("generateName"), prefix, wrong);

@@ -25,7 +25,7 @@ mod job;
 mod labels;
 mod lease;
 mod limit_range;
-mod meta;
+pub(crate) mod meta;
 mod namespace;
 mod networking;
 mod node;

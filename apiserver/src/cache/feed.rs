@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use coracle_store::{Batch, Error, Event as StoreEvent, Page, Range, Revision, Store, Watch};
 use futures::StreamExt as _;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::object::{Change, Event, Shown, line};
-use super::{Cache, CacheError, KindCache, cached, serve};
+use super::{Addition, Cache, CacheError, KindCache, Kinds, cached, serve};
 use crate::limits;
 
 /// Everything that is served lies under this.
@@ -22,13 +23,18 @@ pub(super) struct Feed {
     cache: Arc<Cache>,
     store: Arc<dyn Store>,
     watch: Watch,
+    added: mpsc::Receiver<Addition>,
 }
 
 impl Feed {
     /// Fills the cache and begins to watch from there.
-    pub(super) async fn open(cache: Arc<Cache>, store: Arc<dyn Store>) -> Result<Self, CacheError> {
+    pub(super) async fn open(
+        cache: Arc<Cache>,
+        store: Arc<dyn Store>,
+        added: mpsc::Receiver<Addition>,
+    ) -> Result<Self, CacheError> {
         let watch = fill(&cache, &*store, recent(&*store).await?).await?;
-        Ok(Self { cache, store, watch })
+        Ok(Self { cache, store, watch, added })
     }
 
     /// Takes in what the store tells until `shutdown`. Ends with an error when the store is closed.
@@ -36,6 +42,10 @@ impl Feed {
         loop {
             let batch = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
+                Some(addition) = self.added.recv() => {
+                    add(&self.cache, &*self.store, addition).await;
+                    continue;
+                }
                 batch = self.watch.next() => batch,
             };
             match batch {
@@ -53,7 +63,7 @@ impl Feed {
     fn take(&self, batch: Batch) {
         for event in &batch.events {
             if let Some(kind) = self.cache.kind_of_key(event.key()) {
-                kind.apply(told(kind, event));
+                kind.apply(told(&kind, event));
             }
         }
         self.cache.progress.advance(batch.revision.0);
@@ -84,18 +94,41 @@ fn told(kind: &KindCache, event: &StoreEvent) -> Event {
         StoreEvent::Put { record, previous } => {
             let shown = if previous.is_some() { Shown::Modified } else { Shown::Added };
             let revision = record.modified.0;
-            let (line, body) = line(shown, &record.value, revision);
-            let object = Arc::new(cached(&kind.layout, record, revision, body));
+            let formed = kind.layout.form(&record.value);
+            let (line, body) = line(shown, formed.as_ref().unwrap_or(&record.value), revision);
+            let object = Arc::new(cached(&kind.layout, record, revision, body, formed.is_some()));
             // The cache has what the store says was there: it was told of every change before this one.
             let previous = previous.as_ref().and_then(|_| kind.current(&record.key));
             Event::new(revision, Change::Put { object, previous }, line)
         }
         StoreEvent::Delete { previous, revision } => {
-            let (line, body) = line(Shown::Deleted, &previous.value, revision.0);
-            let previous = Arc::new(cached(&kind.layout, previous, revision.0, body));
+            let formed = kind.layout.form(&previous.value);
+            let (line, body) = line(Shown::Deleted, formed.as_ref().unwrap_or(&previous.value), revision.0);
+            let previous = Arc::new(cached(&kind.layout, previous, revision.0, body, formed.is_some()));
             Event::new(revision.0, Change::Delete { previous }, line)
         }
     }
+}
+
+/// Fills the cache of one more kind. What the watch has yet to tell of the time before is skipped there.
+async fn add(cache: &Cache, store: &dyn Store, Addition { kind, done }: Addition) {
+    let page = match store.range(Range::prefix(kind.layout.prefix.clone()), None, None).await {
+        Ok(page) => page,
+        // Who asked hears that it has not happened, and asks again.
+        Err(error) => return tracing::warn!(%error, "cannot fill the cache of a kind"),
+    };
+    let objects = page.records.iter().map(|record| Arc::new(serve(&kind.layout, record))).collect();
+    kind.replace(objects, page.revision.0);
+    let before = cache.kind(&kind.layout.prefix);
+    cache.kinds.rcu(|kinds| {
+        let mut kinds = Kinds::clone(kinds);
+        kinds.insert(kind.layout.prefix.clone(), kind.clone());
+        kinds
+    });
+    if let Some(before) = before {
+        before.close();
+    }
+    let _ = done.send(());
 }
 
 /// Puts everything that the store held at a revision in place of what is cached, and watches from there.
@@ -106,7 +139,7 @@ async fn fill(cache: &Cache, store: &dyn Store, page: Page) -> Result<Watch, Cac
             objects.entry(kind.layout.prefix.clone()).or_default().push(Arc::new(serve(&kind.layout, record)));
         }
     }
-    for kind in cache.kinds() {
+    for kind in cache.kinds().values() {
         kind.replace(objects.remove(&kind.layout.prefix).unwrap_or_default(), page.revision.0);
     }
     cache.progress.advance(page.revision.0);

@@ -8,6 +8,7 @@ use std::ops::Bound;
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
+use coracle_api::custom::CustomModel;
 
 use super::extract::Extractor;
 use super::mailbox::{Delivery, Mailbox};
@@ -23,6 +24,15 @@ pub(crate) struct Layout {
     pub(crate) extractor: Extractor,
     /// The field by whose value objects and watchers are found at once, if the kind has one.
     pub(crate) index: Option<usize>,
+    /// How objects are stored, of a custom kind, where what is stored may be of an older definition.
+    pub(crate) custom: Option<Arc<CustomModel>>,
+}
+
+impl Layout {
+    /// What is stored in the form that it has now, if that is another one.
+    pub(super) fn form(&self, value: &[u8]) -> Option<Bytes> {
+        self.custom.as_ref()?.form(value)
+    }
 }
 
 /// The cache of one kind.
@@ -38,11 +48,15 @@ struct State {
     /// In the order of their revisions.
     recent: VecDeque<Arc<Event>>,
     recent_bytes: usize,
+    /// Everything up to this revision was there when the cache was filled.
+    filled_at: u64,
     /// Everything after this revision is in `recent`.
     replayable_after: u64,
     /// The revision of the newest change.
     changed: u64,
     watchers: Watchers,
+    /// Whether the kind is served no more: there is nothing to watch.
+    is_closed: bool,
 }
 
 /// The watchers by what they are interested in, so that an event is offered to those alone that may want it.
@@ -199,6 +213,9 @@ impl KindCache {
         }
         let revision = seen.max(state.changed);
         let (id, mailbox) = state.watchers.add(interest.clone(), selection);
+        if state.is_closed {
+            mailbox.close();
+        }
         let subscription = Subscription { kind: self.clone(), interest, id, mailbox };
         Ok(Beginning { subscription, present, missed, revision })
     }
@@ -207,6 +224,9 @@ impl KindCache {
     pub(super) fn apply(&self, event: Event) {
         let event = Arc::new(event);
         let mut state = self.write();
+        if event.revision <= state.filled_at {
+            return;
+        }
         match &event.change {
             Change::Put { object, previous } => {
                 if let Some(previous) = previous {
@@ -229,7 +249,7 @@ impl KindCache {
     pub(super) fn replace(&self, objects: Vec<Arc<Cached>>, revision: u64) {
         let mut state = self.write();
         let watchers = std::mem::take(&mut state.watchers);
-        *state = State { replayable_after: revision, changed: revision, ..State::default() };
+        *state = State { filled_at: revision, replayable_after: revision, changed: revision, ..State::default() };
         state.watchers.next_id = watchers.next_id;
         for object in objects {
             self.index(&mut state, &object);
@@ -237,6 +257,19 @@ impl KindCache {
         }
         drop(state);
         for watcher in watchers.by_interest.into_values().flatten() {
+            watcher.mailbox.close();
+        }
+    }
+
+    /// Cuts off all watchers, now and later: the kind is served no more, or in another form.
+    pub(super) fn close(&self) {
+        let watchers = {
+            let mut state = self.write();
+            state.is_closed = true;
+            state.watchers.count = 0;
+            std::mem::take(&mut state.watchers.by_interest)
+        };
+        for watcher in watchers.into_values().flatten() {
             watcher.mailbox.close();
         }
     }

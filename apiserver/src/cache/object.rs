@@ -18,12 +18,14 @@ pub(crate) struct Cached {
     pub(crate) body: Bytes,
     pub(crate) labels: Labels,
     pub(crate) fields: Box<[Box<str>]>,
+    /// Whether the store has it in an older form, so that writing the same is a change.
+    pub(crate) is_formed: bool,
 }
 
 impl Cached {
     pub(crate) fn new(key: Bytes, scope_at: usize, revision: u64, body: Bytes, extracted: Extracted) -> Self {
         let Extracted { labels, fields } = extracted;
-        Self { key, scope_at, revision, body, labels, fields }
+        Self { key, scope_at, revision, body, labels, fields, is_formed: false }
     }
 
     /// The same object as of another revision.
@@ -35,6 +37,7 @@ impl Cached {
             body: codec::resplice(&self.body, revision),
             labels: self.labels.clone(),
             fields: self.fields.clone(),
+            is_formed: self.is_formed,
         }
     }
 

@@ -4,10 +4,10 @@ use coracle_api::kind::{Kind, Subresource};
 use serde_json::{Map, Value, json};
 
 use super::{kinds_of, verbs};
-use crate::resource::Resources;
+use crate::resource::Catalog;
 
 /// The core group alone (`/api`), or all others (`/apis`).
-pub(super) fn groups(resources: &Resources, core: bool, version: &str) -> Value {
+pub(super) fn groups(resources: &Catalog, core: bool, version: &str) -> Value {
     let groups = if core { vec![("", vec!["v1"])] } else { resources.groups() };
     let items: Vec<Value> = groups.iter().map(|(group, versions)| group_value(resources, group, versions)).collect();
     json!({
@@ -18,14 +18,14 @@ pub(super) fn groups(resources: &Resources, core: bool, version: &str) -> Value 
     })
 }
 
-fn group_value(resources: &Resources, group: &str, versions: &[&str]) -> Value {
+fn group_value(resources: &Catalog, group: &str, versions: &[&str]) -> Value {
     let versions: Vec<Value> = versions.iter().map(|one| version(resources, group, one)).collect();
     let metadata = if group.is_empty() { json!({}) } else { json!({"name": group}) };
     json!({"metadata": metadata, "versions": versions})
 }
 
 /// A version of a group with its resources.
-pub(super) fn version(resources: &Resources, group: &str, version: &str) -> Value {
+pub(super) fn version(resources: &Catalog, group: &str, version: &str) -> Value {
     let mut kinds: Vec<&Kind> = kinds_of(resources, group, version).collect();
     kinds.sort_by(|a, b| a.plural.cmp(&b.plural));
     let all: Vec<Value> = kinds.into_iter().map(resource).collect();

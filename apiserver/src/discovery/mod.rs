@@ -8,7 +8,7 @@ use coracle_api::status::ApiError;
 use serde_json::Value;
 
 use crate::negotiate::View;
-use crate::resource::Resources;
+use crate::resource::Catalog;
 use crate::route::Document;
 
 /// The document that is asked for, and its media type.
@@ -18,7 +18,7 @@ use crate::route::Document;
 pub(crate) fn answer(
     document: &Document,
     view: View,
-    resources: &Resources,
+    resources: &Catalog,
     server_address: &str,
 ) -> Result<(Value, String), ApiError> {
     if let View::Discovery { version } = view {
@@ -42,17 +42,13 @@ pub(crate) fn answer(
 }
 
 /// All that is served of a group and version, as aggregated discovery tells it.
-pub(crate) fn described(resources: &Resources, group: &str, version: &str) -> Value {
+pub(crate) fn described(resources: &Catalog, group: &str, version: &str) -> Value {
     aggregated::version(resources, group, version)
 }
 
 /// The kinds of a group and version.
-fn kinds_of<'a>(
-    resources: &'a Resources,
-    group: &'a str,
-    version: &'a str,
-) -> impl Iterator<Item = &'static Kind> + 'a {
-    let kinds = resources.all().iter().map(|resource| resource.kind);
+fn kinds_of<'a>(resources: &'a Catalog, group: &'a str, version: &'a str) -> impl Iterator<Item = &'a Kind> + 'a {
+    let kinds = resources.all().iter().map(|resource| &*resource.kind);
     kinds.filter(move |kind| kind.group == group && kind.version == version)
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{kinds_of, verbs};
-use crate::resource::Resources;
+use crate::resource::Catalog;
 
 /// `/api`.
 pub(super) fn core_versions(server_address: &str) -> Value {
@@ -19,14 +19,14 @@ pub(super) fn core_versions(server_address: &str) -> Value {
 }
 
 /// `/apis`.
-pub(super) fn groups(resources: &Resources) -> Value {
+pub(super) fn groups(resources: &Catalog) -> Value {
     let groups: Vec<Value> =
         resources.groups().iter().map(|(name, versions)| group_value(name, versions, false)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `/apis/GROUP`.
-pub(super) fn group(resources: &Resources, name: &str) -> Option<Value> {
+pub(super) fn group(resources: &Catalog, name: &str) -> Option<Value> {
     resources
         .groups()
         .iter()
@@ -46,7 +46,7 @@ fn group_value(name: &str, versions: &[&str], alone: bool) -> Value {
 }
 
 /// `/api/v1`, `/apis/GROUP/VERSION`.
-pub(super) fn resources(resources: &Resources, group: &str, version: &str) -> Value {
+pub(super) fn resources(resources: &Catalog, group: &str, version: &str) -> Value {
     let mut all: Vec<(String, Value)> = Vec::new();
     for kind in kinds_of(resources, group, version) {
         all.push((kind.plural.to_string(), resource(kind)));

@@ -60,7 +60,7 @@ pub(super) async fn create(
             Err(Lost::Raced(_)) => return Err(call.writer(dry_run).already_exists(object.name())),
         }
     }
-    Err(ApiError::NoUniqueName { resource: GroupResource::of(call.resource().kind), name: object.name().to_owned() })
+    Err(ApiError::NoUniqueName { resource: GroupResource::of(&call.resource().kind), name: object.name().to_owned() })
 }
 
 /// One try under one name.

@@ -38,7 +38,7 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     namespaces::check_mortal(call)?;
     let deleted = delete(call, call.namespace(), call.name(), &options).await?;
     if deleted.is_gone && !call.resource().strategy.shows_deleted() {
-        let status = status::deleted(call.resource().kind, call.name(), deleted.uid.as_deref());
+        let status = status::deleted(&call.resource().kind, call.name(), deleted.uid.as_deref());
         return Ok(respond::status(&status, call.accept.format));
     }
     // Only a client that asked for it in the older way is told that it is not done yet.

@@ -97,7 +97,7 @@ impl Call {
     /// Reads the body as an object of the target's kind.
     async fn decode(&self, body: Body, validation: FieldValidation) -> Result<Decoded<AnyObject>, ApiError> {
         let format = negotiate::body_type(&self.headers)?;
-        codec::decode(self.resource().kind, &body::read(body).await?, format, validation)
+        codec::decode(&self.resource().kind, &body::read(body).await?, format, validation)
     }
 
     /// Answers with one object, in the form that is wanted.
@@ -112,7 +112,7 @@ impl Call {
     }
 
     fn invalid(&self, name: &str, errors: coracle_api::field::Errors) -> ApiError {
-        ApiError::Invalid { kind: GroupKind::of(self.resource().kind), name: name.to_owned(), errors }
+        ApiError::Invalid { kind: GroupKind::of(&self.resource().kind), name: name.to_owned(), errors }
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) async fn check_open(call: &Call, name: &str) -> Result<(), ApiError> 
         return Ok(());
     }
     Err(ApiError::NamespaceTerminating {
-        resource: GroupResource::of(call.resource().kind),
+        resource: GroupResource::of(&call.resource().kind),
         name: name.to_owned(),
         namespace: namespace.to_owned(),
     })
@@ -40,7 +40,10 @@ pub(super) async fn check_open(call: &Call, name: &str) -> Result<(), ApiError> 
 /// That refusal.
 pub(super) fn check_mortal(call: &Call) -> Result<(), ApiError> {
     let namespaces = kinds::of::<Namespace>();
-    if call.resource().kind.plural != namespaces.plural || !IMMORTAL.contains(&call.name()) {
+    if call.resource().kind.plural != namespaces.plural
+        || !call.resource().kind.group.is_empty()
+        || !IMMORTAL.contains(&call.name())
+    {
         return Ok(());
     }
     Err(ApiError::Forbidden {

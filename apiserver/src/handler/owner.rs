@@ -5,9 +5,8 @@
 
 use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, FieldValidation, Format};
-use coracle_api::kind::Kind;
+use coracle_api::kind::{Kind, Model};
 use coracle_api::ownership::{ApplyError, OneVersion, Request, Reset, State, Type, Versions};
-use coracle_api::schema::TypeId;
 use coracle_api::status::{ApiError, ApplyConflict};
 use coracle_api::{convert, kinds};
 use http::HeaderMap;
@@ -93,7 +92,9 @@ pub(super) struct Applied {
 pub(super) struct Subject<'s> {
     pub(super) api_version: &'s str,
     pub(super) kind: &'s str,
-    pub(super) schema: TypeId,
+    pub(super) type_: Type<'s>,
+    /// An object of which nothing is set.
+    pub(super) zero: Vec<u8>,
     pub(super) versions: &'s dyn Versions,
 }
 
@@ -102,7 +103,7 @@ impl<'c> Owner<'c> {
         let resource = call.resource();
         let manager = options.field_manager.clone().unwrap_or_else(|| user_agent(&call.headers));
         let subresource = call.target.subresource.map_or("", |subresource| subresource.as_str());
-        Self { resource, manager, subresource, reset: reset::of(resource.kind, part) }
+        Self { resource, manager, subresource, reset: reset::of(&resource.kind, part) }
     }
 
     /// As the owner of something that the subresource shows: all of it may be changed.
@@ -113,9 +114,8 @@ impl<'c> Owner<'c> {
     /// Says in an object who manages its fields, which is about to be created.
     pub(super) fn created(&self, object: &mut AnyObject) {
         let json = object.encode_alone();
-        let managed = self.with(|request, subject| {
-            request.created(&codec::encode_zero(subject.schema), State { json: &json, managed: object.managed() })
-        });
+        let managed = self
+            .with(|request, subject| request.created(&subject.zero, State { json: &json, managed: object.managed() }));
         object.set_managed(managed);
     }
 
@@ -139,7 +139,7 @@ impl<'c> Owner<'c> {
             (None, Some(old)) => old.clone(),
             (object, _) => {
                 let json = object.unwrap_or_default().to_string();
-                let kind = self.resource.kind;
+                let kind = &self.resource.kind;
                 codec::decode(kind, json.as_bytes(), Format::Json, FieldValidation::Ignore)?.object
             }
         };
@@ -149,10 +149,14 @@ impl<'c> Owner<'c> {
 
     /// The request of this owner on objects of its resource.
     fn with<T>(&self, run: impl FnOnce(&Request<'_>, &Subject<'_>) -> T) -> T {
-        let kind = self.resource.kind;
-        let schema = (kind.model.schema)();
-        let subject =
-            Subject { api_version: &self.resource.api_version, kind: &kind.kind, schema, versions: self.resource };
+        let kind = &self.resource.kind;
+        let subject = Subject {
+            api_version: &self.resource.api_version,
+            kind: &kind.kind,
+            type_: type_of(&kind.model),
+            zero: kind.model.schema().map_or_else(|| CUSTOM_ZERO.to_vec(), codec::encode_zero),
+            versions: self.resource,
+        };
         run(&self.request(&subject), &subject)
     }
 
@@ -163,7 +167,7 @@ impl<'c> Owner<'c> {
             api_version: subject.api_version,
             subresource: self.subresource,
             seconds: clock::now().as_second(),
-            type_: Type::of(subject.schema),
+            type_: subject.type_,
             reset: self.reset,
             versions: subject.versions,
         }
@@ -183,7 +187,7 @@ pub(super) fn apply_to(
     config: &Config,
 ) -> Result<Applied, ApiError> {
     config.check_kind(subject.api_version, subject.kind)?;
-    let mut zero = value_of(&codec::encode_zero(subject.schema))?;
+    let mut zero = value_of(&subject.zero)?;
     if let Value::Object(zero) = &mut zero {
         zero.insert("apiVersion".to_owned(), subject.api_version.into());
         zero.insert("kind".to_owned(), subject.kind.into());
@@ -231,20 +235,30 @@ fn value_of(json: &[u8]) -> Result<Value, ApiError> {
     codec::decode_plain(json, Format::Json)
 }
 
+/// A custom object of which nothing is set.
+const CUSTOM_ZERO: &[u8] = br#"{"metadata":{}}"#;
+
+fn type_of(model: &Model) -> Type<'_> {
+    match model {
+        Model::Typed { schema, .. } => Type::of(schema()),
+        Model::Custom(model) => Type::custom(&*model.schema),
+    }
+}
+
 /// A resource's objects in the versions of others that show the same.
 impl Versions for Resource {
     fn convert(&self, object: &Value, api_version: &str) -> Option<(Value, Type<'_>)> {
         let same = |other: &&Kind| {
             other.plural == self.kind.plural && other.storage == self.kind.storage && other.api_version() == api_version
         };
-        let other = kinds::all().iter().find(same)?;
-        let object = (self.kind.model.decode)(object.to_string().as_bytes()).ok()?;
-        let converted = convert::to_served(convert::to_stored(object), other);
+        let other = kinds::all().iter().chain(self.versions.iter().map(|kind| &**kind)).find(same)?;
+        let object = self.kind.model.decode(object.to_string().as_bytes()).ok()?;
+        let converted = convert::to_served(convert::to_stored(object, &self.stored), other);
         if converted.api_version() != api_version {
             return None;
         }
         let value = serde_json::from_slice(&converted.encode_alone()).ok()?;
-        Some((value, Type::of((other.model.schema)())))
+        Some((value, type_of(&other.model)))
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, FieldValidation, Format};
+use coracle_api::kind::Kind;
 use coracle_api::patch::{json, merge, strategic};
 use coracle_api::schema::TypeId;
 use coracle_api::status::ApiError;
@@ -37,8 +38,16 @@ pub(super) enum Body {
 
 const APPLY: &str = "application/apply-patch+yaml";
 
-const ACCEPTED: [&str; 4] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", APPLY];
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+
+/// The media types of patches that can be made of objects of a kind: nothing is known of how the lists of custom ones
+/// merge.
+fn accepted(kind: &Kind) -> impl Iterator<Item = &'static str> {
+    let is_custom = kind.model.custom().is_some();
+    ["application/json-patch+json", "application/merge-patch+json", STRATEGIC, APPLY]
+        .into_iter()
+        .filter(move |media_type| !is_custom || *media_type != STRATEGIC)
+}
 
 pub(super) async fn run(
     call: &Call,
@@ -112,8 +121,10 @@ impl Body {
     /// When it is of no kind that is known, or cannot be read.
     pub(super) async fn read(call: &Call, body: axum::body::Body) -> Result<(WriteOptions, Self), ApiError> {
         let media_type = negotiate::media_type(&call.headers);
-        if !ACCEPTED.contains(&&*media_type) {
-            return Err(ApiError::UnsupportedMediaType { accepted: ACCEPTED.map(str::to_owned).to_vec() });
+        let mut accepted = accepted(&call.resource().kind);
+        if !accepted.by_ref().any(|accepted| accepted == media_type) {
+            let accepted = self::accepted(&call.resource().kind).map(str::to_owned).collect();
+            return Err(ApiError::UnsupportedMediaType { accepted });
         }
         let options = WriteOptions::parse_patch(&call.query, media_type == APPLY)?;
         let body = body::read(body).await?;
@@ -134,18 +145,22 @@ impl Body {
 }
 
 impl Patch {
-    /// The value that the patch makes of `value`, which is of the type `schema`.
+    /// The value that the patch makes of `value`, which is of the type `schema` if it is of any.
     ///
     /// # Errors
     /// When it does not fit.
-    pub(super) fn apply(&self, mut value: Value, schema: TypeId) -> Result<Value, ApiError> {
+    pub(super) fn apply(&self, mut value: Value, schema: Option<TypeId>) -> Result<Value, ApiError> {
         Ok(match self {
             Self::Json(operations) => json::apply(value, operations)?,
             Self::Merge(patch) => {
                 merge::apply(&mut value, patch.clone());
                 value
             }
-            Self::Strategic(patch) => strategic::apply(value, patch.clone(), schema)?,
+            Self::Strategic(patch) => match schema {
+                Some(schema) => strategic::apply(value, patch.clone(), schema)?,
+                // Nothing is known of how the lists of custom objects merge.
+                None => return Err(ApiError::UnsupportedMediaType { accepted: Vec::new() }),
+            },
         })
     }
 
@@ -156,10 +171,10 @@ impl Patch {
         names_managers: bool,
         validation: FieldValidation,
     ) -> Result<codec::Decoded<AnyObject>, ApiError> {
-        let kind = call.resource().kind;
+        let kind = &call.resource().kind;
         let before = if names_managers { old.encode() } else { old.encode_alone() };
         let before: Value = codec::decode_plain(&before, Format::Json)?;
-        let patched = self.apply(before, (kind.model.schema)())?;
+        let patched = self.apply(before, kind.model.schema())?;
         let json = serde_json::to_vec(&patched).map_err(|error| ApiError::Internal(error.to_string()))?;
         let mut decoded = codec::decode(kind, &json, Format::Json, validation)?;
         meta::same_name(decoded.object.meta(), call.name())?;

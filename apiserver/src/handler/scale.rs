@@ -3,8 +3,9 @@
 use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, Format};
+use coracle_api::kind::Kind;
 use coracle_api::object::Object as _;
-use coracle_api::ownership::{self, State};
+use coracle_api::ownership::{self, State, Type};
 use coracle_api::selector::format_labels;
 use coracle_api::status::{ApiError, GroupKind};
 use coracle_api::validation;
@@ -55,7 +56,7 @@ async fn change_by_patch(call: &Call, body: Body) -> Result<Scale, ApiError> {
     change(call, &options, |present| {
         let before: Value = codec::decode_plain(&present.scale.encode(), Format::Json)?;
         let (after, managed) = match &body {
-            patch::Body::Patch { patch, .. } => (Some(patch.apply(before, Scale::schema())?), None),
+            patch::Body::Patch { patch, .. } => (Some(patch.apply(before, Some(Scale::schema()))?), None),
             patch::Body::Apply(config) => {
                 let subject = subject();
                 let request = owner.request(&subject);
@@ -77,14 +78,20 @@ async fn change_by_patch(call: &Call, body: Body) -> Result<Scale, ApiError> {
     .await
 }
 
-/// Where workloads have their replicas.
-const REPLICAS: [&str; 2] = ["spec", "replicas"];
+/// Where objects of a kind have their replicas.
+fn replicas_path(kind: &Kind) -> Vec<&str> {
+    match kind.model.custom().and_then(|model| model.scale.as_ref()) {
+        Some(paths) => paths.spec_replicas_path.trim_start_matches('.').split('.').collect(),
+        None => vec!["spec", "replicas"],
+    }
+}
 
 fn subject() -> Subject<'static> {
     Subject {
         api_version: ownership::scale::SCALE_VERSION,
         kind: "Scale",
-        schema: Scale::schema(),
+        type_: Type::of(Scale::schema()),
+        zero: codec::encode_zero(Scale::schema()),
         versions: &owner::ONE_VERSION,
     }
 }
@@ -104,8 +111,9 @@ async fn change(
 ) -> Result<Scale, ApiError> {
     let owner = Owner::of(call, Part::Main, options).unrestricted();
     let version = &call.resource().api_version;
+    let path = replicas_path(&call.resource().kind);
     let changed = update::change(call, Part::Main, options.dry_run, None, |old| {
-        let managed = ownership::scale::to_scale(old.managed(), version, &REPLICAS);
+        let managed = ownership::scale::to_scale(old.managed(), version, &path);
         let present = Present { scale: of_object(old)?, managed };
         let (scale, managed) = make(&present)?;
         let managed = managed.unwrap_or_else(|| {
@@ -124,7 +132,7 @@ async fn change(
         let mut new = old.clone();
         new.meta_mut().resource_version = scale.metadata.resource_version;
         set_replicas(&mut new, replicas);
-        new.set_managed(ownership::scale::to_workload(old.managed(), &managed, version, &REPLICAS));
+        new.set_managed(ownership::scale::to_workload(old.managed(), &managed, version, &path));
         Ok(new)
     })
     .await?;

@@ -24,7 +24,7 @@ use super::document::{self, Encoding, Served, Subject};
 use super::names::group_version_path;
 use super::schemas::Version;
 use crate::query::Query;
-use crate::resource::Resources;
+use crate::resource::Catalog;
 use crate::route::OpenApi;
 use crate::{clock, compress, discovery, respond};
 
@@ -61,7 +61,7 @@ struct Packed {
 pub(crate) async fn answer(
     publisher: &Publisher,
     wanted: &OpenApi,
-    resources: &Resources,
+    resources: &Catalog,
     headers: &HeaderMap,
     query: &Query,
 ) -> Result<Response<Body>, ApiError> {
@@ -110,7 +110,7 @@ impl Publisher {
         version: Version,
         encoding: Encoding,
         hash: &str,
-        resources: &Resources,
+        resources: &Catalog,
     ) -> Result<Arc<Packed>, ApiError> {
         let key = (document, encoding);
         if let Some(kept) = self.find(&key, hash) {
@@ -184,7 +184,7 @@ impl<W: io::Write> io::Write for Counted<W> {
 }
 
 /// The list of the documents of the third version.
-fn index(resources: &Resources) -> Value {
+fn index(resources: &Catalog) -> Value {
     let path = |path: String| {
         let hash = hash(&Document::Part(path.clone()), resources).unwrap_or_default();
         (path.clone(), json!({"serverRelativeURL": url(&path, &hash)}))
@@ -198,7 +198,7 @@ fn url(path: &str, hash: &str) -> String {
 }
 
 /// What the documents of the third version are about.
-fn parts(resources: &Resources) -> Vec<String> {
+fn parts(resources: &Catalog) -> Vec<String> {
     let mut parts: Vec<String> = ["api", "api/v1", "apis", "version"].map(str::to_owned).into();
     for (group, versions) in resources.groups() {
         parts.push(format!("apis/{group}"));
@@ -208,7 +208,7 @@ fn parts(resources: &Resources) -> Vec<String> {
 }
 
 /// The hash of a document: of what is known to go into it. `None`: there is no such document.
-fn hash(document: &Document, resources: &Resources) -> Option<String> {
+fn hash(document: &Document, resources: &Catalog) -> Option<String> {
     let mut digest = Sha512::new();
     digest.update(env!("OPENAPI_DIGEST"));
     digest.update(crate::describe::VERSION);
@@ -224,7 +224,7 @@ fn hash(document: &Document, resources: &Resources) -> Option<String> {
     Some(digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect())
 }
 
-fn fingerprint(path: &str, resources: &Resources, digest: &mut Sha512) {
+fn fingerprint(path: &str, resources: &Catalog, digest: &mut Sha512) {
     digest.update(path);
     if let Some((group, version)) = group_version(path) {
         digest.update(discovery::described(resources, group, version).to_string());
@@ -241,7 +241,7 @@ fn group_version(path: &str) -> Option<(&str, &str)> {
 }
 
 /// What a document is to tell of.
-fn subject(document: &Document, resources: &Resources) -> Subject {
+fn subject(document: &Document, resources: &Catalog) -> Subject {
     let (mut served, mut paths) = (Vec::new(), Vec::new());
     let of = match document {
         Document::Everything => parts(resources),
@@ -249,7 +249,7 @@ fn subject(document: &Document, resources: &Resources) -> Subject {
     };
     for path in &of {
         if let Some((group, version)) = group_version(path) {
-            let kinds = resources.all().iter().map(|resource| resource.kind);
+            let kinds = resources.all().iter().map(|resource| &*resource.kind);
             let own = kinds.filter(|kind| kind.group == group && kind.version == version);
             served.extend(own.map(|kind| Served { kind: kind.clone(), schema: None }));
         }

@@ -13,6 +13,13 @@ const SPEC_AND_METADATA: Reset = Reset::Except(&[&["metadata"], &["spec"]]);
 
 /// The fields of a kind that a write of this part cannot change.
 pub(crate) fn of(kind: &Kind, part: Part) -> Reset {
+    if kind.model.custom().is_some() {
+        return match part {
+            Part::Status => Reset::AllBut(&[&["status"]]),
+            _ if kind.subresource("status").is_some() => STATUS,
+            _ => Reset::NOTHING,
+        };
+    }
     match part {
         Part::Main | Part::Finalize => STATUS,
         Part::Status => match (&*kind.group, &*kind.plural) {
