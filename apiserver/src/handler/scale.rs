@@ -3,6 +3,7 @@
 use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, Format};
+use coracle_api::custom::CustomObject;
 use coracle_api::kind::Kind;
 use coracle_api::object::Object as _;
 use coracle_api::ownership::{self, State, Type};
@@ -131,7 +132,7 @@ async fn change(
         )?;
         let mut new = old.clone();
         new.meta_mut().resource_version = scale.metadata.resource_version;
-        set_replicas(&mut new, replicas);
+        set_replicas(&mut new, replicas)?;
         new.set_managed(ownership::scale::to_workload(old.managed(), &managed, version, &path));
         Ok(new)
     })
@@ -150,7 +151,9 @@ fn check(name: &str, replicas: i32) -> Result<(), ApiError> {
 
 /// The scale of a workload.
 fn of_object(object: &AnyObject) -> Result<Scale, ApiError> {
-    let (replicas, selector, present) = if let Some(deployment) = object.downcast_ref::<Deployment>() {
+    let (replicas, selector, present) = if let Some(custom) = object.custom() {
+        of_custom(custom)
+    } else if let Some(deployment) = object.downcast_ref::<Deployment>() {
         let spec = deployment.spec.as_ref();
         let present = deployment.status.as_ref().and_then(|status| status.replicas);
         (spec.and_then(|spec| spec.replicas), spec.map(|spec| format_labels(Some(&spec.selector))), present)
@@ -186,8 +189,23 @@ fn of_object(object: &AnyObject) -> Result<Scale, ApiError> {
     })
 }
 
-fn set_replicas(object: &mut AnyObject, replicas: i32) {
-    if let Some(deployment) = object.downcast_mut::<Deployment>() {
+/// What the paths of a definition lead to. Replicas that nobody has set are none.
+fn of_custom(object: &CustomObject) -> (Option<i32>, Option<String>, Option<i32>) {
+    let Some(paths) = &object.model.scale else { return (None, None, None) };
+    let number = |path: &str| object.at(path)?.as_i64().and_then(|number| i32::try_from(number).ok());
+    let selector = paths.label_selector_path.as_ref().and_then(|path| object.at(path)?.as_str());
+    (number(&paths.spec_replicas_path), selector.map(str::to_owned), number(&paths.status_replicas_path))
+}
+
+/// # Errors
+/// When something else is where the replicas of a custom object should be.
+fn set_replicas(object: &mut AnyObject, replicas: i32) -> Result<(), ApiError> {
+    if let Some(custom) = object.custom_mut() {
+        let path = custom.model.scale.as_ref().map(|paths| paths.spec_replicas_path.clone()).unwrap_or_default();
+        if !custom.set_at(&path, replicas.into()) {
+            return Err(ApiError::BadRequest(format!("the replicas at {path} cannot be set")));
+        }
+    } else if let Some(deployment) = object.downcast_mut::<Deployment>() {
         deployment.spec.get_or_insert_default().replicas = Some(replicas);
     } else if let Some(set) = object.downcast_mut::<ReplicaSet>() {
         set.spec.get_or_insert_default().replicas = Some(replicas);
@@ -196,4 +214,5 @@ fn set_replicas(object: &mut AnyObject, replicas: i32) {
     } else if let Some(controller) = object.downcast_mut::<ReplicationController>() {
         controller.spec.get_or_insert_default().replicas = Some(replicas);
     }
+    Ok(())
 }

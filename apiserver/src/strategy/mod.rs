@@ -7,6 +7,7 @@
 mod autoscaler;
 mod config_map;
 mod counted;
+mod custom;
 mod daemon_set;
 mod deployment;
 mod endpoint_slice;
@@ -127,6 +128,9 @@ pub(crate) enum Part {
 
 /// The rules of a kind of the table.
 pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
+    if kind.model.custom().is_some() {
+        return &custom::CustomStrategy;
+    }
     match (&*kind.group, &*kind.plural) {
         ("", "configmaps") => &config_map::ConfigMapStrategy,
         ("", "endpoints") => &endpoints::EndpointsStrategy,
