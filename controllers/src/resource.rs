@@ -117,7 +117,7 @@ fn request(
 fn decode(path: &str, body: &[u8]) -> Result<Value, Error> {
     serde_json::from_slice(body).map_err(|source| Error::Answer {
         request: format!("GET {path}"),
-        source: DecodeError { kind: "PartialObjectMetadata", source },
+        source: DecodeError { kind: "PartialObjectMetadata".into(), source },
     })
 }
 
