@@ -10,7 +10,7 @@ use coracle_api::any::AnyObject;
 use coracle_api::status::ApiError;
 use coracle_store::Store;
 use futures::{FutureExt as _, StreamExt as _};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{
@@ -80,7 +80,10 @@ impl Api {
                 respond::refusal(&ApiError::Internal("the server failed to answer this request".to_owned()))
             }
         };
-        let response = compress::large(takes_gzip, response).await;
+        let response = match parts.method {
+            Method::HEAD => respond::without_body(response),
+            _ => compress::large(takes_gzip, response).await,
+        };
         let code = response.status().as_u16();
         tracing::debug!(method = %parts.method, path = parts.uri.path(), code, took = ?started.elapsed(), "answered");
         self.metrics.request(RequestLabels { code, ..labels }, started.elapsed());

@@ -5,9 +5,11 @@ use bytes::Bytes;
 use coracle_api::codec;
 use coracle_api::status::{self, ApiError};
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
 use http::{HeaderMap, Response, StatusCode};
+use http_body::Body as _;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 use sha2::{Digest as _, Sha512};
 
@@ -77,6 +79,15 @@ pub(crate) fn is_known(headers: &HeaderMap, hash: &str) -> bool {
     let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.trim_start_matches("W/").trim_matches('"') == hash)
+}
+
+/// What is answered to HEAD: as to GET, but for the body.
+pub(crate) fn without_body(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    if let Some(bytes) = body.size_hint().exact() {
+        parts.headers.insert(CONTENT_LENGTH, bytes.into());
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 /// A refusal as a `Status`.

@@ -83,6 +83,11 @@ async fn kubectl_does_what_it_does_elsewhere() -> anyhow::Result<()> {
     ensure!(kubectl.run("get configmap made -o jsonpath={.data.a}").await? == "g", "a patch is a patch");
     kubectl.run("expose deploy/web --port=8080").await?;
     ensure!(kubectl.run("get service web").await?.contains("8080/TCP"), "an exposed deployment has a service");
+    let explained = kubectl.run("explain pod.spec.containers.ports").await?;
+    ensure!(explained.contains("containerPort\t<integer> -required-"), "{explained}");
+    for kind in ["deployment", "crd", "horizontalpodautoscaler"] {
+        ensure!(kubectl.run(&format!("explain {kind} --recursive")).await?.contains("FIELDS:"), "{kind} is explained");
+    }
     world.stop().await
 }
 
