@@ -34,6 +34,11 @@ async fn the_python_client_lists_watches_creates_and_patches() -> anyhow::Result
 }
 
 #[tokio::test]
+async fn the_dynamic_client_patches_in_every_way_and_watches() -> anyhow::Result<()> {
+    run("kubernetes", "python/dynamic.py").await
+}
+
+#[tokio::test]
 async fn kr8s_takes_a_deployment_through_its_life() -> anyhow::Result<()> {
     run("kr8s", "python/with_kr8s.py").await
 }
