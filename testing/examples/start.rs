@@ -11,10 +11,13 @@ use coracle_testing::{Builder, Cluster, Error};
 
 const TIMES: usize = 100;
 
+/// What is started, and how.
+type Row = (&'static str, fn() -> Builder);
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     report("the first, of the API alone", vec![start(Cluster::builder()).await?]);
-    let table: [(&str, fn() -> Builder); 4] = [
+    let table: [Row; 4] = [
         ("the API alone", Cluster::builder),
         ("with a socket", || Cluster::builder().socket()),
         ("with controllers, scheduler and one node", || Cluster::builder().controllers().scheduler().nodes(1)),
