@@ -248,6 +248,23 @@ impl Errors {
         self.0.append(&mut other.0);
     }
 
+    /// Adds what another check found of a part, whose fields are told from the part on.
+    pub fn append_below(&mut self, path: &Path<'_>, other: Errors) {
+        for mut error in other.0 {
+            error.field = match error.field.as_str() {
+                "" | "<nil>" => path.to_string(),
+                field if field.starts_with('[') => format!("{path}{field}"),
+                field => format!("{path}.{field}"),
+            };
+            self.0.push(error);
+        }
+    }
+
+    /// Sorts what was found by what is told of it.
+    pub fn sort(&mut self) {
+        self.0.sort_by_cached_key(Error::to_string);
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

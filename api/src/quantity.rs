@@ -97,6 +97,13 @@ impl Quantity {
         u64::try_from(self.units()).unwrap_or(0)
     }
 
+    /// About how many units it is.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "about")]
+    pub fn to_f64(&self) -> f64 {
+        self.nanos as f64 / NANOS as f64
+    }
+
     fn scaled(&self, unit: i128) -> i64 {
         let clamped = divide_up(self.nanos, unit).clamp(i128::from(i64::MIN), i128::from(i64::MAX));
         i64::try_from(clamped).unwrap_or(i64::MAX)

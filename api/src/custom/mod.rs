@@ -2,8 +2,9 @@
 //!
 //! A [`Structural`] is the schema of one version. In the order in which a written object goes through them: [`prune`]
 //! removes what the schema doesn't know, [`default`] sets what nobody set, [`validate`] tells what is wrong, rules in CEL
-//! included. A [`CustomObject`] carries the [`CustomModel`] of its version, by which all that is done to it. [`columns`] makes the cells of tables, [`scale`] reads and judges the paths of the scale subresource.
-//! [`definition`] has the defaults and rules of `CustomResourceDefinition` itself.
+//! included. A [`CustomObject`] carries the [`CustomModel`] of its version, by which all that is done to it. [`columns`]
+//! makes the cells of tables, [`scale`] reads and judges the paths of the scale subresource. What a
+//! `CustomResourceDefinition` itself must be is in `validation` and `defaults`, as for every kind.
 //!
 //! Nothing here panics or runs without bound, whatever schema, rule or object it is given.
 
@@ -24,6 +25,16 @@ pub use object::{CustomModel, CustomObject};
 pub use prune::prune;
 pub use structural::{ListType, Structural, Type};
 pub use validate::validate;
+
+pub(crate) use validate::{fits_format, validate_default};
+
+/// Whether a text is a regular expression as Kubernetes reads them.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn check_pattern(text: &str) -> Result<(), String> {
+    pattern::compile(text, usize::MAX).map(|_| ())
+}
 
 #[cfg(test)]
 mod tests {

@@ -24,6 +24,11 @@ pub fn prune(object: &mut Value, schema: &Structural) -> Vec<String> {
     pruner.unknown.into_iter().map(|path| format!("unknown field {path:?}")).collect()
 }
 
+/// The same for a part of an object, which is a resource only if its schema says so.
+pub(super) fn prune_part(value: &mut Value, schema: &Structural) {
+    Pruner { path: ".".to_owned(), ..Pruner::default() }.value(value, Some(schema), false);
+}
+
 #[derive(Default)]
 struct Pruner {
     /// Where the walk is.

@@ -7,6 +7,7 @@ mod admission;
 mod autoscaler;
 mod batch;
 mod container;
+mod custom_resource_definition;
 mod device;
 mod flow;
 mod networking;

@@ -6,7 +6,6 @@ use k8s_openapi::api::{
     core::v1 as core, events::v1 as events, networking::v1 as networking, node::v1 as node, policy::v1 as policy,
     rbac::v1 as rbac, resource::v1 as resource, storage::v1 as storage,
 };
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 
 use super::Defaults;
 
@@ -47,7 +46,6 @@ no_defaults! {
     storage::CSIStorageCapacity,
     storage::VolumeAttributesClass,
 
-    apiextensions::CustomResourceDefinition,
 
     coordination::Lease,
 

@@ -14,6 +14,7 @@ mod conditions;
 mod config;
 mod cron_job;
 mod csi;
+mod custom_resource_definition;
 mod daemon_set;
 mod device;
 mod disruption_budget;

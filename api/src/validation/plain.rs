@@ -1,7 +1,6 @@
 //! The kinds that are held to nothing but the rules of all metadata.
 
 use k8s_openapi::api::{authentication::v1 as authentication, core::v1 as core, policy::v1 as policy};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
 
 use super::{Validate, meta};
 use crate::field::Errors;
@@ -22,7 +21,6 @@ metadata_alone! {
     core::Binding,
     core::ComponentStatus,
 
-    apiextensions::CustomResourceDefinition,
 
     authentication::TokenRequest,
     policy::Eviction,

@@ -11,7 +11,7 @@ use crate::custom::cel::duration;
 use crate::names;
 
 /// Whether a text is of a format; every text is of an unknown one.
-pub(super) fn fits(format: &str, text: &str) -> bool {
+pub(crate) fn fits(format: &str, text: &str) -> bool {
     match format.replace('-', "").as_str() {
         "bsonobjectid" => text.len() == 24 && is_hex(text),
         "uri" => is_request_uri(text),

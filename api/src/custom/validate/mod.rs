@@ -13,6 +13,7 @@ mod number;
 use serde_json::{Map, Value};
 
 use super::cel;
+use super::prune::prune_part;
 use super::structural::{Additional, Checks, Structural, Type};
 use crate::field::{Errors, Path, Reason};
 
@@ -37,6 +38,24 @@ pub fn validate(object: &Value, old: Option<&Value>, schema: &Structural) -> Err
     }
     errors
 }
+
+/// What is wrong with the default of a schema, which stands at a path in it.
+pub(crate) fn validate_default(default: &Value, schema: &Structural, path: &Path<'_>, errors: &mut Errors) {
+    let mut pruned = default.clone();
+    prune_part(&mut pruned, schema);
+    if pruned != *default {
+        errors.invalid(path, default, "must not have unknown fields");
+    }
+    let mut found = ratcheted(default, None, schema, &Path::ROOT).errors;
+    embedded::validate(default, schema, &Path::ROOT, &mut found);
+    if found.is_empty() {
+        found.append(lists::validate(default, schema));
+        cel::validate(default, None, schema, &mut found);
+    }
+    errors.append_below(path, found);
+}
+
+pub(crate) use formats::fits as fits_format;
 
 fn blocks_rules(reason: Reason) -> bool {
     use Reason::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
