@@ -26,6 +26,8 @@ pub(super) struct Checker<'s> {
     /// The patterns that the expression writes out.
     pub(super) patterns: BTreeMap<String, Regex>,
     pattern_bytes: usize,
+    /// Inside of what is formatted, where lists may have elements of any types.
+    in_format: bool,
 }
 
 impl<'s> Checker<'s> {
@@ -36,6 +38,7 @@ impl<'s> Checker<'s> {
             uses_old_self: false,
             patterns: BTreeMap::new(),
             pattern_bytes: PATTERNS_BYTES_MAX,
+            in_format: false,
         }
     }
 
@@ -129,7 +132,10 @@ impl<'s> Checker<'s> {
         let full = space.map_or_else(|| name.to_owned(), |space| format!("{space}.{name}"));
         let mut types = Vec::with_capacity(args.len() + 1);
         types.extend(target.map(|target| self.check(target)));
+        let outside = self.in_format;
+        self.in_format |= full == "format";
         types.extend(args.iter().map(|arg| self.check(arg)));
+        self.in_format = outside;
         if matches!(name, "matches" | "find" | "findAll") {
             self.pattern(args, usize::from(target.is_none()), at);
         }
@@ -210,6 +216,7 @@ impl<'s> Checker<'s> {
         match before {
             None => found,
             Some(before) if before.fits(&found) => before.join(&found),
+            Some(_) if self.in_format => Type::Dyn,
             Some(before) => self.fail(at, format!("expected type '{before}' but found '{found}'")),
         }
     }
