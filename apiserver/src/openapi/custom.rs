@@ -15,6 +15,14 @@ const META_ABOUT: &str = "Standard object's metadata. More info: \
 /// The type that every custom object has parts of.
 pub(super) const REFERRED: [&str; 1] = [OBJECT_META];
 
+/// The schema that a definition has for a version.
+pub(super) fn schema(definition: &[u8], version: &str) -> Value {
+    let mut definition: Value = serde_json::from_slice(definition).unwrap_or_default();
+    let versions = definition["spec"]["versions"].as_array_mut();
+    let found = versions.and_then(|versions| versions.iter_mut().find(|one| one["name"] == version));
+    found.map_or(Value::Null, |found| found["schema"]["openAPIV3Schema"].take())
+}
+
 /// The schema of a custom kind, as it is published.
 pub(super) fn definition(kind: &Kind, schema: &Value, all: &Definitions<'_>, version: Version) -> Value {
     let mut root = match published(schema, all, version) {

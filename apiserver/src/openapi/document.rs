@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::sync::Arc;
 
+use bytes::Bytes;
 use coracle_api::kind::Kind;
 use serde_json::{Map, Value, json};
 
@@ -17,8 +17,8 @@ use super::{custom, messages_v2, messages_v3, names, text, v2, v3};
 #[derive(Clone)]
 pub(crate) struct Served {
     pub(crate) kind: Kind,
-    /// The schema of a custom kind, as its definition has it.
-    pub(crate) schema: Option<Arc<Value>>,
+    /// The definition of a custom kind, in JSON.
+    pub(crate) definition: Option<Bytes>,
 }
 
 /// How a document is encoded.
@@ -81,7 +81,7 @@ impl Names for NamesOf<'_> {
     }
 
     fn is_custom(&self) -> bool {
-        self.served.schema.is_some()
+        self.served.definition.is_some()
     }
 }
 
@@ -100,7 +100,7 @@ impl<'a> Document<'a> {
             if let Some(name) = names.of_kind(&kind.group, &kind.version, &kind.kind) {
                 let of = (kind.group.to_string(), kind.version.to_string(), kind.kind.to_string());
                 types.insert(format!("{name}List"), Type::List(name.clone(), of));
-                if served.schema.is_some() {
+                if served.definition.is_some() {
                     types.insert(name, Type::Custom(served));
                 }
             }
@@ -140,8 +140,9 @@ impl<'a> Document<'a> {
                 schemas::list(name, (group, version, kind), self.all, self.version)
             }
             Type::Custom(served) => {
-                let schema = served.schema.as_deref().unwrap_or(&Value::Null);
-                custom::definition(&served.kind, schema, self.all, self.version)
+                let definition = served.definition.as_deref().unwrap_or_default();
+                let schema = custom::schema(definition, &served.kind.version);
+                custom::definition(&served.kind, &schema, self.all, self.version)
             }
         }
     }

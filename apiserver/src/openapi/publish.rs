@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use bytes::Bytes;
+use coracle_api::kind::Kind;
 use coracle_api::status::ApiError;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -23,6 +24,7 @@ use super::about;
 use super::document::{self, Encoding, Served, Subject};
 use super::names::group_version_path;
 use super::schemas::Version;
+use crate::cache::Cached;
 use crate::query::Query;
 use crate::resource::Catalog;
 use crate::route::OpenApi;
@@ -61,16 +63,17 @@ struct Packed {
 pub(crate) async fn answer(
     publisher: &Publisher,
     wanted: &OpenApi,
-    resources: &Catalog,
+    catalog: &Catalog,
     headers: &HeaderMap,
     query: &Query,
 ) -> Result<Response<Body>, ApiError> {
+    let sources = &Sources::of(catalog);
     let (document, version) = match wanted {
-        OpenApi::V3Index => return Ok(respond::tagged(headers, index(resources).to_string())),
+        OpenApi::V3Index => return Ok(respond::tagged(headers, index(sources).to_string())),
         OpenApi::V3 { group_version } => (Document::Part(group_version.clone()), Version::V3),
         OpenApi::V2 => (Document::Everything, Version::V2),
     };
-    let Some(hash) = hash(&document, resources) else { return Ok(respond::no_such_page()) };
+    let Some(hash) = hash(&document, sources) else { return Ok(respond::no_such_page()) };
     let Some((encoding, media_type)) = negotiate(headers, version) else {
         return Ok(empty(StatusCode::NOT_ACCEPTABLE));
     };
@@ -85,7 +88,7 @@ pub(crate) async fn answer(
     let mut response = if respond::is_known(headers, &hash) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        let packed = publisher.get(document, version, encoding, &hash, resources).await?;
+        let packed = publisher.get(document, version, encoding, &hash, sources).await?;
         packed.respond(compress::is_accepted(headers))
     };
     let own = response.headers_mut();
@@ -110,7 +113,7 @@ impl Publisher {
         version: Version,
         encoding: Encoding,
         hash: &str,
-        resources: &Catalog,
+        sources: &Sources<'_>,
     ) -> Result<Arc<Packed>, ApiError> {
         let key = (document, encoding);
         if let Some(kept) = self.find(&key, hash) {
@@ -120,7 +123,7 @@ impl Publisher {
         if let Some(kept) = self.find(&key, hash) {
             return Ok(kept);
         }
-        let subject = subject(&key.0, resources);
+        let subject = subject(&key.0, sources);
         let hash = hash.to_owned();
         let made = tokio::task::spawn_blocking(move || Packed::make(subject, version, encoding, hash)).await;
         let failed = |error: &dyn std::fmt::Display| ApiError::Internal(format!("OpenAPI: {error}"));
@@ -183,13 +186,35 @@ impl<W: io::Write> io::Write for Counted<W> {
     }
 }
 
+/// What documents are made from, at one time: every kind that is served, a custom one with its definition.
+struct Sources<'a> {
+    catalog: &'a Catalog,
+    kinds: Vec<(&'a Kind, Option<Arc<Cached>>)>,
+}
+
+impl<'a> Sources<'a> {
+    fn of(catalog: &'a Catalog) -> Self {
+        let definitions = catalog.find("apiextensions.k8s.io", "v1", "customresourcedefinitions");
+        let definition = |kind: &Kind| {
+            kind.model.custom()?;
+            definitions?.cache.get(&format!("{}.{}", kind.plural, kind.group))
+        };
+        let kinds = catalog.all().iter().map(|resource| (&*resource.kind, definition(&resource.kind)));
+        Self { catalog, kinds: kinds.collect() }
+    }
+
+    fn of_version(&self, group: &str, version: &str) -> impl Iterator<Item = &(&'a Kind, Option<Arc<Cached>>)> {
+        self.kinds.iter().filter(move |(kind, _)| kind.group == group && kind.version == version)
+    }
+}
+
 /// The list of the documents of the third version.
-fn index(resources: &Catalog) -> Value {
+fn index(sources: &Sources<'_>) -> Value {
     let path = |path: String| {
-        let hash = hash(&Document::Part(path.clone()), resources).unwrap_or_default();
+        let hash = hash(&Document::Part(path.clone()), sources).unwrap_or_default();
         (path.clone(), json!({"serverRelativeURL": url(&path, &hash)}))
     };
-    let paths: Map<String, Value> = parts(resources).into_iter().map(path).collect();
+    let paths: Map<String, Value> = parts(sources).into_iter().map(path).collect();
     json!({"paths": paths})
 }
 
@@ -198,9 +223,9 @@ fn url(path: &str, hash: &str) -> String {
 }
 
 /// What the documents of the third version are about.
-fn parts(resources: &Catalog) -> Vec<String> {
+fn parts(sources: &Sources<'_>) -> Vec<String> {
     let mut parts: Vec<String> = ["api", "api/v1", "apis", "version"].map(str::to_owned).into();
-    for (group, versions) in resources.groups() {
+    for (group, versions) in sources.catalog.groups() {
         parts.push(format!("apis/{group}"));
         parts.extend(versions.iter().map(|version| group_version_path(group, version)));
     }
@@ -208,26 +233,29 @@ fn parts(resources: &Catalog) -> Vec<String> {
 }
 
 /// The hash of a document: of what is known to go into it. `None`: there is no such document.
-fn hash(document: &Document, resources: &Catalog) -> Option<String> {
+fn hash(document: &Document, sources: &Sources<'_>) -> Option<String> {
     let mut digest = Sha512::new();
     digest.update(env!("OPENAPI_DIGEST"));
     digest.update(crate::describe::VERSION);
     match document {
-        Document::Everything => parts(resources).iter().for_each(|part| fingerprint(part, resources, &mut digest)),
+        Document::Everything => parts(sources).iter().for_each(|part| fingerprint(part, sources, &mut digest)),
         Document::Part(path) => {
-            if !parts(resources).contains(path) {
+            if !parts(sources).contains(path) {
                 return None;
             }
-            fingerprint(path, resources, &mut digest);
+            fingerprint(path, sources, &mut digest);
         }
     }
     Some(digest.finalize().iter().map(|byte| format!("{byte:02X}")).collect())
 }
 
-fn fingerprint(path: &str, resources: &Catalog, digest: &mut Sha512) {
+fn fingerprint(path: &str, sources: &Sources<'_>, digest: &mut Sha512) {
     digest.update(path);
     if let Some((group, version)) = group_version(path) {
-        digest.update(discovery::described(resources, group, version).to_string());
+        digest.update(discovery::described(sources.catalog, group, version).to_string());
+        for definition in sources.of_version(group, version).filter_map(|(_, definition)| definition.as_ref()) {
+            digest.update(definition.revision.to_be_bytes());
+        }
     }
 }
 
@@ -241,17 +269,18 @@ fn group_version(path: &str) -> Option<(&str, &str)> {
 }
 
 /// What a document is to tell of.
-fn subject(document: &Document, resources: &Catalog) -> Subject {
+fn subject(document: &Document, sources: &Sources<'_>) -> Subject {
     let (mut served, mut paths) = (Vec::new(), Vec::new());
     let of = match document {
-        Document::Everything => parts(resources),
+        Document::Everything => parts(sources),
         Document::Part(path) => vec![path.clone()],
     };
     for path in &of {
         if let Some((group, version)) = group_version(path) {
-            let kinds = resources.all().iter().map(|resource| &*resource.kind);
-            let own = kinds.filter(|kind| kind.group == group && kind.version == version);
-            served.extend(own.map(|kind| Served { kind: kind.clone(), schema: None }));
+            served.extend(sources.of_version(group, version).map(|(kind, definition)| {
+                let definition = definition.as_ref().map(|definition| definition.body.clone());
+                Served { kind: Kind::clone(kind), definition }
+            }));
         }
         paths.push(match (path.as_str(), group_version(path)) {
             (_, Some((group, version))) => about::group_version(path, group, version),

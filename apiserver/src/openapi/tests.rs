@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use coracle_api::kind::{Kind, Verb};
 use coracle_api::kinds;
@@ -19,7 +18,7 @@ fn written(served: Vec<Served>, version: Version) -> Value {
 }
 
 fn built_in() -> Vec<Served> {
-    kinds::all().iter().map(|kind| Served { kind: kind.clone(), schema: None }).collect()
+    kinds::all().iter().map(|kind| Served { kind: kind.clone(), definition: None }).collect()
 }
 
 fn types(document: &Value, version: Version) -> &Value {
@@ -125,9 +124,13 @@ fn custom_kinds_are_told_of_by_their_schemas() {
         subresources: (&[]).into(),
         ..kinds::find("", "v1", "configmaps").unwrap().clone()
     };
-    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"replicas": {"type": "integer"}}}}});
+    let schema = json!({
+        "type": "object",
+        "properties": {"spec": {"type": "object", "properties": {"replicas": {"type": "integer"}}}},
+    });
+    let definition = json!({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]}});
     for version in [Version::V2, Version::V3] {
-        let served = Served { kind: kind.clone(), schema: Some(Arc::new(schema.clone())) };
+        let served = Served { kind: kind.clone(), definition: Some(definition.to_string().into()) };
         let document = written(vec![served], version);
         let made = &types(&document, version)["com.example.stable.v1.CronTab"];
         assert_eq!(made["properties"]["spec"]["properties"]["replicas"], json!({"type": "integer"}));
