@@ -18,6 +18,7 @@ pub mod ownership;
 pub mod patch;
 pub mod pods;
 pub mod quantity;
+pub mod quota;
 pub mod schema;
 pub mod selector;
 pub mod status;

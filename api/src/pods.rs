@@ -89,30 +89,50 @@ fn amount(list: Option<&BTreeMap<String, Text>>, name: &str) -> Quantity {
 /// the sidecars started before it, and the overhead. Source: `PodRequests`.
 #[must_use]
 pub fn requests(spec: &PodSpec) -> BTreeMap<String, Quantity> {
-    let mut total = Sums::default();
-    spec.containers.iter().for_each(|c| total.add(requested(c)));
-    let (mut sidecars, mut most) = (Sums::default(), Sums::default());
-    for container in spec.init_containers.iter().flatten() {
-        if is_sidecar(container) {
-            total.add(requested(container));
-            sidecars.add(requested(container));
-            most.raise(&sidecars);
-        } else {
-            let mut beside = sidecars.clone();
-            beside.add(requested(container));
-            most.raise(&beside);
-        }
-    }
-    total.raise(&most);
-    if let Some(own) = spec.resources.as_ref().and_then(|r| r.requests.as_ref()) {
-        total.0.extend(own.iter().map(|(name, quantity)| (name.clone(), parse_or_zero(Some(quantity)))));
-    }
+    let mut total = total(spec, |resources| resources.requests.as_ref());
     total.add(spec.overhead.as_ref());
     total.0
 }
 
-fn requested(container: &Container) -> Option<&BTreeMap<String, Text>> {
-    container.resources.as_ref()?.requests.as_ref()
+/// What the pod may use of a node, summed as [`requests`]; the overhead is added where there is a limit. Source:
+/// `PodLimits`.
+#[must_use]
+pub fn limits(spec: &PodSpec) -> BTreeMap<String, Quantity> {
+    let mut total = total(spec, |resources| resources.limits.as_ref());
+    for (name, quantity) in spec.overhead.iter().flatten() {
+        if let Some(limit) = total.0.get_mut(name).filter(|limit| !limit.is_zero()) {
+            *limit += parse_or_zero(Some(quantity));
+        }
+    }
+    total.0
+}
+
+fn total(spec: &PodSpec, list: ListOf) -> Sums {
+    let mut total = Sums::default();
+    spec.containers.iter().for_each(|c| total.add(of(c, list)));
+    let (mut sidecars, mut most) = (Sums::default(), Sums::default());
+    for container in spec.init_containers.iter().flatten() {
+        if is_sidecar(container) {
+            total.add(of(container, list));
+            sidecars.add(of(container, list));
+            most.raise(&sidecars);
+        } else {
+            let mut beside = sidecars.clone();
+            beside.add(of(container, list));
+            most.raise(&beside);
+        }
+    }
+    total.raise(&most);
+    if let Some(own) = spec.resources.as_ref().and_then(list) {
+        total.0.extend(own.iter().map(|(name, quantity)| (name.clone(), parse_or_zero(Some(quantity)))));
+    }
+    total
+}
+
+type ListOf = fn(&ResourceRequirements) -> Option<&BTreeMap<String, Text>>;
+
+fn of(container: &Container, list: ListOf) -> Option<&BTreeMap<String, Text>> {
+    container.resources.as_ref().and_then(list)
 }
 
 #[derive(Clone, Default)]

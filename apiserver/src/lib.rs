@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `route`, `query`, `negotiate`, `body` | what a request says |
 //! | `handler` | one file a verb |
+//! | `admission` | one file a plugin |
 //! | `strategy` | one file a kind |
 //! | `writer` | objects to the store, and back as they are served |
 //! | `cache` | every object as it is served, and who watches it |
@@ -18,6 +19,7 @@
 //! Only this crate touches the store. It calls no client: not even its own startup duties know another way in than a
 //! request.
 
+mod admission;
 mod api;
 pub mod auth;
 mod body;

@@ -1,14 +1,15 @@
-//! What is there before anybody asks for it: the namespaces that components use, and the service by which pods find the
-//! API server.
+//! What is there before anybody asks for it: the namespaces that components use, the priorities of what every cluster
+//! needs, and the service by which pods find the API server.
 //!
 //! What is there already is not written again, so that a server starts, and can be read from, on a disk that is full.
 //!
-//! Source: upstream's `systemnamespaces` and `kubernetesservice` controllers.
+//! Source: upstream's `systemnamespaces` and `kubernetesservice` controllers, and the post-start hook of scheduling.
 
 use std::net::{IpAddr, SocketAddr};
 
 use axum::body::Body;
 use coracle_api::status::ApiError;
+use coracle_api::validation::SYSTEM_PRIORITIES;
 use futures::future::try_join_all;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
@@ -34,6 +35,10 @@ pub(crate) async fn run(client: InProcess, service_ip: IpAddr, address: Option<S
         create(client.clone(), "/api/v1/namespaces", name, namespace)
     }))
     .await?;
+    try_join_all(SYSTEM_PRIORITIES.map(|(name, value)| {
+        create(client.clone(), "/apis/scheduling.k8s.io/v1/priorityclasses", name, priority_class(name, value))
+    }))
+    .await?;
     let port = address.map_or(443, |address| address.port());
     ensure(client.clone(), "/api/v1/namespaces/default/services", service(service_ip, port)).await?;
     if let Some(address) = address.filter(|address| !address.ip().is_unspecified()) {
@@ -41,6 +46,22 @@ pub(crate) async fn run(client: InProcess, service_ip: IpAddr, address: Option<S
         ensure(client, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", endpoint_slice(address)).await?;
     }
     Ok(())
+}
+
+fn priority_class(name: &str, value: i32) -> Value {
+    let description = match name {
+        "system-node-critical" => "Used for system critical pods that must not be moved from their current node.",
+        _ => {
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."
+        }
+    };
+    json!({
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {"name": name},
+        "value": value,
+        "description": description,
+    })
 }
 
 fn service(ip: IpAddr, port: u16) -> Value {

@@ -11,6 +11,7 @@ use http::{Response, StatusCode};
 use super::options::WriteOptions;
 use super::owner::Owner;
 use super::{Call, meta, namespaces};
+use crate::admission::{self, Review};
 use crate::cache::Cached;
 use crate::strategy::Part;
 use crate::writer::Lost;
@@ -44,6 +45,7 @@ pub(super) async fn create(
     if let Some(owner) = owner {
         owner.created(&mut object);
     }
+    admission::admit(&mut review(call, &mut object, dry_run)).await?;
     let prefix = object.meta().generate_name.clone().filter(|prefix| object.name().is_empty() && !prefix.is_empty());
     // What a strategy makes may have the name in it, as a job's labels do: each name is tried on an object without one.
     let unnamed = prefix.map(|prefix| (prefix, object.clone()));
@@ -68,13 +70,19 @@ async fn store(call: &Call, object: &mut AnyObject, dry_run: bool) -> Result<Arc
     let strategy = call.resource().strategy;
     strategy.admit(&call.api, object, dry_run).await?;
     let errors = validation::create(object);
-    let stored = if errors.is_empty() {
-        call.writer(dry_run).create(object).await
-    } else {
+    let stored = if !errors.is_empty() {
         Err(Lost::Refused(call.invalid(object.name(), errors)))
+    } else if let Err(refused) = admission::validate(&review(call, object, dry_run)).await {
+        Err(Lost::Refused(refused))
+    } else {
+        call.writer(dry_run).create(object).await
     };
     if stored.is_err() && !dry_run {
         strategy.released(&call.api, object);
     }
     stored
+}
+
+fn review<'a>(call: &'a Call, object: &'a mut AnyObject, dry_run: bool) -> Review<'a> {
+    Review { api: &call.api, resource: call.resource(), part: Part::Main, object, old: None, dry_run }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use coracle_api::any::AnyObject;
-use coracle_api::field::Errors;
+use coracle_api::field::{Errors, Path};
 use coracle_api::status::ApiError;
 use coracle_api::{defaults, validation};
 use http::{Response, StatusCode};
@@ -13,8 +13,9 @@ use k8s_openapi::api::core::v1::Pod;
 use super::options::WriteOptions;
 use super::owner::Owner;
 use super::{Call, create, meta};
+use crate::admission::{self, Review};
 use crate::cache::Cached;
-use crate::strategy::Part;
+use crate::strategy::{Part, needs_version};
 use crate::writer::{Lost, Writer};
 use crate::{limits, respond};
 
@@ -27,6 +28,7 @@ pub(super) async fn run(call: &Call, part: Part, body: Body) -> Result<Response<
     let changed = change(call, part, options.dry_run, Some(&owner), |old| {
         let asked = decoded.object.meta().uid.as_deref().filter(|uid| !uid.is_empty());
         check_uid(&call.writer(true), call.name(), asked, old)?;
+        check_version(call, part, &decoded.object)?;
         Ok(decoded.object.clone())
     })
     .await;
@@ -81,6 +83,17 @@ pub(super) async fn change(
     Err(writer.modified(call.name()))
 }
 
+/// Refuses a change that does not say what it replaces, where the kind wants it said.
+fn check_version(call: &Call, part: Part, object: &AnyObject) -> Result<(), ApiError> {
+    if part != Part::Main || !needs_version(call.resource().kind) || asked_version(object)?.is_some() {
+        return Ok(());
+    }
+    let mut errors = Errors::new();
+    let path = Path::new("metadata");
+    errors.invalid(&path.child("resourceVersion"), &0, "must be specified for an update");
+    Err(call.invalid(call.name(), errors))
+}
+
 /// The version that a change says it is of.
 fn asked_version(object: &AnyObject) -> Result<Option<u64>, ApiError> {
     match object.meta().resource_version.as_deref().unwrap_or_default() {
@@ -109,6 +122,7 @@ async fn store(
     if let Some(owner) = owner {
         owner.updated(new, old);
     }
+    admission::admit(&mut review(call, part, new, old, writer.dry_run)).await?;
     match part {
         Part::Main => strategy.prepare_for_update(new, old),
         Part::Status => strategy.prepare_for_status(new, old),
@@ -121,6 +135,8 @@ async fn store(
     let errors = check(part, new, old);
     let stored = if !errors.is_empty() {
         Err(Lost::Refused(call.invalid(call.name(), errors)))
+    } else if let Err(refused) = admission::validate(&review(call, part, new, old, writer.dry_run)).await {
+        Err(Lost::Refused(refused))
     } else if ends(strategy, new, old) {
         end(writer, current, new).await
     } else {
@@ -131,6 +147,10 @@ async fn store(
         strategy.replaced(&call.api, gone, stays);
     }
     stored
+}
+
+fn review<'a>(call: &'a Call, part: Part, object: &'a mut AnyObject, old: &'a AnyObject, dry_run: bool) -> Review<'a> {
+    Review { api: &call.api, resource: call.resource(), part, object, old: Some(old), dry_run }
 }
 
 /// What is wrong with a change of this part.

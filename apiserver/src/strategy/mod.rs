@@ -5,6 +5,7 @@
 //! admission plugins that are on by default.
 
 mod autoscaler;
+mod claim;
 mod config_map;
 mod counted;
 mod custom;
@@ -15,16 +16,21 @@ mod endpoints;
 mod event;
 mod job;
 mod lease;
+mod limit_range;
 mod namespace;
 mod node;
+mod persistent_volume;
 pub(crate) mod pod;
 mod pod_template;
+mod priority_class;
 mod replica_set;
 mod replication_controller;
 pub(crate) mod reset;
+mod resource_quota;
 mod secret;
 mod service;
 mod service_account;
+mod storage;
 
 pub(crate) use service::Allocators;
 
@@ -135,11 +141,15 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         ("", "configmaps") => &config_map::ConfigMapStrategy,
         ("", "endpoints") => &endpoints::EndpointsStrategy,
         ("" | "events.k8s.io", "events") => &event::EventStrategy,
+        ("", "limitranges") => &limit_range::LimitRangeStrategy,
         ("", "namespaces") => &namespace::NamespaceStrategy,
         ("", "nodes") => &node::NodeStrategy,
+        ("", "persistentvolumeclaims") => &claim::ClaimStrategy,
+        ("", "persistentvolumes") => &persistent_volume::PersistentVolumeStrategy,
         ("", "pods") => &pod::PodStrategy,
         ("", "podtemplates") => &pod_template::PodTemplateStrategy,
         ("", "replicationcontrollers") => &replication_controller::ReplicationControllerStrategy,
+        ("", "resourcequotas") => &resource_quota::ResourceQuotaStrategy,
         ("", "secrets") => &secret::SecretStrategy,
         ("", "serviceaccounts") => &service_account::ServiceAccountStrategy,
         ("", "services") => &service::ServiceStrategy,
@@ -153,7 +163,23 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         ("coordination.k8s.io", "leases") => &lease::LeaseStrategy,
         ("discovery.k8s.io", "endpointslices") => &endpoint_slice::EndpointSliceStrategy,
         ("policy", "poddisruptionbudgets") => &counted::PodDisruptionBudgetStrategy,
+        ("scheduling.k8s.io", "priorityclasses") => &priority_class::PriorityClassStrategy,
+        ("storage.k8s.io", "csidrivers") => &storage::DriverStrategy,
+        ("storage.k8s.io", "csinodes" | "storageclasses" | "volumeattributesclasses") => &storage::ShownWhenDeleted,
+        ("storage.k8s.io", "volumeattachments") => &storage::AttachmentStrategy,
         _ => &Plain,
+    }
+}
+
+/// Whether a PUT must say which version it replaces. Source: `AllowUnconditionalUpdate` of each strategy.
+pub(crate) fn needs_version(kind: &Kind) -> bool {
+    match (&*kind.group, &*kind.plural) {
+        ("storage.k8s.io", plural) => !matches!(plural, "storageclasses" | "volumeattributesclasses"),
+        ("coordination.k8s.io", "leases")
+        | ("node.k8s.io", "runtimeclasses")
+        | ("policy", "poddisruptionbudgets")
+        | ("admissionregistration.k8s.io" | "apiextensions.k8s.io" | "apiregistration.k8s.io", _) => true,
+        _ => false,
     }
 }
 

@@ -2,21 +2,15 @@
 //!
 //! Source: `pkg/registry/core/pod/strategy.go`.
 
-mod admission;
-
-use async_trait::async_trait;
 use coracle_api::any::AnyObject;
 use coracle_api::pods;
-use coracle_api::status::ApiError;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Part, Strategy, first_generation, next_generation, typed, typed_mut};
-use crate::api::Api;
 
 pub(super) struct PodStrategy;
 
-#[async_trait]
 impl Strategy for PodStrategy {
     fn prepare_for_create(&self, object: &mut AnyObject) {
         let pod = typed_mut::<Pod>(object);
@@ -68,10 +62,6 @@ impl Strategy for PodStrategy {
             Part::Main | Part::Status | Part::Finalize => {}
         }
         next_generation(&mut pod.metadata, pod.spec != old.spec);
-    }
-
-    async fn admit(&self, api: &Api, object: &mut AnyObject, _dry_run: bool) -> Result<(), ApiError> {
-        admission::admit(api, typed_mut::<Pod>(object)).await
     }
 
     fn grace_seconds(&self, object: &AnyObject, asked: Option<i64>) -> Option<i64> {

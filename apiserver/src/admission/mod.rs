@@ -1,0 +1,155 @@
+//! What is done to, and asked of, an object between its decoding and its storing, beyond the rules of its kind: one file
+//! a plugin, and their order in [`PLUGINS`].
+//!
+//! First every plugin may change the object ([`admit`]); then the strategy prepares it and it is validated; then every
+//! plugin may refuse it ([`validate`]). A plugin says by a cheap look whether an object concerns it, so that a write that
+//! concerns none costs a few comparisons.
+//!
+//! Source: the plugins that are on by default, and upstream's `AllOrderedPlugins`.
+
+mod default_storage_class;
+mod default_tolerations;
+mod limit_ranger;
+mod priority;
+mod resource_quota;
+mod runtime_class;
+mod service_account;
+mod storage_protection;
+mod taint_nodes;
+mod volume_resize;
+
+use async_trait::async_trait;
+use coracle_api::any::AnyObject;
+use coracle_api::object::Object;
+use coracle_api::status::{ApiError, GroupResource};
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::api::Api;
+use crate::cache::{Scope, Selection};
+use crate::resource::Resource;
+use crate::strategy::{Part, typed};
+
+/// In upstream's order.
+static PLUGINS: [&dyn Plugin; 10] = [
+    &limit_ranger::LimitRanger,
+    &service_account::ServiceAccounts,
+    &taint_nodes::TaintNodes,
+    &priority::Priority,
+    &default_tolerations::DefaultTolerations,
+    &default_storage_class::DefaultStorageClass,
+    &storage_protection::StorageProtection,
+    &volume_resize::VolumeResize,
+    &runtime_class::RuntimeClasses,
+    &resource_quota::ResourceQuotas,
+];
+
+/// A rule of the cluster's, beside those of a kind.
+#[async_trait]
+trait Plugin: Send + Sync {
+    /// Whether the write is one that the plugin looks at.
+    fn concerns(&self, review: &Review<'_>) -> bool;
+
+    /// Completes the object.
+    ///
+    /// # Errors
+    /// When what it asks for is not there.
+    async fn admit(&self, _review: &mut Review<'_>) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    /// Looks at the object as it is to be stored.
+    ///
+    /// # Errors
+    /// When it may not be.
+    async fn validate(&self, _review: &Review<'_>) -> Result<(), ApiError> {
+        Ok(())
+    }
+}
+
+/// A write that is looked at.
+pub(crate) struct Review<'a> {
+    pub(crate) api: &'a Api,
+    pub(crate) resource: &'a Resource,
+    pub(crate) part: Part,
+    pub(crate) object: &'a mut AnyObject,
+    /// What it replaces: nothing when it is created.
+    pub(crate) old: Option<&'a AnyObject>,
+    pub(crate) dry_run: bool,
+}
+
+/// Lets every plugin complete the object.
+///
+/// # Errors
+/// The first refusal.
+pub(crate) async fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
+    for plugin in PLUGINS {
+        if plugin.concerns(review) {
+            plugin.admit(review).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets every plugin refuse the object.
+///
+/// # Errors
+/// The first refusal.
+pub(crate) async fn validate(review: &Review<'_>) -> Result<(), ApiError> {
+    for plugin in PLUGINS {
+        if plugin.concerns(review) {
+            plugin.validate(review).await?;
+        }
+    }
+    Ok(())
+}
+
+impl Review<'_> {
+    /// Whether an object of this type is to be created.
+    fn creates<T: Object>(&self) -> bool {
+        self.old.is_none() && self.is_main::<T>()
+    }
+
+    /// Whether an object of this type, and not a subresource of it, is to be written.
+    fn is_main<T: Object>(&self) -> bool {
+        self.part == Part::Main && self.object.downcast_ref::<T>().is_some()
+    }
+
+    fn object<T: Object>(&self) -> &T {
+        typed(self.object)
+    }
+
+    fn object_mut<T: Object>(&mut self) -> &mut T {
+        crate::strategy::typed_mut(self.object)
+    }
+
+    /// The name, or what it will begin with.
+    fn name(&self) -> &str {
+        match self.object.name() {
+            "" => self.object.meta().generate_name.as_deref().unwrap_or_default(),
+            name => name,
+        }
+    }
+
+    /// The refusal of the write.
+    fn forbidden(&self, reason: impl Into<String>) -> ApiError {
+        let resource = GroupResource::of(self.resource.kind);
+        ApiError::Forbidden { resource, name: self.name().to_owned(), reason: reason.into() }
+    }
+
+    /// The objects of a kind of the core group in the object's namespace, in the order of their names.
+    ///
+    /// # Errors
+    /// When one that is stored cannot be read.
+    fn neighbours(&self, plural: &str) -> Result<Vec<AnyObject>, ApiError> {
+        let resource = self.api.resources.core(plural);
+        let scope = Scope::Namespace(self.object.namespace().to_owned());
+        let found = resource.cache.list(&Selection::of(scope), None, None, self.api.cache.seen()).objects;
+        found.iter().map(|object| resource.load(object)).collect()
+    }
+}
+
+/// Whether a kubelet shows a pod that it runs by itself.
+fn is_mirror(pod: &Pod) -> bool {
+    const MIRROR: &str = "kubernetes.io/config.mirror";
+    pod.metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(MIRROR))
+}
