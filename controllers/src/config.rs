@@ -20,6 +20,7 @@ pub struct Config {
     pub endpoint_slice_workers: usize,
     pub namespace_workers: usize,
     pub node_workers: usize,
+    pub resource_quota_workers: usize,
     pub service_account_workers: usize,
     pub garbage_collector_workers: usize,
 
@@ -59,6 +60,7 @@ impl Default for Config {
             endpoint_slice_workers: 5,
             namespace_workers: 10,
             node_workers: 8,
+            resource_quota_workers: 5,
             service_account_workers: 5,
             garbage_collector_workers: 20,
             status_batch_period: Duration::from_millis(10),

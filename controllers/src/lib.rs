@@ -20,10 +20,12 @@ mod pod;
 mod pod_garbage;
 mod replica;
 mod resource;
+mod resource_quota;
 mod root_ca;
 mod run;
 mod service;
 mod service_account;
+mod volume_protection;
 mod written;
 
 pub use config::Config;
