@@ -115,7 +115,11 @@ impl Api {
         let call = Call {
             api: self.clone(),
             identity,
-            accept: Accept::negotiate(&parts.headers)?,
+            accept: match &target.behind {
+                // What is behind a proxy answers in forms of its own.
+                Some(_) => Accept::JSON,
+                None => Accept::negotiate(&parts.headers)?,
+            },
             query,
             headers: parts.headers.clone(),
             target,

@@ -74,6 +74,11 @@ impl Resource {
         self.kind.group.is_empty() && self.kind.plural == "bindings"
     }
 
+    /// Whether it tells of the control plane, of which nothing is stored.
+    pub(crate) fn is_component_statuses(&self) -> bool {
+        self.kind.group.is_empty() && self.kind.plural == "componentstatuses"
+    }
+
     /// Whether `verb` is served of the resource, or of its subresource.
     pub(crate) fn serves(&self, verb: Verb, subresource: Option<Subresource>) -> bool {
         let verbs = match subresource {

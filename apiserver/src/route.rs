@@ -31,6 +31,19 @@ pub(crate) struct Target {
     pub(crate) namespace: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) subresource: Option<Subresource>,
+    /// What is asked of whoever a proxy stands before.
+    pub(crate) behind: Option<Behind>,
+}
+
+/// A request to somebody behind the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Behind {
+    pub(crate) method: Method,
+    /// What comes after `…/proxy`, as it was sent: empty, or beginning with a slash.
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+    /// The whole path.
+    pub(crate) asked: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +70,10 @@ pub(crate) enum Subresource {
     EphemeralContainers,
     Resize,
     Finalize,
+    Proxy,
+    Exec,
+    Attach,
+    PortForward,
 }
 
 /// A discovery document.
@@ -109,9 +126,11 @@ impl Route {
             ["api"] => Self::Discovery(Document::CoreVersions),
             ["apis"] => Self::Discovery(Document::Groups),
             ["apis", group] if resources.has_group(group) => Self::Discovery(Document::Group((*group).to_owned())),
-            ["api", version, rest @ ..] => return Self::below_version(method, query, resources, "", version, rest),
+            ["api", version, rest @ ..] => {
+                return Self::below_version(method, uri, query, resources, "", version, rest);
+            }
             ["apis", group, version, rest @ ..] if resources.has_group(group) => {
-                return Self::below_version(method, query, resources, group, version, rest);
+                return Self::below_version(method, uri, query, resources, group, version, rest);
             }
             ["version"] => Self::Version,
             ["metrics"] => Self::Metrics,
@@ -135,6 +154,7 @@ impl Route {
 
     fn below_version(
         method: &Method,
+        uri: &Uri,
         query: &Query,
         resources: &Catalog,
         group: &str,
@@ -153,8 +173,32 @@ impl Route {
         }
         let path = ResourcePath::parse(rest).ok_or(NoRoute::Resource)?;
         let resource = resources.find(group, version, path.plural).ok_or(NoRoute::Resource)?;
-        Target::new(method, query, path, resource.clone()).map(Self::Resource)
+        let behind = (path.subresource == Some(PROXY)).then(|| Behind {
+            method: method.clone(),
+            path: after_parts(uri.path(), uri_parts(uri) - path.behind).to_owned(),
+            query: uri.query().map(str::to_owned),
+            asked: uri.path().to_owned(),
+        });
+        let target = Target::new(method, query, path, resource.clone())?;
+        Ok(Self::Resource(Target { behind, ..target }))
     }
+}
+
+/// The subresource below which every path is somebody else's.
+const PROXY: &str = "proxy";
+
+fn uri_parts(uri: &Uri) -> usize {
+    uri.path().split('/').filter(|part| !part.is_empty()).count()
+}
+
+/// What of a path comes after so many of its parts.
+fn after_parts(path: &str, count: usize) -> &str {
+    let mut rest = path;
+    for _ in 0..count {
+        rest = rest.trim_start_matches('/');
+        rest = &rest[rest.find('/').unwrap_or(rest.len())..];
+    }
+    rest
 }
 
 /// Why a request has no route.
@@ -180,6 +224,8 @@ struct ResourcePath<'a> {
     plural: &'a str,
     name: Option<&'a str>,
     subresource: Option<&'a str>,
+    /// How many parts come after a proxy's own.
+    behind: usize,
 }
 
 impl<'a> ResourcePath<'a> {
@@ -197,18 +243,20 @@ impl<'a> ResourcePath<'a> {
                     plural: "namespaces",
                     name: Some(name),
                     subresource: Some(subresource),
+                    behind: 0,
                 });
             }
             ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (Some(*namespace), rest),
             _ => (None, parts),
         };
-        let (plural, name, subresource) = match rest {
-            [plural] => (plural, None, None),
-            [plural, name] => (plural, Some(*name), None),
-            [plural, name, subresource] => (plural, Some(*name), Some(*subresource)),
+        let (plural, name, subresource, behind) = match rest {
+            [plural] => (plural, None, None, 0),
+            [plural, name] => (plural, Some(*name), None, 0),
+            [plural, name, PROXY, behind @ ..] => (plural, Some(*name), Some(PROXY), behind.len()),
+            [plural, name, subresource] => (plural, Some(*name), Some(*subresource), 0),
             _ => return None,
         };
-        Some(Self { watch, namespace, plural, name, subresource })
+        Some(Self { watch, namespace, plural, name, subresource, behind })
     }
 }
 
@@ -235,6 +283,7 @@ impl Target {
             namespace: path.namespace.map(str::to_owned),
             name: path.name.map(str::to_owned),
             subresource,
+            behind: None,
         };
         if target.is_served() { Ok(target) } else { Err(ApiError::MethodNotAllowed.into()) }
     }
@@ -302,6 +351,10 @@ impl Subresource {
             "ephemeralcontainers" => Self::EphemeralContainers,
             "resize" => Self::Resize,
             "finalize" => Self::Finalize,
+            PROXY => Self::Proxy,
+            "exec" => Self::Exec,
+            "attach" => Self::Attach,
+            "portforward" => Self::PortForward,
             _ => return None,
         })
     }
@@ -317,6 +370,10 @@ impl Subresource {
             Self::EphemeralContainers => "ephemeralcontainers",
             Self::Resize => "resize",
             Self::Finalize => "finalize",
+            Self::Proxy => PROXY,
+            Self::Exec => "exec",
+            Self::Attach => "attach",
+            Self::PortForward => "portforward",
         }
     }
 }
@@ -357,7 +414,8 @@ mod tests {
             Ok(Route::Resource(target)) => {
                 let subresource = target.subresource.map_or(String::new(), |part| format!("/{}", part.as_str()));
                 let plural = &target.resource.kind.plural;
-                format!("{} {plural}{subresource} {}", target.verb.as_str(), target.path())
+                let behind = target.behind.as_ref().map_or(String::new(), |behind| format!(" {}", behind.path));
+                format!("{} {plural}{subresource} {}{behind}", target.verb.as_str(), target.path())
             }
             Ok(Route::Discovery(document)) => format!("{document:?}"),
             Ok(Route::Health(probe)) => format!("{} {:?}", probe.endpoint.as_str(), probe.check),
@@ -392,6 +450,11 @@ mod tests {
             ("PATCH", "/apis/apps/v1/namespaces/n/deployments/d/scale", "patch deployments/scale n/d"),
             ("DELETE", "/api/v1/namespaces/n/pods", "deletecollection pods n/"),
             ("DELETE", "/api/v1/nodes/a%2Db", "delete nodes a-b"),
+            ("GET", "/api/v1/namespaces/n/pods/p:80/proxy/a//b/?q=1", "get pods/proxy n/p:80 /a//b/"),
+            ("DELETE", "/api/v1/namespaces/n/services/http:s:web/proxy", "delete services/proxy n/http:s:web "),
+            ("POST", "/api/v1/nodes/x/proxy/run/n", "create nodes/proxy x /run/n"),
+            ("POST", "/api/v1/namespaces/n/pods/p/exec", "create pods/exec n/p"),
+            ("GET", "/api/v1/namespaces/n/configmaps/c/proxy/a", "no resource"),
             ("POST", "/api/v1/pods", "405"),
             ("PUT", "/api/v1/namespaces/n/pods", "405"),
             ("POST", "/api/v1/namespaces/n/pods/p", "405"),

@@ -127,6 +127,12 @@ impl Writer<'_> {
         Cached::new(key, layout.prefix.len(), revision, body, extracted)
     }
 
+    /// An object that is stored nowhere, and has no revision.
+    pub(crate) fn unstored(&self, object: &AnyObject) -> Cached {
+        let key = self.resource.key(object.namespace(), object.name());
+        self.unsaved(key, self.resource.encode(object), 0)
+    }
+
     /// How `object` looks that was let go while it was `current`: it is stored nowhere.
     pub(crate) fn unsaved_at(&self, current: &Cached, object: &AnyObject) -> Cached {
         let body = codec::splice(&self.resource.encode(object), current.revision);

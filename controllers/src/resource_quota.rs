@@ -17,7 +17,6 @@ use coracle_api::{Object, pods};
 use coracle_client::{
     Action, Client, Delta, Error, Index, Informer, Informers, Key, ListOptions, WorkQueue, run_workers,
 };
-use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{
     ConfigMap, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, ResourceQuotaStatus, Secret, Service,

@@ -1,6 +1,7 @@
 //! What is done with a resource: one file a verb.
 
 mod bind;
+mod component_status;
 mod create;
 mod delete;
 mod delete_collection;
@@ -13,6 +14,7 @@ mod namespaces;
 mod options;
 mod owner;
 mod patch;
+mod proxy;
 mod scale;
 mod token;
 mod update;
@@ -63,8 +65,13 @@ pub(crate) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
         Some(Subresource::Eviction) => return eviction::run(call, body).await,
         Some(Subresource::Token) => return token::run(call, body).await,
         Some(Subresource::Log) => return log::run(call).await,
+        Some(Subresource::Proxy) => return proxy::run(call, body).await,
+        Some(part @ (Subresource::Exec | Subresource::Attach | Subresource::PortForward)) => {
+            return proxy::not_offered(call, part.as_str());
+        }
     };
     match call.target.verb {
+        Verb::Get | Verb::List if call.resource().is_component_statuses() => component_status::run(call).await,
         Verb::Get => get::run(call).await,
         Verb::List => list::run(call).await,
         Verb::Watch => watch::run(call).await,
