@@ -42,7 +42,7 @@ fn annotation<'m>(meta: &'m ObjectMeta, key: &str) -> Option<&'m str> {
 
 /// The newest of the classes that are marked, by name if they are of one age.
 fn default_class(review: &Review<'_>) -> Result<Option<String>, ApiError> {
-    let Some(classes) = review.api.resources.find("storage.k8s.io", "v1", "storageclasses") else { return Ok(None) };
+    let Some(classes) = review.api.resources.builtin("storage.k8s.io", "v1", "storageclasses") else { return Ok(None) };
     let mut newest: Option<ObjectMeta> = None;
     // In the order of their names, so that the first of those of one age stays.
     for cached in review.api.list_all(classes) {

@@ -132,7 +132,7 @@ impl Review<'_> {
 
     /// The refusal of the write.
     fn forbidden(&self, reason: impl Into<String>) -> ApiError {
-        let resource = GroupResource::of(self.resource.kind);
+        let resource = GroupResource::of(&self.resource.kind);
         ApiError::Forbidden { resource, name: self.name().to_owned(), reason: reason.into() }
     }
 

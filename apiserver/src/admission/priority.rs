@@ -49,7 +49,7 @@ impl Plugin for Priority {
 }
 
 fn classes<'r>(review: &'r Review<'_>) -> Option<&'r Resource> {
-    review.api.resources.find("scheduling.k8s.io", "v1", "priorityclasses").map(|resource| &**resource)
+    review.api.resources.builtin("scheduling.k8s.io", "v1", "priorityclasses").map(|resource| &**resource)
 }
 
 /// The class of pods that name none: of several, that of the lowest value.

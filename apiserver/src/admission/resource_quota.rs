@@ -125,7 +125,7 @@ fn charge(review: &Review<'_>, cached: &Cached) -> Result<Option<AnyObject>, Api
 
 /// What the object counts for beyond what it replaces.
 fn asked(review: &Review<'_>) -> Amounts {
-    let kind = review.resource.kind;
+    let kind = &review.resource.kind;
     let mut usage = quota::usage(&kind.group, &kind.plural, review.object);
     let before = review.old.map(|old| quota::usage(&kind.group, &kind.plural, old)).unwrap_or_default();
     for (name, amount) in &mut usage {

@@ -53,7 +53,7 @@ impl Plugin for RuntimeClasses {
 fn class(review: &Review<'_>) -> Result<Option<RuntimeClass>, ApiError> {
     let spec = review.object::<Pod>().spec.as_ref();
     let Some(name) = spec.and_then(|spec| spec.runtime_class_name.as_deref()) else { return Ok(None) };
-    let classes = review.api.resources.find("node.k8s.io", "v1", "runtimeclasses");
+    let classes = review.api.resources.builtin("node.k8s.io", "v1", "runtimeclasses");
     let found = classes.and_then(|classes| Some((classes, classes.cache.get(name)?)));
     let Some((classes, cached)) = found else {
         return Err(review.forbidden(format!("pod rejected: RuntimeClass \"{name}\" not found")));

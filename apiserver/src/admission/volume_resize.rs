@@ -45,7 +45,7 @@ fn class_allows(review: &Review<'_>) -> Result<bool, ApiError> {
     let annotation = claim.metadata.annotations.as_ref().and_then(|annotations| annotations.get(CLASS_ANNOTATION));
     let field = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_ref());
     let Some(name) = annotation.or(field) else { return Ok(false) };
-    let classes = review.api.resources.find("storage.k8s.io", "v1", "storageclasses");
+    let classes = review.api.resources.builtin("storage.k8s.io", "v1", "storageclasses");
     let Some((classes, cached)) = classes.and_then(|classes| Some((classes, classes.cache.get(name)?))) else {
         return Ok(false);
     };

@@ -85,7 +85,7 @@ pub(super) async fn change(
 
 /// Refuses a change that does not say what it replaces, where the kind wants it said.
 fn check_version(call: &Call, part: Part, object: &AnyObject) -> Result<(), ApiError> {
-    if part != Part::Main || !needs_version(call.resource().kind) || asked_version(object)?.is_some() {
+    if part != Part::Main || !needs_version(&call.resource().kind) || asked_version(object)?.is_some() {
         return Ok(());
     }
     let mut errors = Errors::new();

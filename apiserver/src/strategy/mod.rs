@@ -36,7 +36,7 @@ pub(crate) use service::Allocators;
 
 use async_trait::async_trait;
 use coracle_api::any::AnyObject;
-use coracle_api::kind::Kind;
+use coracle_api::kind::{Kind, Model};
 use coracle_api::object::Object;
 use coracle_api::status::ApiError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -173,6 +173,9 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
 
 /// Whether a PUT must say which version it replaces. Source: `AllowUnconditionalUpdate` of each strategy.
 pub(crate) fn needs_version(kind: &Kind) -> bool {
+    if matches!(kind.model, Model::Custom(_)) {
+        return true;
+    }
     match (&*kind.group, &*kind.plural) {
         ("storage.k8s.io", plural) => !matches!(plural, "storageclasses" | "volumeattributesclasses"),
         ("coordination.k8s.io", "leases")
