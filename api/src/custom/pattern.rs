@@ -9,7 +9,7 @@ use regex::{Regex, RegexBuilder};
 use super::structural::SchemaError;
 
 /// What one pattern may need of memory once compiled: the first that does is what it is charged.
-const SIZES: [usize; 3] = [64 << 10, 1 << 20, 8 << 20];
+const SIZES: [usize; 3] = [64 << 10, 512 << 10, 4 << 20];
 /// What all patterns of one schema may need together.
 const TOTAL_BYTES_MAX: usize = 64 << 20;
 /// How deep groups may stand in each other.

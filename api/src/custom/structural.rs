@@ -104,6 +104,8 @@ pub struct Structural {
     /// `x-kubernetes-validations`.
     pub rules: Vec<Rule>,
     pub checks: Checks,
+    /// Whether a rule stands here or below.
+    any_rules: bool,
 }
 
 /// What a value must be, beyond its type.
@@ -206,7 +208,7 @@ impl Structural {
     /// Whether a rule stands anywhere in the schema.
     #[must_use]
     pub fn has_rules(&self) -> bool {
-        !self.rules.is_empty() || self.children().any(|child| child.has_rules())
+        self.any_rules
     }
 
     /// The schemas right below: properties, entries and elements.
@@ -238,8 +240,8 @@ fn build(props: &JSONSchemaProps, depth: usize, patterns: &mut Compiler) -> Resu
         Some(JSONSchemaPropsOrArray::Schema(schema)) => Some(below(schema)?),
         _ => None,
     };
-    let rules = props.x_kubernetes_validations.iter().flatten().map(Rule::new).collect();
-    Ok(Arc::new(Structural {
+    let rules: Vec<Rule> = props.x_kubernetes_validations.iter().flatten().map(Rule::new).collect();
+    let mut built = Structural {
         kind: props.type_.as_deref().and_then(Type::parse),
         nullable: props.nullable == Some(true),
         default: props.default.as_ref().map(|v| v.0.clone()).filter(|v| !v.is_null()),
@@ -254,7 +256,10 @@ fn build(props: &JSONSchemaProps, depth: usize, patterns: &mut Compiler) -> Resu
         atomic_map: props.x_kubernetes_map_type.as_deref() == Some("atomic"),
         rules,
         checks: checks(props, depth, patterns)?,
-    }))
+        any_rules: false,
+    };
+    built.any_rules = !built.rules.is_empty() || built.children().any(|child| child.any_rules);
+    Ok(Arc::new(built))
 }
 
 fn list_type(name: &str) -> Option<ListType> {

@@ -95,7 +95,7 @@ impl<'s> Checker<'s> {
             return found.clone();
         }
         if library::type_named(name).is_some() {
-            return Type::Type;
+            return Type::Kind;
         }
         self.fail(at, format!("undeclared reference to '{name}' (in container '')"))
     }
@@ -161,7 +161,7 @@ impl<'s> Checker<'s> {
         if self.patterns.contains_key(text) {
             return;
         }
-        match pattern::compile(text, self.pattern_bytes) {
+        match pattern::compile(text, self.pattern_bytes.min(super::PATTERN_BYTES_MAX)) {
             Ok((regex, bytes)) => {
                 self.pattern_bytes = self.pattern_bytes.saturating_sub(bytes);
                 self.patterns.insert(text.clone(), regex);

@@ -25,7 +25,6 @@ const TURN_COST: u64 = 3;
 const ADDING_TURN_COST: u64 = 13;
 /// What it costs to compile a pattern that is not known before.
 const PATTERN_COST: u64 = 20_000;
-const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// Why an expression has no value.
 #[derive(Clone, Debug)]
@@ -302,7 +301,7 @@ impl<'a, 'p> Evaluator<'a, 'p> {
             return Ok(regex.clone());
         }
         self.charge(PATTERN_COST)?;
-        let (regex, _) = pattern::compile(text, PATTERN_BYTES_MAX).map_err(Error::new)?;
+        let (regex, _) = pattern::compile(text, super::PATTERN_BYTES_MAX).map_err(Error::new)?;
         self.compiled.insert(text.to_owned(), regex.clone());
         Ok(regex)
     }

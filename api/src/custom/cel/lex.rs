@@ -113,8 +113,8 @@ fn number(rest: &str) -> Result<(Token, usize), String> {
 
 /// The letters before a quote (`r`, `b`, both or none), and what follows them.
 fn text_prefix(rest: &str) -> Option<(&str, &str)> {
-    let end = rest.find(['"', '\'']).filter(|end| *end <= 2)?;
-    let (prefix, quoted) = rest.split_at(end);
+    let end = rest.bytes().take(3).position(|b| matches!(b, b'"' | b'\''))?;
+    let (prefix, quoted) = rest.split_at_checked(end)?;
     matches!(prefix.to_ascii_lowercase().as_str(), "" | "r" | "b" | "br" | "rb").then_some((prefix, quoted))
 }
 

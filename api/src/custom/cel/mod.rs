@@ -30,6 +30,9 @@ use types::Type;
 
 pub(super) use rules::validate;
 
+/// What one pattern of a rule may need of memory, which bounds how slowly it can match.
+const PATTERN_BYTES_MAX: usize = 512 << 10;
+
 /// One rule of a schema, compiled when it is first run.
 #[derive(Debug)]
 pub struct Rule {

@@ -45,7 +45,7 @@ pub(super) fn parse(source: &str) -> Result<Expr, Failure> {
         let message = format!("expression code point size exceeds limit: size limit: {SOURCE_CHARS_MAX}");
         return Err(Failure { at: 0, message });
     }
-    let mut parser = Parser { tokens: tokens(source)?, at: 0, depth: 0 };
+    let mut parser = Parser { tokens: tokens(source)?, at: 0, depth: 0, height: 0 };
     let expr = parser.expr()?;
     match parser.peek() {
         Token::End => Ok(expr),
@@ -56,7 +56,10 @@ pub(super) fn parse(source: &str) -> Result<Expr, Failure> {
 struct Parser {
     tokens: Vec<(Token, usize)>,
     at: usize,
+    /// How deep it is within what has been begun.
     depth: usize,
+    /// How tall the expression is that was read last.
+    height: usize,
 }
 
 /// Operators of two operands, weakest first.
@@ -118,6 +121,15 @@ impl Parser {
         result
     }
 
+    /// Notes how tall what has been read is, as far as that goes: what walks over it, or drops it, recurses.
+    fn grown(&mut self, height: usize, at: usize) -> Result<(), Failure> {
+        self.height = height;
+        if height <= DEPTH_MAX {
+            return Ok(());
+        }
+        Err(Failure { at, message: format!("expression recursion limit exceeded: {DEPTH_MAX}") })
+    }
+
     fn expr(&mut self) -> Result<Expr, Failure> {
         self.deeper(|p| {
             let at = p.place();
@@ -125,9 +137,12 @@ impl Parser {
             if !p.take("?") {
                 return Ok(condition);
             }
+            let mut height = p.height;
             let yes = p.or()?;
+            height = height.max(p.height);
             p.expect(":")?;
             let no = p.expr()?;
+            p.grown(height.max(p.height) + 1, at)?;
             Ok(Expr { kind: Kind::If(Box::new([condition, yes, no])), at })
         })
     }
@@ -144,9 +159,12 @@ impl Parser {
     ) -> Result<Expr, Failure> {
         let at = self.place();
         let mut operands = vec![operand(self)?];
+        let mut height = self.height;
         while self.take(sign) {
             operands.push(operand(self)?);
+            height = height.max(self.height + 1);
         }
+        self.grown(height.max(self.height + usize::from(operands.len() > 1)), at)?;
         match operands.pop() {
             Some(only) if operands.is_empty() => Ok(only),
             Some(last) => {
@@ -160,24 +178,19 @@ impl Parser {
     fn binary(&mut self, level: usize) -> Result<Expr, Failure> {
         let Some(operators) = LEVELS.get(level) else { return self.unary() };
         let mut left = self.binary(level + 1)?;
-        let mut taken = 0;
         loop {
             let at = self.place();
             let name = match self.peek() {
                 Token::Sign(sign) if operators.contains(sign) => format!("_{sign}_"),
                 Token::Ident(name) if name == "in" && level == 0 => "@in".to_owned(),
-                _ => break,
+                _ => return Ok(left),
             };
-            // What stands to the left is one deeper with each operator.
-            taken += 1;
-            if self.depth + taken > DEPTH_MAX {
-                return Err(Failure { at, message: format!("expression recursion limit exceeded: {DEPTH_MAX}") });
-            }
             self.next();
+            let height = self.height;
             let right = self.binary(level + 1)?;
+            self.grown(height.max(self.height) + 1, at)?;
             left = Expr { kind: Kind::Call { target: None, name, args: vec![left, right] }, at };
         }
-        Ok(left)
     }
 
     fn unary(&mut self) -> Result<Expr, Failure> {
@@ -188,6 +201,7 @@ impl Parser {
                 negated = !negated;
             }
             let operand = self.deeper(Self::member)?;
+            self.grown(self.height + 1, at)?;
             let call = |operand| Kind::Call { target: None, name: "!_".to_owned(), args: vec![operand] };
             return Ok(if negated { Expr { kind: call(operand), at } } else { operand });
         }
@@ -205,17 +219,20 @@ impl Parser {
             }
             (true, Token::Int(n)) => {
                 self.next();
+                self.height = 1;
                 let literal = Expr { kind: Kind::Literal(Literal::Int(-n)), at };
                 return self.suffixes(literal);
             }
             (true, Token::Double(n)) => {
                 self.next();
+                self.height = 1;
                 let literal = Expr { kind: Kind::Literal(Literal::Double(-n)), at };
                 return self.suffixes(literal);
             }
             _ => {}
         }
         let operand = self.deeper(Self::member)?;
+        self.grown(self.height + 1, at)?;
         if !negated {
             return Ok(operand);
         }
@@ -230,20 +247,18 @@ impl Parser {
     /// Fields, methods and indices.
     fn suffixes(&mut self, first: Expr) -> Result<Expr, Failure> {
         let mut expr = first;
-        let mut taken = 0;
         loop {
             let at = self.place();
-            taken += 1;
-            if self.depth + taken > DEPTH_MAX {
-                return Err(Failure { at, message: format!("expression recursion limit exceeded: {DEPTH_MAX}") });
-            }
+            let height = self.height;
             if self.take(".") || self.is(".?") {
                 let optional = self.take(".?");
                 let field = self.field()?;
                 if !optional && self.take("(") {
                     let args = self.arguments(")")?;
+                    self.grown(height.max(self.height) + 1, at)?;
                     expr = method(expr, field, args, at)?;
                 } else {
+                    self.grown(height + 1, at)?;
                     expr = Expr { kind: Kind::Select { of: Box::new(expr), field, optional }, at };
                 }
             } else if self.is("[") || self.is("[?") {
@@ -253,6 +268,7 @@ impl Parser {
                 }
                 let index = Box::new(self.expr()?);
                 self.expect("]")?;
+                self.grown(height.max(self.height) + 1, at)?;
                 expr = Expr { kind: Kind::Index { of: Box::new(expr), index, optional }, at };
             } else {
                 return Ok(expr);
@@ -273,13 +289,16 @@ impl Parser {
     /// Arguments up to a closing sign, the opening one of which has been read.
     fn arguments(&mut self, closing: &str) -> Result<Vec<Expr>, Failure> {
         let mut args = Vec::new();
+        let mut height = 0;
         while !self.take(closing) {
             args.push(self.expr()?);
+            height = height.max(self.height);
             if !self.take(",") {
                 self.expect(closing)?;
                 break;
             }
         }
+        self.height = height;
         Ok(args)
     }
 
@@ -287,6 +306,7 @@ impl Parser {
         let at = self.place();
         // A leading dot means the outermost scope, which is the only one there is.
         self.take(".");
+        self.height = 1;
         let literal = |literal| Ok(Expr { kind: Kind::Literal(literal), at });
         match self.peek().clone() {
             Token::IntMin => Err(Failure { at, message: "invalid int literal".to_owned() }),
@@ -306,6 +326,7 @@ impl Parser {
                     }
                     _ if self.take("(") => {
                         let args = self.arguments(")")?;
+                        self.grown(self.height + 1, at)?;
                         function(name, args, at)
                     }
                     _ => Ok(Expr { kind: Kind::Ident(name), at }),
@@ -334,14 +355,17 @@ impl Parser {
             self.expect("[")?;
         }
         let mut elements = Vec::new();
+        let mut height = 0;
         while optional || !self.take("]") {
             elements.push((self.expr()?, optional));
+            height = height.max(self.height);
             if !self.take(",") {
                 self.expect("]")?;
                 break;
             }
             optional = self.take("?");
         }
+        self.grown(height + 1, at)?;
         Ok(Expr { kind: Kind::List(elements), at })
     }
 
@@ -351,16 +375,20 @@ impl Parser {
             self.expect("{")?;
         }
         let mut entries = Vec::new();
+        let mut height = 0;
         while optional || !self.take("}") {
             let key = self.expr()?;
+            height = height.max(self.height);
             self.expect(":")?;
             entries.push((key, self.expr()?, optional));
+            height = height.max(self.height);
             if !self.take(",") {
                 self.expect("}")?;
                 break;
             }
             optional = self.take("?");
         }
+        self.grown(height + 1, at)?;
         Ok(Expr { kind: Kind::Map(entries), at })
     }
 }

@@ -357,7 +357,7 @@ fn simple<'s>(name: &str) -> Option<Type<'s>> {
         "bytes" => Type::Bytes,
         "duration" => Type::Duration,
         "timestamp" => Type::Timestamp,
-        "type" => Type::Type,
+        "type" => Type::Kind,
         other => Type::Opaque(["IP", "CIDR", "URL", "Quantity", "Semver", "Format"].into_iter().find(|n| *n == other)?),
     })
 }

@@ -183,6 +183,8 @@ fn nothing_runs_without_bound() {
         format!("self{}", ".a".repeat(5000)),
         format!("{}true", "true?true:".repeat(5000)),
         "x".repeat(200_000),
+        (0..240).fold("self".to_owned(), |inner, _| format!("({inner}{})", ".a".repeat(200))),
+        "a ".repeat(49_000),
     ] {
         let said = says(&deep, OBJECT);
         assert!(said == "true" || said.starts_with("compilation failed"), "{said:.200}");

@@ -21,7 +21,7 @@ pub(super) enum Type<'s> {
     Duration,
     Timestamp,
     /// The type of types.
-    Type,
+    Kind,
     List(Rc<Type<'s>>),
     Map(Rc<Type<'s>>, Rc<Type<'s>>),
     Optional(Rc<Type<'s>>),
@@ -46,7 +46,7 @@ impl Display for Type<'_> {
             Type::Bytes => f.write_str("bytes"),
             Type::Duration => f.write_str("google.protobuf.Duration"),
             Type::Timestamp => f.write_str("google.protobuf.Timestamp"),
-            Type::Type => f.write_str("type"),
+            Type::Kind => f.write_str("type"),
             Type::List(of) => write!(f, "list({of})"),
             Type::Map(key, of) => write!(f, "map({key}, {of})"),
             Type::Optional(of) => write!(f, "optional_type({of})"),

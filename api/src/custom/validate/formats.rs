@@ -168,7 +168,7 @@ fn is_credit_card(text: &str) -> bool {
 
 fn is_social_security_number(text: &str) -> bool {
     let digits: String = text.chars().filter(|c| !matches!(c, '-' | ' ')).collect();
-    digits.len() == 9 && are_digits(&digits) && matches!(text.len(), 9 | 10 | 11)
+    digits.len() == 9 && are_digits(&digits) && matches!(text.len(), 9..=11)
 }
 
 fn is_hex_color(text: &str) -> bool {
