@@ -87,12 +87,12 @@ fn partition(partition: Option<i32>, path: &Path<'_>, errors: &mut Errors) {
     between(partition.unwrap_or_default(), 0, 255, &path.child("partition"), errors);
 }
 
-fn gce(volume: &GCEPersistentDiskVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn gce(volume: &GCEPersistentDiskVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.pd_name, &path.child("pdName"), errors);
     partition(volume.partition, path, errors);
 }
 
-fn aws(volume: &AWSElasticBlockStoreVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn aws(volume: &AWSElasticBlockStoreVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.volume_id, &path.child("volumeID"), errors);
     partition(volume.partition, path, errors);
 }
@@ -105,7 +105,7 @@ fn glusterfs(volume: &GlusterfsPersistentVolumeSource, path: &Path<'_>, errors: 
     }
 }
 
-fn flocker(volume: &FlockerVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn flocker(volume: &FlockerVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     let (name, uuid) = (text(volume.dataset_name.as_ref()), text(volume.dataset_uuid.as_ref()));
     if name.is_empty() && uuid.is_empty() {
         errors.required(path, "one of datasetName and datasetUUID is required");
@@ -141,7 +141,7 @@ fn cephfs(volume: &CephFSPersistentVolumeSource, path: &Path<'_>, errors: &mut E
     some_of(&volume.monitors, &path.child("monitors"), errors);
 }
 
-fn quobyte(volume: &QuobyteVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn quobyte(volume: &QuobyteVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     let registry = path.child("registry");
     if volume.registry.is_empty() {
         errors.required(&registry, "must be a host:port pair or multiple pairs separated by commas");
@@ -194,7 +194,7 @@ fn cinder(volume: &CinderPersistentVolumeSource, path: &Path<'_>, errors: &mut E
     }
 }
 
-fn fibre_channel(volume: &FCVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn fibre_channel(volume: &FCVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
     let (names, ids) = (some(&volume.target_wwns), some(&volume.wwids));
     let names_path = path.child("targetWWNs");
@@ -237,19 +237,19 @@ fn azure_file(volume: &AzureFilePersistentVolumeSource, path: &Path<'_>, errors:
     }
 }
 
-fn vsphere(volume: &VsphereVirtualDiskVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn vsphere(volume: &VsphereVirtualDiskVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.volume_path, &path.child("volumePath"), errors);
 }
 
-fn photon(volume: &PhotonPersistentDiskVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn photon(volume: &PhotonPersistentDiskVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.pd_id, &path.child("pdID"), errors);
 }
 
-fn portworx(volume: &PortworxVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn portworx(volume: &PortworxVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.volume_id, &path.child("volumeID"), errors);
 }
 
-fn azure_disk(volume: &AzureDiskVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn azure_disk(volume: &AzureDiskVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.disk_name, &path.child("diskName"), errors);
     required(&volume.disk_uri, &path.child("diskURI"), errors);
     let modes = ["None", "ReadOnly", "ReadWrite"];

@@ -4,21 +4,23 @@ use std::collections::HashSet;
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, ExecAction, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, Probe,
-    SleepAction, TCPSocketAction, VolumeMount,
+    SleepAction, TCPSocketAction,
 };
 
-use super::{env, resources, security};
+use super::devices::Seen;
+use super::{claims, env, ephemeral, resources, security};
 use crate::field::{Errors, Path};
 use crate::names;
 use crate::pods;
 use crate::validation::rules::{
-    POSITIVE, between, named, not_negative, one_of, one_of_if_set, port, port_or_name, relative_path, required,
-    required_one_of, text, unique,
+    POSITIVE, named, not_negative, one_of, one_of_if_set, port, port_or_name, required, required_one_of, text, unique,
 };
+
+const RESTART_RULES_MAX: usize = 20;
+const EXIT_CODES_MAX: usize = 255;
 
 /// All containers of a pod: their names are unique among all of them, and so are the host's ports.
 pub(super) fn all(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
-    let volumes: Vec<&str> = spec.volumes.iter().flatten().map(|v| v.name.as_str()).collect();
     let list = path.child("containers");
     if spec.containers.is_empty() {
         errors.required(&list, "");
@@ -26,27 +28,24 @@ pub(super) fn all(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     let mut names: HashSet<&str> = HashSet::new();
     for (i, container) in spec.containers.iter().enumerate() {
         let path = list.index(i);
-        common(container, &volumes, &path, errors);
-        probes(container, &path, errors);
+        common(container, spec, &path, errors);
+        probes(container, spec, &path, errors);
+        restarts(container, &path, errors);
         unique_name(&container.name, &mut names, &path, errors);
     }
     let list = path.child("initContainers");
     for (i, container) in spec.init_containers.iter().flatten().enumerate() {
         let path = list.index(i);
-        common(container, &volumes, &path, errors);
-        init(container, &path, errors);
+        common(container, spec, &path, errors);
+        restarts(container, &path, errors);
+        init(container, spec, &path, errors);
         unique_name(&container.name, &mut names, &path, errors);
     }
     let list = path.child("ephemeralContainers");
     for (i, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
         let path = list.index(i);
-        named(&container.name, names::dns_label, &path.child("name"), errors);
-        image(text(container.image.as_ref()), &path.child("image"), errors);
+        ephemeral::check(container, spec, &path, errors);
         unique_name(&container.name, &mut names, &path, errors);
-        let target = text(container.target_container_name.as_ref());
-        if !target.is_empty() && !spec.containers.iter().any(|c| c.name == target) {
-            errors.not_found(&path.child("targetContainerName"), target);
-        }
     }
     host_ports(spec, path, errors);
 }
@@ -71,6 +70,19 @@ fn host_ports(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
             }
             seen.insert(key);
         }
+        if spec.host_network == Some(true) {
+            of_host(container, &ports, errors);
+        }
+    }
+}
+
+/// On the host's network a container's port is the host's.
+fn of_host(container: &Container, list: &Path<'_>, errors: &mut Errors) {
+    for (i, port) in container.ports.iter().flatten().enumerate() {
+        if port.host_port.unwrap_or(0) != port.container_port {
+            let rule = "must match `hostPort` when `hostNetwork` is true";
+            errors.invalid(&list.index(i).child("containerPort"), &port.container_port, rule);
+        }
     }
 }
 
@@ -82,7 +94,7 @@ fn image(image: &str, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn common(container: &Container, volumes: &[&str], path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn common(container: &Container, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     named(&container.name, names::dns_label, &path.child("name"), errors);
     image(text(container.image.as_ref()), &path.child("image"), errors);
     let policies = ["FallbackToLogsOnError", "File"];
@@ -91,22 +103,62 @@ fn common(container: &Container, volumes: &[&str], path: &Path<'_>, errors: &mut
     ports(container.ports.as_deref().unwrap_or_default(), &path.child("ports"), errors);
     env::variables(container.env.as_deref().unwrap_or_default(), &path.child("env"), errors);
     env::sources(container.env_from.as_deref().unwrap_or_default(), &path.child("envFrom"), errors);
-    mounts(container.volume_mounts.as_deref().unwrap_or_default(), volumes, &path.child("volumeMounts"), errors);
+    let seen = Seen {
+        mounts: container.volume_mounts.as_deref().unwrap_or_default(),
+        devices: container.volume_devices.as_deref().unwrap_or_default(),
+        volumes: spec.volumes.as_deref().unwrap_or_default(),
+        context: container.security_context.as_ref(),
+    };
+    seen.check(path, errors);
     let pull = text(container.image_pull_policy.as_ref());
     required_one_of(pull, &["Always", "IfNotPresent", "Never"], &path.child("imagePullPolicy"), errors);
     resources::requirements(container.resources.as_ref(), &path.child("resources"), errors);
-    security::container(container.security_context.as_ref(), &path.child("securityContext"), errors);
-    resize_policies(container, &path.child("resizePolicy"), errors);
+    let claims = container.resources.as_ref().and_then(|resources| resources.claims.as_deref()).unwrap_or_default();
+    claims::of_container(claims, spec, &path.child("resources").child("claims"), errors);
+    security::container(container.security_context.as_ref(), spec, &path.child("securityContext"), errors);
+    resize_policies(container, spec, &path.child("resizePolicy"), errors);
 }
 
-fn resize_policies(container: &Container, list: &Path<'_>, errors: &mut Errors) {
-    for (i, policy) in container.resize_policy.iter().flatten().enumerate() {
-        let path = list.index(i);
-        one_of(&policy.resource_name, &["cpu", "memory"], &path.child("resourceName"), errors);
-        one_of(&policy.restart_policy, &["NotRequired", "RestartContainer"], &path.child("restartPolicy"), errors);
-    }
+/// Upstream tells of the list what is wrong with one of its policies.
+fn resize_policies(container: &Container, spec: &PodSpec, list: &Path<'_>, errors: &mut Errors) {
     let policies = container.resize_policy.as_deref().unwrap_or_default();
+    for policy in policies {
+        required_one_of(&policy.resource_name, &["cpu", "memory"], list, errors);
+        required_one_of(&policy.restart_policy, &["NotRequired", "RestartContainer"], list, errors);
+        if text(spec.restart_policy.as_ref()) == "Never" && policy.restart_policy != "NotRequired" {
+            let rule = "must be 'NotRequired' when `restartPolicy` is 'Never'";
+            errors.invalid(list, &policy.restart_policy, rule);
+        }
+    }
     unique(policies, |p| Some(p.resource_name.clone()), list, None, errors);
+}
+
+/// When a container is started again on its own terms and not its pod's.
+fn restarts(container: &Container, path: &Path<'_>, errors: &mut Errors) {
+    let (policy, rules) = (container.restart_policy.as_ref(), container.restart_policy_rules.as_deref());
+    let (policy_path, list) = (path.child("restartPolicy"), path.child("restartPolicyRules"));
+    let rules = rules.unwrap_or_default();
+    one_of_if_set(policy, &["Always", "Never", "OnFailure"], &policy_path, errors);
+    if policy.is_none() && !rules.is_empty() {
+        errors.required(&policy_path, "must specify restartPolicy when restart rules are used");
+    }
+    if rules.len() > RESTART_RULES_MAX {
+        errors.too_many(&list, rules.len(), RESTART_RULES_MAX);
+    }
+    for (i, rule) in rules.iter().enumerate() {
+        let path = list.index(i);
+        one_of(&rule.action, &["Restart", "RestartAllContainers"], &path.child("action"), errors);
+        let path = path.child("exitCodes");
+        let Some(codes) = &rule.exit_codes else {
+            errors.required(&path, "must be specified");
+            continue;
+        };
+        one_of(&codes.operator, &["In", "NotIn"], &path.child("operator"), errors);
+        let count = codes.values.as_ref().map_or(0, Vec::len);
+        if count > EXIT_CODES_MAX {
+            errors.too_many(&path.child("values"), count, EXIT_CODES_MAX);
+        }
+    }
 }
 
 fn ports(ports: &[ContainerPort], list: &Path<'_>, errors: &mut Errors) {
@@ -128,41 +180,12 @@ fn ports(ports: &[ContainerPort], list: &Path<'_>, errors: &mut Errors) {
     unique(ports, |p| p.name.clone().filter(|n| !n.is_empty()), list, Some("name"), errors);
 }
 
-fn mounts(mounts: &[VolumeMount], volumes: &[&str], list: &Path<'_>, errors: &mut Errors) {
-    let mut paths = HashSet::new();
-    for (i, mount) in mounts.iter().enumerate() {
-        let path = list.index(i);
-        if mount.name.is_empty() {
-            errors.required(&path.child("name"), "");
-        } else if !volumes.contains(&mount.name.as_str()) {
-            errors.not_found(&path.child("name"), &mount.name);
-        }
-        required(&mount.mount_path, &path.child("mountPath"), errors);
-        if !paths.insert(&mount.mount_path) {
-            errors.invalid(&path.child("mountPath"), &mount.mount_path, "must be unique");
-        }
-        let (sub, expression) = (text(mount.sub_path.as_ref()), text(mount.sub_path_expr.as_ref()));
-        relative_path(sub, &path.child("subPath"), errors);
-        if !expression.is_empty() {
-            if !sub.is_empty() {
-                errors.invalid(
-                    &path.child("subPathExpr"),
-                    expression,
-                    "subPathExpr and subPath are mutually exclusive",
-                );
-            }
-            relative_path(expression, &path.child("subPathExpr"), errors);
-        }
-        let propagations = ["Bidirectional", "HostToContainer", "None"];
-        one_of_if_set(mount.mount_propagation.as_ref(), &propagations, &path.child("mountPropagation"), errors);
-        let modes = ["Disabled", "Enabled", "IfPossible"];
-        one_of_if_set(mount.recursive_read_only.as_ref(), &modes, &path.child("recursiveReadOnly"), errors);
-    }
-}
-
-fn init(container: &Container, path: &Path<'_>, errors: &mut Errors) {
+fn init(container: &Container, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     if pods::is_sidecar(container) {
-        return probes(container, path, errors);
+        return probes(container, spec, path, errors);
+    }
+    if let Some(policies) = container.resize_policy.as_ref().filter(|policies| !policies.is_empty()) {
+        errors.invalid(&path.child("resizePolicy"), policies, "must not be set for init containers");
     }
     let rule = "may not be set for init containers without restartPolicy=Always";
     for (field, set) in [
@@ -177,9 +200,9 @@ fn init(container: &Container, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn probes(container: &Container, path: &Path<'_>, errors: &mut Errors) {
+fn probes(container: &Container, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     if let Some(hooks) = &container.lifecycle {
-        lifecycle(hooks, &path.child("lifecycle"), errors);
+        lifecycle(hooks, spec.termination_grace_period_seconds, &path.child("lifecycle"), errors);
     }
     for (field, checked) in [
         ("livenessProbe", &container.liveness_probe),
@@ -207,7 +230,7 @@ fn probe(probe: &Probe, path: &Path<'_>, errors: &mut Errors) {
         grpc: probe.grpc.as_ref(),
         sleep: None,
     };
-    handler.check(path, errors);
+    handler.check(None, path, errors);
     for (field, value) in [
         ("initialDelaySeconds", probe.initial_delay_seconds),
         ("timeoutSeconds", probe.timeout_seconds),
@@ -222,10 +245,10 @@ fn probe(probe: &Probe, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn lifecycle(lifecycle: &Lifecycle, path: &Path<'_>, errors: &mut Errors) {
+fn lifecycle(lifecycle: &Lifecycle, grace_seconds: Option<i64>, path: &Path<'_>, errors: &mut Errors) {
     for (field, hook) in [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)] {
         if let Some(hook) = hook {
-            Handler::of(hook).check(&path.child(field), errors);
+            Handler::of(hook).check(grace_seconds, &path.child(field), errors);
         }
     }
 }
@@ -250,7 +273,7 @@ impl<'h> Handler<'h> {
         }
     }
 
-    fn check(&self, path: &Path<'_>, errors: &mut Errors) {
+    fn check(&self, grace_seconds: Option<i64>, path: &Path<'_>, errors: &mut Errors) {
         let mut count = 0;
         let mut first = |field: &str, errors: &mut Errors| {
             count += 1;
@@ -286,8 +309,11 @@ impl<'h> Handler<'h> {
         if let Some(sleep) = self.sleep
             && first("sleep", errors)
         {
-            let path = path.child("sleep");
-            between(sleep.seconds, 0, i64::from(i32::MAX), &path.child("seconds"), errors);
+            let most = grace_seconds.unwrap_or(0);
+            if !(0..=most).contains(&sleep.seconds) {
+                let rule = format!("must be non-negative and less than terminationGracePeriodSeconds ({most})");
+                errors.invalid(&path.child("sleep"), &sleep.seconds, &rule);
+            }
         }
         if count == 0 {
             errors.required(path, "must specify a handler type");
@@ -300,11 +326,11 @@ fn http_get(get: &HTTPGetAction, path: &Path<'_>, errors: &mut Errors) {
     port_or_name(&get.port, &path.child("port"), errors);
     required_one_of(text(get.scheme.as_ref()), &["HTTP", "HTTPS"], &path.child("scheme"), errors);
     let headers = path.child("httpHeaders");
-    for (i, header) in get.http_headers.iter().flatten().enumerate() {
+    for header in get.http_headers.iter().flatten() {
         let right = !header.name.is_empty() && header.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !right {
             let rule = "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')";
-            errors.invalid(&headers.index(i), &header.name, rule);
+            errors.invalid(&headers, &header.name, rule);
         }
     }
 }

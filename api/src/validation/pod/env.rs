@@ -147,8 +147,8 @@ pub(super) fn sources(sources: &[EnvFromSource], list: &Path<'_>, errors: &mut E
             named(name, names::dns_subdomain, &path.child("name"), errors);
         }
         match (maps, secrets) {
-            (None, None) => errors.invalid(&path, "", "must specify one of: `configMapRef` or `secretRef`"),
-            (Some(_), Some(_)) => errors.invalid(&path, "", MANY),
+            (None, None) => errors.invalid(list, "", "must specify one of: `configMapRef` or `secretRef`"),
+            (Some(_), Some(_)) => errors.invalid(list, "", MANY),
             _ => {}
         }
     }

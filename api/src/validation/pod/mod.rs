@@ -1,16 +1,22 @@
 //! Pods and the templates of them.
 
+mod claims;
 mod container;
+mod devices;
 mod env;
+mod ephemeral;
+mod os;
+mod projected;
 mod resources;
 mod scheduling;
 mod security;
+mod storage;
 mod update;
 mod volume;
 
 use k8s_openapi::api::core::v1::{Pod, PodDNSConfig, PodSpec, PodTemplate, PodTemplateSpec};
 
-use super::rules::{between, named_if_set, one_of_if_set, required, required_one_of, text, unique};
+use super::rules::{between, named_if_set, one_of_if_set, required_one_of, text};
 use super::{Validate, ip, labels, meta};
 use crate::field::{Errors, Path};
 use crate::names;
@@ -56,6 +62,9 @@ pub(super) fn create(pod: &Pod, errors: &mut Errors) {
     let default = PodSpec::default();
     let spec_ = pod.spec.as_ref().unwrap_or(&default);
     spec(spec_, &SPEC, errors);
+    if spec_.ephemeral_containers.as_ref().is_some_and(|guests| !guests.is_empty()) {
+        errors.forbidden(&SPEC.child("ephemeralContainers"), "cannot be set on create");
+    }
     if !scheduling::gates(spec_).is_empty() && !text(spec_.node_name.as_ref()).is_empty() {
         errors.forbidden(&SPEC.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
     }
@@ -80,10 +89,6 @@ fn spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     dns(spec, path, errors);
     labels::labels(spec.node_selector.as_ref(), &path.child("nodeSelector"), errors);
     security::pod(spec, &path.child("securityContext"), errors);
-    let list = path.child("imagePullSecrets");
-    for (i, secret) in spec.image_pull_secrets.iter().flatten().enumerate() {
-        required(&secret.name, &list.index(i).child("name"), errors);
-    }
     scheduling::affinity(spec.affinity.as_ref(), &path.child("affinity"), errors);
     scheduling::all(spec, path, errors);
     resources::list(spec.overhead.as_ref(), &path.child("overhead"), errors);
@@ -104,10 +109,10 @@ fn spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     host_aliases(spec, &path.child("hostAliases"), errors);
     let preemption = ["Never", "PreemptLowerPriority"];
     one_of_if_set(spec.preemption_policy.as_ref(), &preemption, &path.child("preemptionPolicy"), errors);
-    if let Some(os) = &spec.os {
-        let path = path.child("os");
-        required_one_of(&os.name, &["linux", "windows"], &path.child("name"), errors);
-    }
+    security::host_users(spec, path, errors);
+    claims::of_pod(spec.resource_claims.as_deref().unwrap_or_default(), &path.child("resourceClaims"), errors);
+    named_if_set(spec.hostname_override.as_ref(), names::dns_subdomain, &path.child("hostnameOverride"), errors);
+    os::check(spec, path, errors);
 }
 
 fn dns(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
@@ -170,8 +175,6 @@ fn host_aliases(spec: &PodSpec, list: &Path<'_>, errors: &mut Errors) {
             errors.invalid_each(&hostnames.index(i), hostname, names::dns_subdomain(hostname));
         }
     }
-    let aliases = spec.host_aliases.as_deref().unwrap_or_default();
-    unique(aliases, |a| Some((a.ip.clone(), a.hostnames.clone())), list, None, errors);
 }
 
 #[cfg(test)]
@@ -209,6 +212,24 @@ mod tests {
             ),
             (r#""dnsPolicy":"X""#, &["spec.dnsPolicy NotSupported"]),
             (r#""dnsPolicy":"None""#, &["spec.dnsConfig Required"]),
+            (
+                r#""ephemeralContainers":[{"name":"e","image":"i","ports":[{"containerPort":1}]}]"#,
+                &["spec.ephemeralContainers[0].ports Forbidden", "spec.ephemeralContainers Forbidden"],
+            ),
+            (r#""hostUsers":false,"hostPID":true"#, &["spec.hostPID Forbidden"]),
+            (
+                r#""os":{"name":"windows"},"securityContext":{"runAsUser":1}"#,
+                &["spec.securityContext.runAsUser Forbidden"],
+            ),
+            (r#""resourceClaims":[{"name":"a"}]"#, &["spec.resourceClaims[0] Invalid"]),
+            (
+                r#""hostNetwork":true,"securityContext":{"sysctls":[{"name":"net.a","value":"1"},{"name":"A","value":"1"}]}"#,
+                &["spec.securityContext.sysctls[0].name Invalid", "spec.securityContext.sysctls[1].name Invalid"],
+            ),
+            (
+                r#""topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"k","whenUnsatisfiable":"DoNotSchedule","matchLabelKeys":["a"]}]"#,
+                &["spec.topologySpreadConstraints[0].matchLabelKeys Forbidden"],
+            ),
             (r#""restartPolicy":"Perhaps""#, &["spec.restartPolicy NotSupported"]),
             (r#""hostname":"Not.Valid""#, &["spec.hostname Invalid"]),
             (r#""nodeName":"n","schedulingGates":[{"name":"a"}]"#, &["spec.nodeName Forbidden"]),
@@ -273,7 +294,7 @@ mod tests {
                 r#""env":[{"name":"A","valueFrom":{"secretKeyRef":{"name":"s"}}}]"#,
                 &["env[0].valueFrom.secretKeyRef.key Required"],
             ),
-            (r#""envFrom":[{}]"#, &["envFrom[0] Invalid"]),
+            (r#""envFrom":[{}]"#, &["envFrom Invalid"]),
             (r#""volumeMounts":[{"mountPath":"/x","name":"none"}]"#, &["volumeMounts[0].name NotFound"]),
             (
                 r#""livenessProbe":{"periodSeconds":-1,"tcpSocket":{"port":1}}"#,
@@ -297,6 +318,39 @@ mod tests {
             (r#""resources":{"requests":{"gold":"1"}}"#, &["resources.requests[gold] Invalid"]),
             (r#""resources":{"requests":{"example.com/gold":"1"}}"#, &["resources.limits Required"]),
             (r#""securityContext":{"runAsUser":-1}"#, &["securityContext.runAsUser Invalid"]),
+            (r#""securityContext":{"procMount":"Unmasked"}"#, &["securityContext.procMount Invalid"]),
+            (
+                r#""securityContext":{"seccompProfile":{"type":"Localhost","localhostProfile":"/a"},"appArmorProfile":{"type":"X"}}"#,
+                &[
+                    "securityContext.seccompProfile.localhostProfile Invalid",
+                    "securityContext.appArmorProfile.type NotSupported",
+                ],
+            ),
+            (r#""resources":{"limits":{"hugepages-2Mi":"2Mi"}}"#, &["resources Forbidden"]),
+            (r#""resources":{"claims":[{"name":"gpu"}]}"#, &["resources.claims[0] NotFound"]),
+            (
+                r#""resizePolicy":[{"resourceName":"gold","restartPolicy":"NotRequired"}]"#,
+                &["resizePolicy NotSupported"],
+            ),
+            (
+                r#""restartPolicyRules":[{"action":"X","exitCodes":{"operator":"X"}}]"#,
+                &[
+                    "restartPolicy Required",
+                    "restartPolicyRules[0].action NotSupported",
+                    "restartPolicyRules[0].exitCodes.operator NotSupported",
+                ],
+            ),
+            (r#""lifecycle":{"preStop":{"sleep":{"seconds":31}}}"#, &["lifecycle.preStop.sleep Invalid"]),
+            (
+                r#""volumeDevices":[{"name":"none","devicePath":"/../d"}],"volumeMounts":[{"name":"","mountPath":""}]"#,
+                &[
+                    "volumeMounts[0].name Required",
+                    "volumeMounts[0].name NotFound",
+                    "volumeMounts[0].mountPath Required",
+                    "volumeDevices[0].name NotFound",
+                    "volumeDevices[0].devicePath Invalid",
+                ],
+            ),
         ] {
             assert_eq!(container(fields), expected, "{fields}");
         }
@@ -312,6 +366,22 @@ mod tests {
             (
                 r#"[{"name":"v","hostPath":{"path":"/x","type":"Blob"}}]"#,
                 &["spec.volumes[0].hostPath.type NotSupported"],
+            ),
+            (
+                r#"[{"name":"v","iscsi":{"targetPortal":"","iqn":"x","lun":256}}]"#,
+                &[
+                    "spec.volumes[0].iscsi.targetPortal Required",
+                    "spec.volumes[0].iscsi.iqn Invalid",
+                    "spec.volumes[0].iscsi.lun Invalid",
+                ],
+            ),
+            (
+                r#"[{"name":"v","ephemeral":{"volumeClaimTemplate":{"spec":{"resources":{"requests":{"storage":"1Gi"}}}}}}]"#,
+                &["spec.volumes[0].ephemeral.volumeClaimTemplate.spec.accessModes Required"],
+            ),
+            (
+                r#"[{"name":"v","projected":{"sources":[{"configMap":{"name":"a","items":[{"key":"k","path":"p"}]}},{"secret":{"name":"a","items":[{"key":"k","path":"p"}]},"downwardAPI":{}}]}}]"#,
+                &["spec.volumes[0].projected.sources[1] Forbidden", "spec.volumes[0].projected Invalid"],
             ),
             (r#"[{"name":"v","hostPath":{"path":"/x/../y"}}]"#, &["spec.volumes[0].hostPath.path Invalid"]),
             (

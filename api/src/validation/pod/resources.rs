@@ -17,6 +17,11 @@ pub(super) fn requirements(resources: Option<&ResourceRequirements>, path: &Path
     let (limits_path, requests_path) = (path.child("limits"), path.child("requests"));
     list(resources.limits.as_ref(), &limits_path, errors);
     list(resources.requests.as_ref(), &requests_path, errors);
+    let all = || resources.limits.iter().chain(&resources.requests).flat_map(|list| list.keys());
+    if all().any(|name| name.starts_with("hugepages-")) && !all().any(|name| matches!(name.as_str(), "cpu" | "memory"))
+    {
+        errors.forbidden(path, "HugePages require cpu or memory");
+    }
     for (name, text) in resources.requests.iter().flatten() {
         let request = parse_or_zero(Some(text));
         let limit = resources.limits.as_ref().and_then(|l| l.get(name));

@@ -5,6 +5,8 @@ use k8s_openapi::api::core::v1::{
     TopologySpreadConstraint, WeightedPodAffinityTerm,
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
 use crate::field::{Errors, Path};
 use crate::names;
 use crate::validation::labels;
@@ -81,9 +83,32 @@ fn spread(constraints: &[TopologySpreadConstraint], list: &Path<'_>, errors: &mu
         one_of_if_set(constraint.node_affinity_policy.as_ref(), &policies, &path.child("nodeAffinityPolicy"), errors);
         one_of_if_set(constraint.node_taints_policy.as_ref(), &policies, &path.child("nodeTaintsPolicy"), errors);
         labels::selector(constraint.label_selector.as_ref(), &path.child("labelSelector"), errors);
+        let keys = constraint.match_label_keys.as_deref().unwrap_or_default();
+        label_keys(keys, constraint.label_selector.as_ref(), &path.child("matchLabelKeys"), errors);
+        let selected = selected_keys(constraint.label_selector.as_ref());
+        let list = path.child("matchLabelKeys");
+        for (i, key) in keys.iter().enumerate().filter(|(_, key)| selected.contains(&key.as_str())) {
+            errors.invalid(&list.index(i), key, "exists in both matchLabelKeys and labelSelector");
+        }
     }
     let key_of = |c: &TopologySpreadConstraint| Some((c.topology_key.clone(), c.when_unsatisfiable.clone()));
     unique(constraints, key_of, list, Some("{topologyKey, whenUnsatisfiable}"), errors);
+}
+
+/// Keys of labels whose values are the pod's own: they narrow a selector.
+fn label_keys(keys: &[String], selector: Option<&LabelSelector>, list: &Path<'_>, errors: &mut Errors) {
+    if selector.is_none() && !keys.is_empty() {
+        errors.forbidden(list, "must not be specified when labelSelector is not set");
+    }
+    for (i, key) in keys.iter().enumerate() {
+        errors.invalid_each(&list.index(i), key, names::qualified(key));
+    }
+}
+
+fn selected_keys(selector: Option<&LabelSelector>) -> Vec<&str> {
+    let labels = selector.and_then(|s| s.match_labels.as_ref()).into_iter().flatten().map(|(key, _)| key.as_str());
+    let requirements = selector.and_then(|s| s.match_expressions.as_ref()).into_iter().flatten();
+    labels.chain(requirements.map(|requirement| requirement.key.as_str())).collect()
 }
 
 fn topology_key(key: &str, path: &Path<'_>, errors: &mut Errors) {
@@ -199,6 +224,14 @@ fn pod_terms(
 fn pod_term(term: &PodAffinityTerm, path: &Path<'_>, errors: &mut Errors) {
     labels::selector(term.label_selector.as_ref(), &path.child("labelSelector"), errors);
     labels::selector(term.namespace_selector.as_ref(), &path.child("namespaceSelector"), errors);
+    let (same, other) =
+        (term.match_label_keys.as_deref().unwrap_or_default(), term.mismatch_label_keys.as_deref().unwrap_or_default());
+    label_keys(same, term.label_selector.as_ref(), &path.child("matchLabelKeys"), errors);
+    label_keys(other, term.label_selector.as_ref(), &path.child("mismatchLabelKeys"), errors);
+    for (i, key) in same.iter().enumerate().filter(|(_, key)| other.contains(key)) {
+        let list = path.child("matchLabelKeys");
+        errors.invalid(&list.index(i), key, "exists in both matchLabelKeys and mismatchLabelKeys");
+    }
     for namespace in term.namespaces.iter().flatten() {
         errors.invalid_each(&path.child("namespace"), namespace, names::dns_label(namespace));
     }

@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext};
 
 use crate::field::{Errors, Path};
-use crate::validation::rules::{between, one_of_if_set, required_one_of, text, unique};
+use crate::validation::rules::{between, named, one_of_if_set, relative_path, required_one_of, text, unique};
 
+const APP_ARMOR_BYTES_MAX: usize = 4095;
 const ID_MAX: i64 = i32::MAX as i64;
 
 fn id(value: Option<i64>, path: &Path<'_>, errors: &mut Errors) {
@@ -26,8 +27,16 @@ pub(super) fn pod(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     let sysctls = context.sysctls.as_deref().unwrap_or_default();
     for (i, sysctl) in sysctls.iter().enumerate() {
         let path = list.index(i);
-        if sysctl.name.is_empty() {
-            errors.required(&path.child("name"), "");
+        named(&sysctl.name, sysctl_name, &path.child("name"), errors);
+        for (shared, prefixes) in
+            [("hostNetwork", &["net."][..]), ("hostIPC", &["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."][..])]
+        {
+            let set = if shared == "hostNetwork" { spec.host_network } else { spec.host_ipc };
+            let name = sysctl.name.replace('/', ".");
+            if set == Some(true) && prefixes.iter().any(|prefix| name.starts_with(prefix)) {
+                let rule = format!("may not be specified when '{shared}' is set to true");
+                errors.invalid(&path.child("name"), &sysctl.name, &rule);
+            }
         }
     }
     unique(sysctls, |s| Some(s.name.clone()), &list, Some("name"), errors);
@@ -43,6 +52,12 @@ pub(super) fn pod(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
         &path.child("supplementalGroupsPolicy"),
         errors,
     );
+    one_of_if_set(
+        context.se_linux_change_policy.as_ref(),
+        &["MountOption", "Recursive"],
+        &path.child("seLinuxChangePolicy"),
+        errors,
+    );
     profiles(context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref(), path, errors);
     if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
         let rule = "ShareProcessNamespace and HostPID cannot both be enabled";
@@ -50,12 +65,46 @@ pub(super) fn pod(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-pub(super) fn container(context: Option<&SecurityContext>, path: &Path<'_>, errors: &mut Errors) {
+/// A pod with users of its own shares nothing of the host's.
+pub(super) fn host_users(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    if spec.host_users != Some(false) {
+        return;
+    }
+    for (field, shared) in [("hostNetwork", spec.host_network), ("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)]
+    {
+        if shared == Some(true) {
+            errors.forbidden(&path.child(field), "when `hostUsers` is false");
+        }
+    }
+}
+
+/// `net.ipv4.tcp_syncookies`, or with slashes.
+fn sysctl_name(name: &str) -> Vec<String> {
+    const BYTES_MAX: usize = 253;
+    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let segment = |segment: &str| {
+        let (first, last) = (segment.bytes().next(), segment.bytes().last());
+        first.is_some_and(inner)
+            && last.is_some_and(inner)
+            && segment.bytes().all(|b| inner(b) || matches!(b, b'-' | b'_'))
+    };
+    if name.len() <= BYTES_MAX && name.split(['.', '/']).all(segment) {
+        return Vec::new();
+    }
+    vec![format!(
+        "must have at most {BYTES_MAX} characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*([a-z0-9][-_a-z0-9]*)?[a-z0-9]$"
+    )]
+}
+
+pub(super) fn container(context: Option<&SecurityContext>, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     let Some(context) = context else { return };
     id(context.run_as_user, &path.child("runAsUser"), errors);
     id(context.run_as_group, &path.child("runAsGroup"), errors);
     one_of_if_set(context.proc_mount.as_ref(), &["Default", "Unmasked"], &path.child("procMount"), errors);
     profiles(context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref(), path, errors);
+    if context.proc_mount.as_deref() == Some("Unmasked") && spec.host_users != Some(false) {
+        errors.invalid(&path.child("procMount"), "Unmasked", "`hostUsers` must be false to use `Unmasked`");
+    }
     if context.allow_privilege_escalation == Some(false) {
         let added = context.capabilities.iter().flat_map(|c| c.add.iter().flatten());
         if context.privileged == Some(true) {
@@ -75,20 +124,35 @@ fn profiles(
     errors: &mut Errors,
 ) {
     if let Some(profile) = seccomp {
-        one_profile(&profile.type_, text(profile.localhost_profile.as_ref()), &path.child("seccompProfile"), errors);
+        let (path, localhost) = (path.child("seccompProfile"), profile.localhost_profile.as_ref());
+        one_profile(&profile.type_, localhost, &path, errors);
+        if profile.type_ == "Localhost" {
+            relative_path(text(localhost), &path.child("localhostProfile"), errors);
+        }
     }
     if let Some(profile) = app_armor {
-        one_profile(&profile.type_, text(profile.localhost_profile.as_ref()), &path.child("appArmorProfile"), errors);
+        let (path, localhost) = (path.child("appArmorProfile"), profile.localhost_profile.as_ref());
+        one_profile(&profile.type_, localhost, &path, errors);
+        let name = text(localhost);
+        if profile.type_ == "Localhost" && !name.is_empty() && name.trim() != name {
+            errors.invalid(&path.child("localhostProfile"), name, "must not be padded with whitespace");
+        }
+        if name.len() > APP_ARMOR_BYTES_MAX {
+            errors.too_long(&path.child("localhostProfile"), APP_ARMOR_BYTES_MAX);
+        }
     }
 }
 
 /// A profile of the node's is named; the others are not.
-fn one_profile(type_: &str, localhost: &str, path: &Path<'_>, errors: &mut Errors) {
+fn one_profile(type_: &str, localhost: Option<&String>, path: &Path<'_>, errors: &mut Errors) {
     required_one_of(type_, &["Localhost", "RuntimeDefault", "Unconfined"], &path.child("type"), errors);
     let path = path.child("localhostProfile");
     match (type_, localhost) {
-        ("Localhost", "") => errors.required(&path, "must be set when type is Localhost"),
-        ("Localhost", _) | (_, "") => {}
-        _ => errors.invalid(&path, localhost, "can only be set when type is Localhost"),
+        ("Localhost", None) => errors.required(&path, "must be set when type is Localhost"),
+        ("Localhost", Some(name)) if name.trim().is_empty() => {
+            errors.required(&path, "must be set when type is Localhost");
+        }
+        ("Localhost", Some(_)) | (_, None) => {}
+        (_, Some(name)) => errors.invalid(&path, name, "can only be set when type is Localhost"),
     }
 }

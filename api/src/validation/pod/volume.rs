@@ -3,18 +3,18 @@
 use k8s_openapi::api::core::v1::{
     CSIVolumeSource, ConfigMapVolumeSource, DownwardAPIVolumeFile, DownwardAPIVolumeSource, EmptyDirVolumeSource,
     EphemeralVolumeSource, HostPathVolumeSource, ImageVolumeSource, KeyToPath, NFSVolumeSource,
-    PersistentVolumeClaimVolumeSource, ProjectedVolumeSource, SecretVolumeSource, Volume, VolumeProjection,
+    PersistentVolumeClaimVolumeSource, SecretVolumeSource, Volume,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::env;
+use super::{env, projected, storage};
 use crate::field::{Errors, Path};
 use crate::names;
 use crate::quantity;
-use crate::validation::rules::{between, named, no_backsteps, one_of_if_set, relative_path, required, text, unique};
+use crate::validation::rules::{named, no_backsteps, one_of_if_set, relative_path, required, text, unique};
+use crate::validation::{claim, labels, meta, volume_source};
 
 const MODE_MAX: i32 = 0o777;
-const TOKEN_SECONDS_MIN: i64 = 600;
-const TOKEN_SECONDS_MAX: i64 = 1 << 32;
 const HOST_PATH_TYPES: [&str; 8] =
     ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
@@ -46,31 +46,31 @@ fn source(volume: &Volume, path: &Path<'_>, errors: &mut Errors) {
     sources! {
         empty_dir "emptyDir" empty_dir;
         host_path "hostPath" host_path;
-        git_repo "gitRepo" of_other_systems;
-        gce_persistent_disk "gcePersistentDisk" of_other_systems;
-        aws_elastic_block_store "awsElasticBlockStore" of_other_systems;
+        git_repo "gitRepo" storage::git_repo;
+        gce_persistent_disk "gcePersistentDisk" volume_source::gce;
+        aws_elastic_block_store "awsElasticBlockStore" volume_source::aws;
         secret "secret" secret;
         nfs "nfs" nfs;
-        iscsi "iscsi" of_other_systems;
-        glusterfs "glusterfs" of_other_systems;
-        persistent_volume_claim "persistentVolumeClaim" claim;
-        rbd "rbd" of_other_systems;
-        cinder "cinder" of_other_systems;
-        cephfs "cephfs" of_other_systems;
-        flocker "flocker" of_other_systems;
+        iscsi "iscsi" storage::iscsi;
+        glusterfs "glusterfs" storage::glusterfs;
+        persistent_volume_claim "persistentVolumeClaim" claimed;
+        rbd "rbd" storage::rbd;
+        cinder "cinder" storage::cinder;
+        cephfs "cephfs" storage::cephfs;
+        flocker "flocker" volume_source::flocker;
         downward_api "downwardAPI" downward_api;
-        fc "fc" of_other_systems;
-        flex_volume "flexVolume" of_other_systems;
-        azure_file "azureFile" of_other_systems;
+        fc "fc" volume_source::fibre_channel;
+        flex_volume "flexVolume" storage::flex;
+        azure_file "azureFile" storage::azure_file;
         config_map "configMap" config_map;
-        vsphere_volume "vsphereVolume" of_other_systems;
-        quobyte "quobyte" of_other_systems;
-        azure_disk "azureDisk" of_other_systems;
-        storageos "storageos" of_other_systems;
-        photon_persistent_disk "photonPersistentDisk" of_other_systems;
-        portworx_volume "portworxVolume" of_other_systems;
-        scale_io "scaleIO" of_other_systems;
-        projected "projected" projected;
+        vsphere_volume "vsphereVolume" volume_source::vsphere;
+        quobyte "quobyte" volume_source::quobyte;
+        azure_disk "azureDisk" volume_source::azure_disk;
+        storageos "storageos" storage::storageos;
+        photon_persistent_disk "photonPersistentDisk" volume_source::photon;
+        portworx_volume "portworxVolume" volume_source::portworx;
+        scale_io "scaleIO" storage::scale_io;
+        projected "projected" projected::volume;
         csi "csi" csi;
         ephemeral "ephemeral" ephemeral;
         image "image" image;
@@ -79,9 +79,6 @@ fn source(volume: &Volume, path: &Path<'_>, errors: &mut Errors) {
         errors.required(path, "must specify a volume type");
     }
 }
-
-/// Volumes of storage systems that no node here has are taken as they are.
-fn of_other_systems<T>(_: &T, _: &Path<'_>, _: &mut Errors) {}
 
 fn empty_dir(volume: &EmptyDirVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     if quantity::parse_or_zero(volume.size_limit.as_ref()).is_negative() {
@@ -109,7 +106,7 @@ fn nfs(volume: &NFSVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn claim(volume: &PersistentVolumeClaimVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+fn claimed(volume: &PersistentVolumeClaimVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.claim_name, &path.child("claimName"), errors);
 }
 
@@ -125,13 +122,27 @@ fn config_map(volume: &ConfigMapVolumeSource, path: &Path<'_>, errors: &mut Erro
 }
 
 fn csi(volume: &CSIVolumeSource, path: &Path<'_>, errors: &mut Errors) {
-    required(&volume.driver, &path.child("driver"), errors);
+    volume_source::driver_name(&volume.driver, &path.child("driver"), errors);
+    if let Some(reference) = &volume.node_publish_secret_ref {
+        let path = path.child("nodePublishSecretRef");
+        named(&reference.name, names::dns_subdomain, &path.child("name"), errors);
+    }
 }
 
+/// The claim is made with the pod, and named after it: its template says neither name nor namespace.
 fn ephemeral(volume: &EphemeralVolumeSource, path: &Path<'_>, errors: &mut Errors) {
-    if volume.volume_claim_template.is_none() {
-        errors.required(&path.child("volumeClaimTemplate"), "");
+    let path = path.child("volumeClaimTemplate");
+    let Some(template) = &volume.volume_claim_template else { return errors.required(&path, "") };
+    let given = template.metadata.clone().unwrap_or_default();
+    let metadata = path.child("metadata");
+    labels::labels(given.labels.as_ref(), &metadata.child("labels"), errors);
+    meta::annotations(given.annotations.as_ref(), &metadata.child("annotations"), errors);
+    let allowed =
+        ObjectMeta { labels: given.labels.clone(), annotations: given.annotations.clone(), ..ObjectMeta::default() };
+    if given != allowed {
+        errors.forbidden(&metadata, "cannot be set");
     }
+    claim::spec(&template.spec, &path.child("spec"), errors);
 }
 
 fn image(volume: &ImageVolumeSource, path: &Path<'_>, errors: &mut Errors) {
@@ -140,14 +151,14 @@ fn image(volume: &ImageVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     one_of_if_set(volume.pull_policy.as_ref(), &policies, &path.child("pullPolicy"), errors);
 }
 
-fn mode(mode: Option<i32>, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn mode(mode: Option<i32>, path: &Path<'_>, errors: &mut Errors) {
     if let Some(mode) = mode.filter(|m| !(0..=MODE_MAX).contains(m)) {
         errors.invalid(path, &mode, "must be a number between 0 and 0777 (octal), both inclusive");
     }
 }
 
 /// A file stays in its volume and is none of the volume's own.
-fn file(value: &str, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn file(value: &str, path: &Path<'_>, errors: &mut Errors) {
     if value.is_empty() {
         return errors.required(path, "");
     }
@@ -157,7 +168,7 @@ fn file(value: &str, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn items(items: Option<&[KeyToPath]>, list: &Path<'_>, errors: &mut Errors) {
+pub(super) fn items(items: Option<&[KeyToPath]>, list: &Path<'_>, errors: &mut Errors) {
     for (i, item) in items.unwrap_or_default().iter().enumerate() {
         let path = list.index(i);
         required(&item.key, &path.child("key"), errors);
@@ -166,7 +177,7 @@ fn items(items: Option<&[KeyToPath]>, list: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn downward(items: Option<&[DownwardAPIVolumeFile]>, list: &Path<'_>, errors: &mut Errors) {
+pub(super) fn downward(items: Option<&[DownwardAPIVolumeFile]>, list: &Path<'_>, errors: &mut Errors) {
     for (i, item) in items.unwrap_or_default().iter().enumerate() {
         let path = list.index(i);
         file(&item.path, &path.child("path"), errors);
@@ -179,70 +190,5 @@ fn downward(items: Option<&[DownwardAPIVolumeFile]>, list: &Path<'_>, errors: &m
             }
         }
         mode(item.mode, &path.child("mode"), errors);
-    }
-}
-
-fn projected(volume: &ProjectedVolumeSource, path: &Path<'_>, errors: &mut Errors) {
-    mode(volume.default_mode, &path.child("defaultMode"), errors);
-    let list = path.child("sources");
-    for (i, source) in volume.sources.iter().flatten().enumerate() {
-        projection(source, &list.index(i), errors);
-    }
-}
-
-fn projection(source: &VolumeProjection, path: &Path<'_>, errors: &mut Errors) {
-    let mut count = 0;
-    let mut first = |name: &str, errors: &mut Errors| {
-        count += 1;
-        if count > 1 {
-            errors.forbidden(&path.child(name), "may not specify more than 1 volume type per source");
-        }
-        count == 1
-    };
-    if let Some(secret) = &source.secret
-        && first("secret", errors)
-    {
-        let path = path.child("secret");
-        required(&secret.name, &path.child("name"), errors);
-        items(secret.items.as_deref(), &path.child("items"), errors);
-    }
-    if let Some(map) = &source.config_map
-        && first("configMap", errors)
-    {
-        let path = path.child("configMap");
-        required(&map.name, &path.child("name"), errors);
-        items(map.items.as_deref(), &path.child("items"), errors);
-    }
-    if let Some(api) = &source.downward_api
-        && first("downwardAPI", errors)
-    {
-        let path = path.child("downwardAPI");
-        downward(api.items.as_deref(), &path.child("items"), errors);
-    }
-    if let Some(token) = &source.service_account_token
-        && first("serviceAccountToken", errors)
-    {
-        let path = path.child("serviceAccountToken");
-        if let Some(seconds) = token.expiration_seconds {
-            let path = path.child("expirationSeconds");
-            if seconds < TOKEN_SECONDS_MIN {
-                errors.invalid(&path, &seconds, "may not specify a duration less than 10 minutes");
-            } else {
-                between(seconds, TOKEN_SECONDS_MIN, TOKEN_SECONDS_MAX, &path, errors);
-            }
-        }
-        file(&token.path, &path.child("path"), errors);
-    }
-    if let Some(bundle) = &source.cluster_trust_bundle
-        && first("clusterTrustBundle", errors)
-    {
-        let path = path.child("clusterTrustBundle");
-        file(&bundle.path, &path.child("path"), errors);
-    }
-    if source.pod_certificate.is_some() {
-        first("podCertificate", errors);
-    }
-    if count == 0 {
-        errors.required(path, "must specify a projection type");
     }
 }
