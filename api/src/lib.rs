@@ -24,6 +24,7 @@ pub mod selector;
 pub mod status;
 pub mod table;
 pub mod validation;
+pub mod warnings;
 
 pub use any::AnyObject;
 pub use kind::Kind;

@@ -123,6 +123,7 @@ impl Api {
             query,
             headers: parts.headers.clone(),
             target,
+            warnings: Default::default(),
         };
         Ok(self.dispatch(call, body, parts.extensions.get::<Inside>().is_some()).await?)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::status::{ApiError, GroupResource};
-use coracle_api::{defaults, names, validation};
+use coracle_api::{defaults, names, validation, warnings};
 use http::{Response, StatusCode};
 
 use super::options::WriteOptions;
@@ -77,6 +77,9 @@ async fn store(call: &Call, object: &mut AnyObject, dry_run: bool) -> Result<Arc
     } else {
         call.writer(dry_run).create(object).await
     };
+    if stored.is_ok() {
+        call.warn(warnings::on_create(object));
+    }
     if stored.is_err() && !dry_run {
         strategy.released(&call.api, object);
     }

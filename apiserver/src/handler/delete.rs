@@ -8,6 +8,7 @@ use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::codec::Format;
 use coracle_api::status::{self, ApiError};
+use coracle_api::warnings;
 use http::{Response, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::SignedDuration;
@@ -37,6 +38,10 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     let options = read_options(call, body).await?;
     namespaces::check_mortal(call)?;
     let deleted = delete(call, call.namespace(), call.name(), &options).await?;
+    if options.propagation.is_none() && options.orphan_dependents.is_none() {
+        let kind = &call.resource().kind;
+        call.warn(warnings::on_delete_without_policy(&kind.group, &kind.kind).map(str::to_owned));
+    }
     if deleted.is_gone && !call.resource().strategy.shows_deleted() {
         let status = status::deleted(&call.resource().kind, call.name(), deleted.uid.as_deref());
         return Ok(respond::status(&status, call.accept.format));

@@ -20,7 +20,7 @@ mod token;
 mod update;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::body::Body;
 use coracle_api::any::AnyObject;
@@ -47,6 +47,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) accept: Accept,
+    /// What is to be told with the answer, if it is no refusal.
+    pub(crate) warnings: Mutex<Vec<String>>,
 }
 
 /// Runs the handler of a request.
@@ -54,6 +56,12 @@ pub(crate) struct Call {
 /// # Errors
 /// The refusal to answer with.
 pub(crate) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
+    let mut response = answer(call, body).await?;
+    respond::warn(&mut response, &std::mem::take(&mut *call.collected()));
+    Ok(response)
+}
+
+async fn answer(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     let part = match call.target.subresource {
         None => Part::Main,
         Some(Subresource::Status) => Part::Status,
@@ -99,6 +107,20 @@ impl Call {
 
     fn writer(&self, dry_run: bool) -> Writer<'_> {
         Writer { api: &self.api, resource: self.resource(), dry_run }
+    }
+
+    /// Tells something with the answer, once.
+    fn warn(&self, warnings: impl IntoIterator<Item = String>) {
+        let mut all = self.collected();
+        for warning in warnings {
+            if !all.contains(&warning) {
+                all.push(warning);
+            }
+        }
+    }
+
+    fn collected(&self) -> MutexGuard<'_, Vec<String>> {
+        self.warnings.lock().expect("nothing panics while it holds the warnings")
     }
 
     /// Reads the body as an object of the target's kind.

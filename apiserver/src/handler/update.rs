@@ -6,7 +6,7 @@ use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::field::{Errors, Path};
 use coracle_api::status::ApiError;
-use coracle_api::{defaults, validation};
+use coracle_api::{defaults, validation, warnings};
 use http::{Response, StatusCode};
 use k8s_openapi::api::core::v1::Pod;
 
@@ -142,6 +142,9 @@ async fn store(
     } else {
         writer.replace(current, new).await
     };
+    if stored.is_ok() && part == Part::Main {
+        call.warn(warnings::on_update(new, old));
+    }
     if part == Part::Main && !writer.dry_run {
         let (gone, stays) = if stored.is_ok() { (old, &*new) } else { (&*new, old) };
         strategy.replaced(&call.api, gone, stays);
