@@ -2,7 +2,8 @@
 //!
 //! [`Cluster`] is one in this process, of any number of nodes, real or fake. [`World`] is what a scenario sees, whether
 //! the cluster is reached by a call, over TLS, or is a process of its own: a server, and whatever keeps it alive. The
-//! bodies in [`scenario`] run in each of them. [`Interpreter`] runs what clients of other languages do.
+//! bodies in [`scenario`] run in each of them. [`Interpreter`] runs what clients of other languages do,
+//! and [`Transcript`] what a person types at a terminal.
 
 mod cluster;
 mod dump;
@@ -11,6 +12,7 @@ mod network;
 mod process;
 pub mod scenario;
 mod script;
+mod transcript;
 mod wait;
 mod world;
 
@@ -19,5 +21,6 @@ pub use guest::Guests;
 pub use network::Network;
 pub use process::Process;
 pub use script::{Interpreter, Throwaway};
+pub use transcript::{Terminal, Transcript};
 pub use wait::{DEADLINE, is_ready, named, until_within};
 pub use world::World;
