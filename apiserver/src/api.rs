@@ -14,7 +14,8 @@ use http::{Method, Request, Response};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{
-    self, Attributes, Authorizer, Bound, Decision, Identity, ResourceAttributes, ServiceAccountTokens, Tokens,
+    self, Attributes, Authorizer, Bound, Claims, Decision, ISSUER, Identity, Impersonation, ResourceAttributes,
+    ServiceAccountTokens, Tokens,
 };
 use crate::cache::{Cache, Cached, Item, Scope, Selection, Start, WatchStream};
 use crate::config::Config;
@@ -103,6 +104,7 @@ impl Api {
             Ok(Route::Version) => return Ok(describe::version()),
             route => {
                 let identity = self.authenticate(parts)?;
+                let identity = self.impersonate(identity, parts)?;
                 let route = route?;
                 self.authorize(&identity, &route, parts)?;
                 (route, identity)
@@ -169,15 +171,38 @@ impl Api {
     /// Who asks. A token that is offered must be right, whatever else vouches for the request.
     fn authenticate(&self, parts: &http::request::Parts) -> Result<Identity, ApiError> {
         let known = match auth::bearer(&parts.headers) {
-            Some(token) => self.tokens.identity(token).cloned().or_else(|| self.service_account_of(token)),
+            Some(token) => self.identity_of_token(token, ISSUER).map(|(identity, _)| identity),
             None => parts.extensions.get::<Identity>().cloned(),
         };
-        known.ok_or(ApiError::Unauthorized)
+        known.map(Identity::authenticated).ok_or(ApiError::Unauthorized)
+    }
+
+    /// Whose token this is, and for whom it is meant, when it is meant for `audience`.
+    pub(crate) fn identity_of_token(&self, token: &str, audience: &str) -> Option<(Identity, Vec<String>)> {
+        if let Some(identity) = self.tokens.identity(token) {
+            return (audience == ISSUER).then(|| (identity.clone(), vec![ISSUER.to_owned()]));
+        }
+        let claims = self.account_tokens.verify(token, clock::now().as_second(), audience)?;
+        let identity = self.service_account_of(&claims)?;
+        Some((identity, claims.audiences))
+    }
+
+    /// Who is to be acted for, when somebody asks to act for another.
+    fn impersonate(&self, identity: Identity, parts: &http::request::Parts) -> Result<Identity, ApiError> {
+        let Some(asked) = Impersonation::asked(&parts.headers)? else { return Ok(identity) };
+        for attributes in asked.attributes(parts.uri.path()) {
+            let allowed = identity.is_in(auth::MASTERS);
+            match self.authorizer.authorize(&identity, &attributes) {
+                Decision::Allow if allowed => {}
+                Decision::Allow => return Err(handler::denied(&identity, &attributes, "")),
+                Decision::Deny { reason } => return Err(handler::denied(&identity, &attributes, &reason)),
+            }
+        }
+        Ok(asked.identity())
     }
 
     /// Whose token this is: one lives no longer than the account that it speaks for, and the pod that it was made for.
-    fn service_account_of(&self, token: &str) -> Option<Identity> {
-        let claims = self.account_tokens.verify(token, clock::now().as_second())?;
+    fn service_account_of(&self, claims: &Claims) -> Option<Identity> {
         let there = |plural, bound: &Bound| {
             let resource = self.resources.core(plural);
             let found = resource.cache.get(&path(&claims.namespace, &bound.name))?;
@@ -188,7 +213,15 @@ impl Api {
         if let Some(pod) = &claims.pod {
             there("pods", pod)?;
         }
-        Some(Identity::service_account(&claims.namespace, &claims.account.name))
+        let mut identity = Identity::service_account(&claims.namespace, &claims.account.name);
+        identity.uid.clone_from(&claims.account.uid);
+        let mut say = |key: &str, value: &str| identity.extra.insert(key.to_owned(), vec![value.to_owned()]);
+        say(auth::CREDENTIAL_ID, &format!("JTI={}", claims.id));
+        if let Some(pod) = &claims.pod {
+            say("authentication.kubernetes.io/pod-name", &pod.name);
+            say("authentication.kubernetes.io/pod-uid", &pod.uid);
+        }
+        Some(identity)
     }
 
     fn authorize(&self, identity: &Identity, route: &Route, parts: &http::request::Parts) -> Result<(), ApiError> {

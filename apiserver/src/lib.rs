@@ -134,8 +134,10 @@ pub async fn start(
     duties::bootstrap::run(server.in_process(Identity::apiserver()), service_ip, local_addr)
         .await
         .map_err(Error::Bootstrap)?;
+    duties::standard::run(&api).await.map_err(Error::Bootstrap)?;
     api.ready.store(true, Ordering::Release);
     let mut server = server;
+    server.tasks.spawn(done(duties::addresses::run(api.clone(), shutdown.clone())));
     server.tasks.spawn(done(duties::expire::run(api, shutdown)));
     Ok(server)
 }

@@ -69,9 +69,9 @@ impl Resource {
         self.kind.subresource(name).is_some()
     }
 
-    /// Whether it is the older form of binding: a collection that only takes.
-    pub(crate) fn is_bindings(&self) -> bool {
-        self.kind.group.is_empty() && self.kind.plural == "bindings"
+    /// Whether it only takes and answers: nothing of it is stored.
+    pub(crate) fn only_answers(&self) -> bool {
+        self.kind.verbs.contains(KindVerb::Create) && !self.kind.verbs.contains(KindVerb::Get)
     }
 
     /// Whether it tells of the control plane, of which nothing is stored.

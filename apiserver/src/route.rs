@@ -74,6 +74,7 @@ pub(crate) enum Subresource {
     Exec,
     Attach,
     PortForward,
+    Approval,
 }
 
 /// A discovery document.
@@ -355,6 +356,7 @@ impl Subresource {
             "exec" => Self::Exec,
             "attach" => Self::Attach,
             "portforward" => Self::PortForward,
+            "approval" => Self::Approval,
             _ => return None,
         })
     }
@@ -374,6 +376,7 @@ impl Subresource {
             Self::Exec => "exec",
             Self::Attach => "attach",
             Self::PortForward => "portforward",
+            Self::Approval => "approval",
         }
     }
 }

@@ -5,13 +5,17 @@
 
 mod authorize;
 mod certificate;
+mod impersonate;
 mod service_account;
 mod tokens;
 
-pub use authorize::{AllowAuthenticated, Attributes, Authorizer, Decision, ResourceAttributes};
+pub use authorize::{AllowAuthenticated, Attributes, Authorizer, Decision, ResourceAttributes, Rules};
 pub use certificate::identity_of_certificate;
+pub(crate) use impersonate::Impersonation;
 pub(crate) use service_account::{Bound, Claims, ISSUER, ServiceAccountTokens};
 pub use tokens::Tokens;
+
+use std::collections::BTreeMap;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -20,27 +24,54 @@ use http::header::AUTHORIZATION;
 pub const AUTHENTICATED: &str = "system:authenticated";
 pub const UNAUTHENTICATED: &str = "system:unauthenticated";
 
+/// Who asks without saying who it is.
+pub const ANONYMOUS: &str = "system:anonymous";
+
+/// The group of those who may do everything.
+pub(crate) const MASTERS: &str = "system:masters";
+
+/// Where an identity's `extra` says by which credential it has proven itself.
+pub(crate) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
+
 /// A user and the groups that it is in.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Identity {
     pub user: String,
     pub groups: Vec<String>,
+    /// Tells users of one name apart; empty where nothing does.
+    pub uid: String,
+    /// What else is known of the user, for authorizers and for signers.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl Identity {
     /// A user, in `groups`.
     pub fn new(user: impl Into<String>, groups: &[&str]) -> Self {
-        Self { user: user.into(), groups: groups.iter().map(|group| (*group).to_owned()).collect() }
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        Self { user: user.into(), groups, ..Self::default() }
+    }
+
+    /// Whether it is in this group.
+    pub fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|own| own == group)
+    }
+
+    /// The identity as everybody has it who has proven who they are.
+    pub(crate) fn authenticated(mut self) -> Self {
+        if !self.is_in(AUTHENTICATED) && !self.is_in(UNAUTHENTICATED) {
+            self.groups.push(AUTHENTICATED.to_owned());
+        }
+        self
     }
 
     /// The person who owns the cluster.
     pub fn admin() -> Self {
-        Self::new("kubernetes-admin", &["system:masters"])
+        Self::new("kubernetes-admin", &[MASTERS])
     }
 
     /// The API server itself, as in its startup duties.
     pub fn apiserver() -> Self {
-        Self::new("system:apiserver", &["system:masters"])
+        Self::new("system:apiserver", &[MASTERS])
     }
 
     pub fn scheduler() -> Self {

@@ -32,6 +32,8 @@ pub(crate) struct Claims {
     /// The pod that the token was made for, if any.
     pub(crate) pod: Option<Bound>,
     pub(crate) audiences: Vec<String>,
+    /// What tells this token from all others; empty until it is issued.
+    pub(crate) id: String,
     /// Seconds since 1970.
     pub(crate) issued: i64,
     pub(crate) expires: i64,
@@ -105,21 +107,22 @@ impl ServiceAccountTokens {
         Ok(token)
     }
 
-    /// What a token of ours says, if it is valid at `now` (seconds since 1970) and meant for this server.
-    pub(crate) fn verify(&self, token: &str, now: i64) -> Option<Claims> {
+    /// What a token of ours says, if it is valid at `now` (seconds since 1970) and meant for `audience`.
+    pub(crate) fn verify(&self, token: &str, now: i64, audience: &str) -> Option<Claims> {
         let (signed, signature) = token.rsplit_once('.')?;
         let payload = signed.strip_prefix(&self.header)?.strip_prefix('.')?;
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, self.key.public_key())
             .verify(signed.as_bytes(), &BASE64.decode(signature).ok()?)
             .ok()?;
         let payload: Payload = serde_json::from_slice(&BASE64.decode(payload).ok()?).ok()?;
-        let ours = payload.iss == ISSUER && payload.aud.iter().any(|audience| audience == ISSUER);
+        let ours = payload.iss == ISSUER && payload.aud.iter().any(|own| own == audience);
         let Kubernetes { namespace, serviceaccount: account, pod } = payload.kubernetes;
         (ours && payload.nbf <= now && now < payload.exp).then_some(Claims {
             namespace,
             account,
             pod,
             audiences: payload.aud,
+            id: payload.jti,
             issued: payload.iat,
             expires: payload.exp,
         })
@@ -142,6 +145,7 @@ mod tests {
             account: bound("sa"),
             pod: Some(bound("pod")),
             audiences: vec![ISSUER.to_owned()],
+            id: String::new(),
             issued: 1000,
             expires: 1600,
         }
@@ -151,26 +155,29 @@ mod tests {
     fn a_token_says_what_it_was_made_of_until_it_expires() {
         let key = key();
         let token = key.issue(&claims()).unwrap();
-        assert_eq!(key.verify(&token, 1000), Some(claims()));
-        assert_eq!(key.verify(&token, 1599), Some(claims()));
-        assert_eq!(key.verify(&token, 1600), None);
-        assert_eq!(key.verify(&token, 999), None);
+        let said = |now: i64| key.verify(&token, now, ISSUER).map(|said| Claims { id: String::new(), ..said });
+        assert_eq!(said(1000), Some(claims()));
+        assert_eq!(said(1599), Some(claims()));
+        assert_eq!(key.verify(&token, 1600, ISSUER), None);
+        assert_eq!(key.verify(&token, 999, ISSUER), None);
     }
 
     #[test]
     fn another_key_another_audience_and_a_changed_token_are_worth_nothing() {
         let (ours, theirs) = (key(), key());
-        assert_eq!(ours.verify(&theirs.issue(&claims()).unwrap(), 1000), None);
+        assert_eq!(ours.verify(&theirs.issue(&claims()).unwrap(), 1000, ISSUER), None);
         let elsewhere = Claims { audiences: vec!["vault".to_owned()], ..claims() };
-        assert_eq!(ours.verify(&ours.issue(&elsewhere).unwrap(), 1000), None);
+        let token = ours.issue(&elsewhere).unwrap();
+        assert_eq!(ours.verify(&token, 1000, ISSUER), None);
+        assert_eq!(ours.verify(&token, 1000, "vault").map(|claims| claims.audiences), Some(elsewhere.audiences));
         let token = ours.issue(&claims()).unwrap();
         for at in 0..token.len() - 1 {
             let mut changed = token.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(ours.verify(std::str::from_utf8(&changed).unwrap(), 1000), None, "changed at {at}");
+            assert_eq!(ours.verify(std::str::from_utf8(&changed).unwrap(), 1000, ISSUER), None, "changed at {at}");
         }
         for garbage in ["", ".", "..", "a.b.c", &token[..token.len() / 2]] {
-            assert_eq!(ours.verify(garbage, 1000), None);
+            assert_eq!(ours.verify(garbage, 1000, ISSUER), None);
         }
     }
 }

@@ -43,7 +43,8 @@ impl Tokens {
     /// The lines, as [`Tokens::parse`] reads them.
     pub fn to_csv(&self) -> String {
         let line = |(token, identity): &(String, Identity)| {
-            format!("{token},{user},{user},\"{groups}\"\n", user = identity.user, groups = identity.groups.join(","))
+            let (user, uid, groups) = (&identity.user, &identity.uid, identity.groups.join(","));
+            format!("{token},{user},{uid},\"{groups}\"\n")
         };
         self.lines.iter().map(line).collect()
     }
@@ -62,10 +63,11 @@ impl Tokens {
 fn parse_line(number: usize, line: &str) -> Result<(String, Identity), String> {
     let mut columns = line.splitn(4, ',').map(str::trim);
     match (columns.next(), columns.next(), columns.next(), columns.next()) {
-        (Some(token), Some(user), _uid, groups) if !token.is_empty() && !user.is_empty() => {
+        (Some(token), Some(user), uid, groups) if !token.is_empty() && !user.is_empty() => {
             let groups = groups.unwrap_or_default().trim_matches('"').split(',').map(str::trim);
             let groups = groups.filter(|group| !group.is_empty()).map(str::to_owned).collect();
-            Ok((token.to_owned(), Identity { user: user.to_owned(), groups }))
+            let uid = uid.unwrap_or_default().to_owned();
+            Ok((token.to_owned(), Identity { user: user.to_owned(), groups, uid, ..Identity::default() }))
         }
         _ => Err(format!("line {number} is not token,user,uid,\"groups\"")),
     }
@@ -92,7 +94,8 @@ mod tests {
     #[test]
     fn lines() {
         let read = Tokens::parse("# people\nt1,ann,1,\"a,b\"\n\nt2,bob\n").unwrap();
-        assert_eq!(read.identity("t1"), Some(&Identity::new("ann", &["a", "b"])));
+        let ann = Identity { uid: "1".to_owned(), ..Identity::new("ann", &["a", "b"]) };
+        assert_eq!(read.identity("t1"), Some(&ann));
         assert_eq!(read.identity("t2"), Some(&Identity::new("bob", &[])));
         assert_eq!(Tokens::parse("nothing").unwrap_err(), "line 1 is not token,user,uid,\"groups\"");
     }

@@ -55,6 +55,7 @@ pub(super) async fn create(
             object.meta_mut().name = Some(names::generate(prefix, super::random()));
         }
         strategy.prepare_for_create(&mut object);
+        strategy.ask_for(&mut object, &call.identity);
         match store(call, &mut object, dry_run).await {
             Ok(created) => return Ok(created),
             Err(Lost::Refused(error)) => return Err(error),

@@ -15,6 +15,7 @@ mod options;
 mod owner;
 mod patch;
 mod proxy;
+mod review;
 mod scale;
 mod token;
 mod update;
@@ -68,6 +69,7 @@ async fn answer(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
         Some(Subresource::EphemeralContainers) => Part::EphemeralContainers,
         Some(Subresource::Resize) => Part::Resize,
         Some(Subresource::Finalize) => Part::Finalize,
+        Some(Subresource::Approval) => Part::Approval,
         Some(Subresource::Scale) => return scale::run(call, body).await,
         Some(Subresource::Binding) => return bind::run(call, body).await,
         Some(Subresource::Eviction) => return eviction::run(call, body).await,
@@ -83,7 +85,7 @@ async fn answer(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
         Verb::Get => get::run(call).await,
         Verb::List => list::run(call).await,
         Verb::Watch => watch::run(call).await,
-        Verb::Create if call.target.resource.is_bindings() => bind::run(call, body).await,
+        Verb::Create if call.target.resource.only_answers() => review::run(call, body).await,
         Verb::Create => create::run(call, body).await,
         Verb::Update => update::run(call, part, body).await,
         Verb::Patch => patch::run(call, part, body).await,

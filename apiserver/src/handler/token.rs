@@ -45,6 +45,7 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
         account: Bound { name: call.name().to_owned(), uid: uid.clone() },
         pod: spec.bound_object_ref.as_ref().map(|bound| pod(call, bound)).transpose()?,
         audiences: audiences.clone(),
+        id: String::new(),
         issued: now.as_second(),
         expires: expires.as_second(),
     };

@@ -158,6 +158,9 @@ fn review<'a>(call: &'a Call, part: Part, object: &'a mut AnyObject, old: &'a An
 
 /// What is wrong with a change of this part.
 fn check(part: Part, new: &AnyObject, old: &AnyObject) -> Errors {
+    if let (Part::Approval, Some(new), Some(old)) = (part, new.downcast_ref(), old.downcast_ref()) {
+        return validation::update_approval(new, old);
+    }
     match (part, new.downcast_ref::<Pod>(), old.downcast_ref::<Pod>()) {
         (Part::EphemeralContainers, Some(new), Some(old)) => validation::update_ephemeral_containers(new, old),
         (Part::Resize, Some(new), Some(old)) => validation::update_resize(new, old),

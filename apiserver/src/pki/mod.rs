@@ -242,6 +242,8 @@ mod tests {
         let pki = Pki::in_memory().unwrap();
         let node = Identity::node("n1");
         let signed = pki.client_certificate(&node).unwrap();
-        assert_eq!(crate::auth::identity_of_certificate(&signed.certificate), Some(node));
+        let said = crate::auth::identity_of_certificate(&signed.certificate).unwrap();
+        assert_eq!((&said.user, &said.groups), (&node.user, &node.groups));
+        assert!(said.extra[crate::auth::CREDENTIAL_ID][0].starts_with("X509SHA256="));
     }
 }

@@ -5,18 +5,22 @@
 //! admission plugins that are on by default.
 
 mod autoscaler;
+mod certificate;
 mod claim;
 mod config_map;
 mod counted;
 mod custom;
 mod daemon_set;
 mod deployment;
+mod device;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod generation;
 mod job;
 mod lease;
 mod limit_range;
+mod local;
 mod namespace;
 mod node;
 mod persistent_volume;
@@ -42,6 +46,7 @@ use coracle_api::status::ApiError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::Api;
+use crate::auth::Identity;
 
 /// The rules of one kind. Every method has the answer of a kind that has no rule of its own.
 ///
@@ -50,6 +55,9 @@ use crate::api::Api;
 pub(crate) trait Strategy: Send + Sync + 'static {
     /// Completes an object that is to be created, and forgets what its creator may not set.
     fn prepare_for_create(&self, _object: &mut AnyObject) {}
+
+    /// Writes into an object that is to be created who asks for it.
+    fn ask_for(&self, _object: &mut AnyObject, _identity: &Identity) {}
 
     /// Keeps of `old` what an update may not touch.
     fn prepare_for_update(&self, _object: &mut AnyObject, _old: &AnyObject) {}
@@ -130,6 +138,8 @@ pub(crate) enum Part {
     Resize,
     /// A namespace's own finalizers.
     Finalize,
+    /// Whether a certificate is to be issued.
+    Approval,
 }
 
 /// The rules of a kind of the table.
@@ -167,6 +177,23 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         ("storage.k8s.io", "csidrivers") => &storage::DriverStrategy,
         ("storage.k8s.io", "csinodes" | "storageclasses" | "volumeattributesclasses") => &storage::ShownWhenDeleted,
         ("storage.k8s.io", "volumeattachments") => &storage::AttachmentStrategy,
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicies") => &generation::MutatingPolicyStrategy,
+        ("admissionregistration.k8s.io", "mutatingadmissionpolicybindings") => &generation::MutatingBindingStrategy,
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations") => &generation::MutatingWebhookStrategy,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => &counted::ValidatingPolicyStrategy,
+        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings") => &generation::ValidatingBindingStrategy,
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => &generation::ValidatingWebhookStrategy,
+        ("apiregistration.k8s.io", "apiservices") => &local::ApiServiceStrategy,
+        ("certificates.k8s.io", "certificatesigningrequests") => &certificate::CertificateStrategy,
+        ("flowcontrol.apiserver.k8s.io", "flowschemas") => &counted::FlowSchemaStrategy,
+        ("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations") => &counted::PriorityLevelStrategy,
+        ("networking.k8s.io", "ingressclasses") => &generation::IngressClassStrategy,
+        ("networking.k8s.io", "ingresses") => &counted::IngressStrategy,
+        ("networking.k8s.io", "networkpolicies") => &generation::NetworkPolicyStrategy,
+        ("networking.k8s.io", "servicecidrs") => &local::ServiceCidrStrategy,
+        ("resource.k8s.io", "deviceclasses") => &generation::DeviceClassStrategy,
+        ("resource.k8s.io", "resourceclaims") => &device::ResourceClaimStrategy,
+        ("resource.k8s.io", "resourceslices") => &device::ResourceSliceStrategy,
         _ => &Plain,
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn of(kind: &Kind, part: Part) -> Reset {
             | ("resource.k8s.io", "resourceclaims") => SPEC_AND_METADATA,
             _ => SPEC,
         },
+        Part::Approval => Reset::AllBut(&[&["status", "conditions"]]),
         Part::EphemeralContainers => Reset::AllBut(&[&["spec", "ephemeralContainers"]]),
         Part::Resize => Reset::AllBut(&[
             &["spec", "containers", "*", "resources"],

@@ -59,7 +59,7 @@ impl Strategy for PodStrategy {
         match part {
             Part::EphemeralContainers => spec.ephemeral_containers = asked.1.ephemeral_containers,
             Part::Resize => resize(spec, asked.1),
-            Part::Main | Part::Status | Part::Finalize => {}
+            Part::Main | Part::Status | Part::Finalize | Part::Approval => {}
         }
         next_generation(&mut pod.metadata, pod.spec != old.spec);
     }
