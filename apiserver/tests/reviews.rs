@@ -168,7 +168,7 @@ async fn every_cluster_has_roles_and_an_object_for_each_address() {
     let server = Server::start().await;
     let client = server.client();
     for (path, count) in [
-        ("/apis/rbac.authorization.k8s.io/v1/clusterroles", 32),
+        ("/apis/rbac.authorization.k8s.io/v1/clusterroles", 31),
         ("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", 12),
         ("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", 13),
         ("/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations", 8),

@@ -229,7 +229,18 @@ fn value(shape: Shape, wire: Wire<'_>, depth: usize) -> Result<Value, Error> {
             None => Value::Null,
         },
         Shape::Object(id) => Value::Object(message(wire.bytes()?, id.get(), depth + 1)?),
-        Shape::List(_) | Shape::Map(_) => return Err(Error::Wire),
+        // A list that is the entry of a map (`ExtraValue`): a message of items.
+        Shape::List(element) => {
+            let mut items = Vec::new();
+            each(wire.bytes()?, |number, wire| {
+                if number == 1 {
+                    items.push(value(*element, wire, depth)?);
+                }
+                Ok(())
+            })?;
+            Value::Array(items)
+        }
+        Shape::Map(_) => return Err(Error::Wire),
     })
 }
 
@@ -334,7 +345,7 @@ fn read_line(line: &'static str) -> (&'static str, Numbers) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+    use k8s_openapi::api::{apps::v1::Deployment, certificates::v1::CertificateSigningRequest, core::v1::Pod};
 
     use super::*;
     use crate::object::Object;
@@ -381,6 +392,14 @@ mod tests {
         let json = read::<Pod>(&body("v1", "Pod", &field(2, &[volume, container].concat()))).unwrap();
         assert_eq!(json["spec"]["volumes"][0], serde_json::json!({"name": "v", "secret": {"secretName": "s"}}));
         assert_eq!(json["spec"]["containers"][0]["resources"]["limits"]["memory"], "1Gi");
+    }
+
+    #[test]
+    fn the_entries_of_a_map_may_be_lists() {
+        let entry = [field(1, b"k"), field(2, &[field(1, b"a"), field(1, b"b")].concat())].concat();
+        let request = body("certificates.k8s.io/v1", "CertificateSigningRequest", &field(2, &field(6, &entry)));
+        let json = read::<CertificateSigningRequest>(&request).unwrap();
+        assert_eq!(json["spec"]["extra"], serde_json::json!({"k": ["a", "b"]}));
     }
 
     #[test]
