@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Follows the services until `shutdown`.
 pub(crate) async fn run(api: Arc<Api>, shutdown: CancellationToken) {
-    let Some(addresses) = api.resources.find("networking.k8s.io", "v1", "ipaddresses").cloned() else { return };
+    let Some(addresses) = api.resources.builtin("networking.k8s.io", "v1", "ipaddresses").cloned() else { return };
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,

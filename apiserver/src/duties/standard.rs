@@ -134,7 +134,7 @@ fn named(name: &str) -> ObjectMeta {
 
 async fn create(api: &Api, mut object: AnyObject) -> Result<(), ApiError> {
     let kind = kinds::of_object(&object);
-    let Some(resource) = kind.and_then(|kind| api.resources.find(&kind.group, &kind.version, &kind.plural)) else {
+    let Some(resource) = kind.and_then(|kind| api.resources.builtin(&kind.group, &kind.version, &kind.plural)) else {
         return Ok(());
     };
     if resource.cache.get(&path(object.namespace(), object.name())).is_some() {

@@ -6,11 +6,11 @@ use coracle_api::any::AnyObject;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyStatus};
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus};
-use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use k8s_openapi::api::flowcontrol::v1::{
     FlowSchema, FlowSchemaStatus, PriorityLevelConfiguration, PriorityLevelConfigurationStatus,
 };
 use k8s_openapi::api::networking::v1::{Ingress, IngressStatus};
+use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 
 use super::{Strategy, first_generation, next_generation, typed, typed_mut};
 
