@@ -36,7 +36,8 @@ pub trait Object:
     /// Whether objects of this kind live in a namespace.
     const NAMESPACED: bool;
 
-    /// Reads one object.
+    /// Reads one object, without the managers of its fields: they take longer to read than it, and a client that writes
+    /// it back without them does not change them.
     ///
     /// # Errors
     /// When `json` is not JSON, or not of this kind; the text says where.
@@ -85,12 +86,17 @@ macro_rules! objects {
             const NAMESPACED: bool = $namespaced;
 
             fn decode(json: &[u8]) -> Result<Self, DecodeError> {
+                let alone = codec::split_managed(json);
+                let json = alone.as_ref().map_or(json, |(rest, _)| rest);
                 serde_json::from_slice(json).map_err(|source| DecodeError { kind: <$ty as k8s_openapi::Resource>::KIND.into(), source })
             }
 
             fn decode_list(json: &[u8]) -> Result<(ListMeta, Vec<Self>), DecodeError> {
-                let list: List<Self> = serde_json::from_slice(json)
+                let mut list: List<Self> = serde_json::from_slice(json)
                     .map_err(|source| DecodeError { kind: <$ty as k8s_openapi::Resource>::KIND.into(), source })?;
+                for item in &mut list.items {
+                    k8s_openapi::Metadata::metadata_mut(item).managed_fields = None;
+                }
                 Ok((list.metadata, list.items))
             }
 

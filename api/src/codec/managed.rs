@@ -6,7 +6,6 @@
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use serde_json::Value;
 
 const METADATA: &[u8] = b"metadata";
 const MANAGED: &[u8] = b"managedFields";
@@ -39,44 +38,6 @@ pub(crate) fn join(object: Bytes, managed: &[u8]) -> Bytes {
     out.extend_from_slice(managed);
     out.extend_from_slice(&object[end..]);
     out.freeze()
-}
-
-/// Two objects as values, of each only the members that are not the same in both.
-///
-/// # Errors
-/// When one of them is no object.
-pub fn differing(a: &[u8], b: &[u8]) -> serde_json::Result<(Value, Value)> {
-    let (of_a, of_b) = (members(a), members(b));
-    let differs = |name: &[u8], text: &[u8], others: &[(Range<usize>, Range<usize>)], other: &[u8]| {
-        !others.iter().any(|(n, value)| &other[n.clone()] == name && &other[value.clone()] == text)
-    };
-    let read = |own: &[(Range<usize>, Range<usize>)], json: &[u8], others: &[_], other: &[u8]| {
-        let mut object = serde_json::Map::new();
-        for (name, value) in own {
-            let (name, text) = (&json[name.clone()], &json[value.clone()]);
-            if differs(name, text, others, other) {
-                object.insert(String::from_utf8_lossy(name).into_owned(), serde_json::from_slice(text)?);
-            }
-        }
-        Ok(Value::Object(object))
-    };
-    match (of_a, of_b) {
-        (Some(of_a), Some(of_b)) => Ok((read(&of_a, a, &of_b, b)?, read(&of_b, b, &of_a, a)?)),
-        _ => Ok((serde_json::from_slice(a)?, serde_json::from_slice(b)?)),
-    }
-}
-
-/// The names and values of an object's members; `None` when it is none, or has a name with an escape.
-fn members(json: &[u8]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
-    let mut all = Vec::with_capacity(8);
-    let mut reader = Members::new(json, 0)?;
-    while let Some((name, value)) = reader.next_member()? {
-        if json[name.clone()].contains(&b'\\') {
-            return None;
-        }
-        all.push((name, value));
-    }
-    Some(all)
 }
 
 /// A member of an object.
@@ -247,12 +208,5 @@ mod tests {
             assert_eq!(text(&split(joined.as_bytes()).unwrap().0), object);
             assert_eq!(join(object.into(), b""), object);
         }
-    }
-
-    #[test]
-    fn only_what_differs_is_read() {
-        let (a, b) = differing(br#"{"a":1,"b":{"x":1},"c":2}"#, br#"{"c":2,"b":{"x":2},"d":[]}"#).unwrap();
-        assert_eq!((a.to_string(), b.to_string()), (r#"{"a":1,"b":{"x":1}}"#.into(), r#"{"b":{"x":2},"d":[]}"#.into()));
-        assert!(differing(b"{}", b"{").is_err());
     }
 }

@@ -21,7 +21,6 @@ use serde::de::DeserializeOwned;
 
 pub use encode::EncodeError;
 pub(crate) use encode::write_string;
-pub use managed::differing;
 pub(crate) use managed::{join as join_managed, split as split_managed};
 pub use splice::{SPLICED_BYTES_MAX, metadata_of, partial_metadata, resplice, splice, splice_into};
 pub use yaml::from_json as json_to_yaml;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Error;
 use super::element::step_of;
 use super::step::Step;
+use super::tree::Tree as _;
 use super::types::{List, Map, Primitive, Taken, Type};
 use crate::schema::ListType;
 
@@ -17,7 +18,7 @@ use crate::schema::ListType;
 /// # Errors
 /// The first thing that does not fit, with its path.
 pub(super) fn check(value: &Value, type_: Type<'_>) -> Result<(), Error> {
-    match type_.atom().taken(Some(value)) {
+    match type_.atom().taken(Some(value.form())) {
         Some(_) if value.is_null() => Ok(()),
         Some(Taken::Scalar(primitive)) => check_scalar(value, primitive),
         Some(Taken::List(list)) => check_list(value, &list),

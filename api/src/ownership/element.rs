@@ -4,37 +4,38 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
 use super::Error;
 use super::step::{Scalar, Step};
+use super::tree::{Form, Tree};
 use super::types::List;
 use crate::schema::ListType;
 
 /// The step to an element of a list that is a set or has keys.
-pub(super) fn step_of<'v>(list: &List<'v>, element: &'v Value) -> Result<Step<'v>, Error> {
+pub(super) fn step_of<'v, T: Tree<'v>>(list: &List<'v>, element: T) -> Result<Step<'v>, Error> {
     match list.list_type {
         ListType::Map => keys_of(list, element),
-        ListType::Set => match element {
-            Value::Object(_) => Err(Error::new("associative list without keys has an element that's a map type")),
-            Value::Array(_) => Err(Error::new("not supported: associative list with lists as elements")),
-            Value::Null => Err(Error::new("associative list without keys has an element that's an explicit null")),
-            scalar => Scalar::of(scalar).map(Step::Value).ok_or_else(|| Error::new("an element is no scalar")),
+        ListType::Set => match element.form() {
+            Form::Map => Err(Error::new("associative list without keys has an element that's a map type")),
+            Form::List => Err(Error::new("not supported: associative list with lists as elements")),
+            Form::Null => Err(Error::new("associative list without keys has an element that's an explicit null")),
+            Form::Scalar => element.scalar().map(Step::Value).ok_or_else(|| Error::new("an element is no scalar")),
         },
         ListType::Atomic => Err(Error::new("invalid indexing of non-associative list")),
     }
 }
 
-fn keys_of<'v>(list: &List<'v>, element: &'v Value) -> Result<Step<'v>, Error> {
-    let object = match element {
-        Value::Object(object) => object,
-        Value::Null => return Err(Error::new("associative list with keys may not have a null element")),
-        _ => return Err(Error::new("associative list with keys may not have non-map elements")),
-    };
+fn keys_of<'v, T: Tree<'v>>(list: &List<'v>, element: T) -> Result<Step<'v>, Error> {
+    match element.form() {
+        Form::Map => {}
+        Form::Null => return Err(Error::new("associative list with keys may not have a null element")),
+        Form::Scalar | Form::List => {
+            return Err(Error::new("associative list with keys may not have non-map elements"));
+        }
+    }
     let mut keys: Vec<(Cow<'v, str>, Scalar<'v>)> = Vec::with_capacity(2);
     for name in list.keys() {
-        let value = match object.get(name) {
-            Some(value) => Some(Scalar::of(value).ok_or_else(|| Error::new("a key of an element is no scalar"))?),
+        let value = match element.get(name) {
+            Some(value) => Some(value.scalar().ok_or_else(|| Error::new("a key of an element is no scalar"))?),
             None => list.key_default(name),
         };
         keys.extend(value.map(|value| (Cow::Borrowed(name), value)));
@@ -47,18 +48,8 @@ fn keys_of<'v>(list: &List<'v>, element: &'v Value) -> Result<Step<'v>, Error> {
             names.join(" ")
         )));
     }
-    keys.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(Step::Key(keys.into()))
-}
-
-/// Whether two values are the same; numbers by what they stand for.
-pub(super) fn equal(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Number(a), Value::Number(b)) => Scalar::Number(a.into()) == Scalar::Number(b.into()),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| equal(a, b)))
-        }
-        (a, b) => a == b,
+    if keys.len() > 1 {
+        keys.sort_by(|(a, _), (b, _)| a.cmp(b));
     }
+    Ok(Step::Key(keys.into()))
 }

@@ -11,6 +11,7 @@ use super::Error;
 use super::element::step_of;
 use super::set::Set;
 use super::step::Step;
+use super::tree::Tree as _;
 use super::types::{List, Taken, Type};
 use crate::schema::ListType;
 
@@ -26,7 +27,7 @@ pub(super) fn fields_of<'v>(value: &'v Value, type_: Type<'v>) -> Result<Set<'v>
 
 /// Adds what is below a value to `below`; says whether the value itself is a leaf.
 fn walk<'v>(value: &'v Value, type_: Type<'v>, below: &mut Set<'v>) -> Result<bool, Error> {
-    match type_.atom().taken(Some(value)) {
+    match type_.atom().taken(Some(value.form())) {
         None => Ok(false),
         Some(Taken::Scalar(_)) => Ok(true),
         Some(Taken::List(list)) if list.list_type == ListType::Atomic => Ok(true),

@@ -4,13 +4,10 @@
 //!
 //! Source: `sigs.k8s.io/structured-merge-diff/v6/fieldpath`, `Set.ToJSON` and `Set.FromJSON`.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-
+use super::Error;
 use super::set::Set;
 use super::step::Step;
+use super::tree::{Form, Node, Tape, Tree as _};
 
 impl Set<'_> {
     /// Writes the set.
@@ -37,83 +34,40 @@ impl Set<'_> {
     }
 }
 
-/// Reads a set, whose names it borrows from the text where they need no change.
-impl<'de: 'a, 'a> Deserialize<'de> for Set<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Below.deserialize(deserializer).map(|below| below.set)
+impl<'a> Set<'a> {
+    /// Reads a set, whose names it borrows from the text where they need no change.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn read(text: &'a str) -> Result<Self, Error> {
+        Self::of_node(Tape::read(text.as_bytes())?.root())
+    }
+
+    pub(super) fn of_node(node: Node<'a, '_>) -> Result<Self, Error> {
+        below(node).map(|(set, _)| set)
     }
 }
 
 /// What is below a step, and whether the step itself is in the set.
-struct Read<'a> {
-    set: Set<'a>,
-    is_member: bool,
-}
-
-struct Below;
-
-impl<'de> DeserializeSeed<'de> for Below {
-    type Value = Read<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Read<'de>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Below {
-    type Value = Read<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a set of fields")
-    }
-
-    fn visit_unit<E>(self) -> Result<Read<'de>, E> {
-        Ok(Read { set: Set::default(), is_member: true })
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read<'de>, A::Error> {
-        let mut set = Set::default();
-        let mut is_member = false;
-        while let Some(Name(name)) = map.next_key()? {
-            if name == "." {
-                is_member = true;
-                map.next_value::<IgnoredAny>()?;
-            } else if let Some(step) = Step::parse(name).map_err(de::Error::custom)? {
-                let below = map.next_value_seed(Below)?;
-                set.add(step, below.is_member, below.set);
-            } else {
-                map.next_value::<IgnoredAny>()?;
+fn below<'a>(node: Node<'a, '_>) -> Result<(Set<'a>, bool), Error> {
+    let mut set = Set::default();
+    let mut is_member = false;
+    match node.form() {
+        Form::Null => {}
+        Form::Map => {
+            for (name, child) in node.entries() {
+                if name == "." {
+                    is_member = true;
+                } else if let Some(step) = Step::parse(name).map_err(|error| Error::new(error.to_string()))? {
+                    let (deeper, is_member) = below(child)?;
+                    set.add(step, is_member, deeper);
+                }
             }
         }
-        Ok(Read { is_member: is_member || set.is_empty(), set })
+        Form::Scalar | Form::List => return Err(Error::new("this is not a set of fields")),
     }
-}
-
-/// The name of a member, borrowed from the text unless it has escapes.
-struct Name<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(NameVisitor).map(Name)
-    }
-}
-
-struct NameVisitor;
-
-impl<'de> Visitor<'de> for NameVisitor {
-    type Value = Cow<'de, str>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a member")
-    }
-
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Borrowed(name))
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Cow<'de, str>, E> {
-        Ok(Cow::Owned(name.to_owned()))
-    }
+    let is_member = is_member || set.is_empty();
+    Ok((set, is_member))
 }
 
 #[cfg(test)]
@@ -147,19 +101,19 @@ mod tests {
             (r#"{"f:a\"b":{},"x:y":{"f:a":{}}}"#, r#"{"f:a\"b":{}}"#),
             (r#"{"f:a":null,"i:3":{}}"#, r#"{"f:a":{},"i:3":{}}"#),
         ] {
-            let set: Set<'_> = serde_json::from_str(given).unwrap();
+            let set = Set::read(given).unwrap();
             assert_eq!(written(&set), expected);
-            let again: Set<'_> = serde_json::from_str(expected).unwrap();
+            let again = Set::read(expected).unwrap();
             assert_eq!(again, set);
         }
         for bad in ["[]", "1", r#"{"a":{}}"#, r#"{"fa":{}}"#, r#"{"k:1":{}}"#, r#"{"i:x":{}}"#, r#"{"f:a":1}"#] {
-            assert!(serde_json::from_str::<Set<'_>>(bad).is_err(), "{bad}");
+            assert!(Set::read(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn sets_are_united_intersected_and_subtracted() {
-        let set = |text: &'static str| serde_json::from_str::<Set<'_>>(text).unwrap();
+        let set = |text: &'static str| Set::read(text).unwrap();
         let (a, b) =
             (r#"{"f:a":{".":{},"f:x":{},"f:y":{}},"f:b":{}}"#, r#"{"f:a":{".":{},"f:y":{}},"f:c":{"f:z":{}}}"#);
         let mut united = set(a);

@@ -6,10 +6,11 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use super::Error;
 use super::set::Set;
+use super::step::Step;
+use super::tree::{Form, Node, Tape, Tree as _};
 use crate::codec::write_string;
 
 /// How many entries of updates there are before the oldest become one. Source: `DefaultMaxUpdateManagers`.
@@ -83,6 +84,8 @@ pub struct Entry<'a> {
     /// When its fields last changed, in seconds of the Unix epoch.
     pub seconds: Option<i64>,
     pub fields: Set<'a>,
+    /// The fields as they are written, as long as they have not been read.
+    unread: Option<&'a str>,
 }
 
 /// What every manager owns.
@@ -91,39 +94,29 @@ pub struct Managed<'a> {
     pub entries: Vec<Entry<'a>>,
 }
 
-/// An entry as it is written.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Written<'a> {
-    #[serde(borrow, default)]
-    manager: Cow<'a, str>,
-    #[serde(borrow, default)]
-    operation: Cow<'a, str>,
-    #[serde(borrow, default)]
-    api_version: Cow<'a, str>,
-    #[serde(borrow, default)]
-    subresource: Cow<'a, str>,
-    #[serde(borrow, default)]
-    fields_type: Cow<'a, str>,
-    time: Option<Timestamp>,
-    #[serde(borrow)]
-    fields_v1: Option<Set<'a>>,
-}
-
 impl<'a> Managed<'a> {
     /// Reads the entries; of none when there are none.
     ///
     /// # Errors
     /// When one of them makes no sense: then none is to be believed.
     pub fn read(json: &'a [u8]) -> Result<Self, Error> {
-        if json.is_empty() {
-            return Ok(Self::default());
-        }
-        let written: Option<Vec<Written<'a>>> =
-            serde_json::from_slice(json).map_err(|error| Error::new(error.to_string()))?;
+        let mut managed = Self::read_lazily(json)?;
+        managed.entries.iter_mut().try_for_each(Entry::load)?;
+        Ok(managed)
+    }
+
+    /// As [`Managed::read`], of entries that were written here: their fields are read when they are needed.
+    pub(super) fn read_lazily(json: &'a [u8]) -> Result<Self, Error> {
         let mut managed = Self::default();
-        for entry in written.into_iter().flatten() {
-            let entry = entry.checked()?;
+        if json.is_empty() {
+            return Ok(managed);
+        }
+        let tape = Tape::read(json)?;
+        if tape.root().form() == Form::Map || tape.root().form() == Form::Scalar {
+            return Err(Error::new("the managers of fields are no list"));
+        }
+        for entry in tape.root().elements() {
+            let entry = Entry::of_node(entry)?;
             // Of two entries of one manager the later counts.
             match managed.find_mut(&entry.manager) {
                 Some(earlier) => *earlier = entry,
@@ -173,7 +166,7 @@ impl<'a> Managed<'a> {
 
     /// Forgets those that own nothing any more.
     pub(super) fn drop_empty(&mut self) {
-        self.entries.retain(|entry| !entry.fields.is_empty());
+        self.entries.retain(|entry| !entry.is_empty());
     }
 
     /// Whether both say the same, whenever it was said.
@@ -188,12 +181,13 @@ impl<'a> Managed<'a> {
     }
 
     /// Merges the oldest updates of each version into one, as many as are too many.
-    pub(super) fn cap(&mut self) {
+    pub(super) fn cap(&mut self) -> Result<(), Error> {
         let is_update = |entry: &&Entry<'_>| entry.manager.operation == Operation::Update;
         let mut count = self.entries.iter().filter(is_update).count();
         if count <= UPDATERS_MAX {
-            return;
+            return Ok(());
         }
+        self.entries.iter_mut().try_for_each(Entry::load)?;
         let mut updaters: Vec<(i64, Manager<'a>)> = self
             .entries
             .iter()
@@ -204,7 +198,7 @@ impl<'a> Managed<'a> {
         let mut firsts: Vec<Manager<'a>> = Vec::new();
         for (_, manager) in updaters {
             if count <= UPDATERS_MAX {
-                return;
+                break;
             }
             let Some(first) = firsts.iter().find(|first| first.version == manager.version).cloned() else {
                 firsts.push(manager);
@@ -224,28 +218,74 @@ impl<'a> Managed<'a> {
             }
             count -= 1;
         }
+        Ok(())
     }
 }
 
-impl<'a> Written<'a> {
-    fn checked(self) -> Result<Entry<'a>, Error> {
-        let operation = match &*self.operation {
+impl<'a> Entry<'a> {
+    /// What a manager owns.
+    #[must_use]
+    pub fn new(
+        manager: Manager<'a>,
+        api_version: impl Into<Cow<'a, str>>,
+        seconds: Option<i64>,
+        fields: Set<'a>,
+    ) -> Self {
+        Self { manager, api_version: api_version.into(), seconds, fields, unread: None }
+    }
+
+    fn of_node(node: Node<'a, '_>) -> Result<Self, Error> {
+        let text = |name: &str| node.get(name).and_then(Node::string).unwrap_or_default();
+        if node.form() != Form::Map {
+            return Err(Error::new("an entry is no object"));
+        }
+        let operation = match &*text("operation") {
             "Apply" => Operation::Apply,
             "Update" => Operation::Update,
             _ => return Err(Error::new("operation must be `Apply` or `Update`")),
         };
-        if self.api_version.is_empty() {
+        let api_version = text("apiVersion");
+        if api_version.is_empty() {
             return Err(Error::new("apiVersion must not be empty"));
         }
-        if self.fields_type != "FieldsV1" {
-            return Err(Error::new(format!("invalid fieldsType {:?}", self.fields_type)));
+        if text("fieldsType") != "FieldsV1" {
+            return Err(Error::new(format!("invalid fieldsType {:?}", text("fieldsType"))));
         }
-        Ok(Entry {
-            manager: Manager::new(self.manager, operation, self.api_version.clone(), self.subresource),
-            api_version: self.api_version,
-            seconds: self.time.map(Timestamp::as_second),
-            fields: self.fields_v1.unwrap_or_default(),
+        let time = text("time");
+        let seconds = match &*time {
+            "" => None,
+            time => Some(time.parse::<Timestamp>().map_err(|error| Error::new(error.to_string()))?.as_second()),
+        };
+        Ok(Self {
+            manager: Manager::new(text("manager"), operation, api_version.clone(), text("subresource")),
+            api_version,
+            seconds,
+            fields: Set::default(),
+            unread: node.get("fieldsV1").filter(|fields| fields.form() != Form::Null).map(Node::text),
         })
+    }
+
+    /// Reads its fields, if that has not been done.
+    pub(super) fn load(&mut self) -> Result<(), Error> {
+        if let Some(text) = self.unread {
+            self.fields = Set::read(text)?;
+            self.unread = None;
+        }
+        Ok(())
+    }
+
+    /// Whether it may own something at or below a top-level field.
+    pub(super) fn may_touch(&self, fields: &Set<'_>) -> bool {
+        let Some(text) = self.unread else { return true };
+        fields.nodes().iter().any(|node| match &node.step {
+            Step::Field(name) => text.contains(&format!("\"f:{name}\"")),
+            _ => true,
+        })
+    }
+
+    /// Whether it owns nothing.
+    fn is_empty(&self) -> bool {
+        self.unread.is_none() && self.fields.is_empty()
     }
 }
 
@@ -258,7 +298,10 @@ impl Entry<'_> {
         text("{\"apiVersion\":", &self.api_version);
         text(",\"fieldsType\":", "FieldsV1");
         out.extend_from_slice(b",\"fieldsV1\":");
-        self.fields.write(out);
+        match self.unread {
+            Some(text) => out.extend_from_slice(text.as_bytes()),
+            None => self.fields.write(out),
+        }
         let mut text = |name: &str, value: &str| {
             if !value.is_empty() {
                 out.extend_from_slice(name.as_bytes());

@@ -12,6 +12,7 @@ use serde_json::{Map as Object, Value};
 use super::Error;
 use super::element::step_of;
 use super::step::Step;
+use super::tree::Tree;
 use super::types::{List, Map, Taken, Type};
 use crate::schema::ListType;
 
@@ -28,7 +29,7 @@ type Side<'v> = Option<&'v Value>;
 /// The merged value, if there is one.
 fn walk<'v>(live: Side<'v>, applied: Side<'v>, type_: Type<'v>) -> Result<Option<Value>, Error> {
     let atom = type_.atom();
-    let taken = if applied.is_some() { atom.taken(applied) } else { atom.taken(live) };
+    let taken = atom.taken(applied.or(live).map(Tree::form));
     let leaf = || Ok(applied.or(live).cloned());
     match taken {
         Some(Taken::Map(map)) => {

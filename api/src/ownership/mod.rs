@@ -25,6 +25,7 @@ mod set;
 mod step;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod types;
 
 use std::fmt::{self, Display};

@@ -7,12 +7,13 @@ use serde_json::{Map as Object, Value};
 use super::element::step_of;
 use super::set::Set;
 use super::step::Step;
+use super::tree::Tree as _;
 use super::types::{Taken, Type};
 use crate::schema::ListType;
 
 /// Takes fields out of a value. A map or list that nothing is left of is null.
 pub(super) fn remove(value: Value, fields: &Set<'_>, type_: Type<'_>) -> Value {
-    let taken = type_.atom().taken(Some(&value));
+    let taken = type_.atom().taken(Some((&value).form()));
     match (taken, value) {
         (Some(Taken::Map(map)), Value::Object(object)) if !map.is_atomic => {
             let mut left = Object::new();

@@ -12,9 +12,9 @@ use super::managers::{Entry, Managed, Manager, Operation, is_reset};
 use super::merge::merge;
 use super::remove::remove;
 use super::set::Set;
+use super::tree::{Tape, Tree};
 use super::types::Type;
 use super::{Error, last_applied};
-use crate::codec;
 
 /// Whose the fields are of an object that was there before its fields were tracked.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
@@ -141,7 +141,7 @@ impl Request<'_> {
     /// The entries of an object that is changed from `live` to `new`, which has entries if the client gave some.
     #[must_use]
     pub fn updated(&self, live: State<'_>, new: State<'_>) -> Vec<u8> {
-        let of_live = || Managed::read(live.managed).unwrap_or_default();
+        let of_live = || Managed::read_lazily(live.managed).unwrap_or_default();
         let managed = if !self.subresource.is_empty() {
             of_live()
         } else if is_reset(new.managed) {
@@ -165,19 +165,19 @@ impl Request<'_> {
             let read = |json: &[u8]| serde_json::from_slice(json).unwrap_or_default();
             (read(live), read(new))
         };
-        let (old, new) = codec::differing(live, new).map_err(|error| Error::new(error.to_string()))?;
+        let (old, new) = (Tape::read(live)?, Tape::read(new)?);
         let mut managed = managed;
-        self.update(&mut managed, self.writer(Operation::Update), &old, &new, &whole)?;
+        self.update(&mut managed, self.writer(Operation::Update), old.root(), new.root(), &whole)?;
         Ok(managed.write())
     }
 
     /// Gives the writer what it changed, and takes that from all others.
-    fn update<'a>(
+    fn update<'a, T: Tree<'a>>(
         &'a self,
         managed: &mut Managed<'a>,
         writer: Manager<'a>,
-        old: &'a Value,
-        new: &'a Value,
+        old: T,
+        new: T,
         whole: Whole<'_>,
     ) -> Result<(), Error> {
         let mut change = self.compare(old, new)?;
@@ -190,20 +190,19 @@ impl Request<'_> {
             let seconds = Some(self.seconds);
             match managed.find_mut(&writer) {
                 Some(entry) => {
+                    entry.load()?;
                     entry.fields.unite(gained);
                     (entry.seconds, entry.api_version) = (seconds, self.api_version.into());
                 }
                 None => {
-                    let api_version = self.api_version.into();
-                    managed.entries.push(Entry { manager: writer, api_version, seconds, fields: gained });
+                    managed.entries.push(Entry::new(writer, self.api_version, seconds, gained));
                 }
             }
         }
-        managed.cap();
-        Ok(())
+        managed.cap()
     }
 
-    fn compare<'v>(&'v self, old: &'v Value, new: &'v Value) -> Result<Comparison<'v>, Error> {
+    fn compare<'v, T: Tree<'v>>(&'v self, old: T, new: T) -> Result<Comparison<'v>, Error> {
         let mut change = compare(old, new, self.type_)?;
         for set in [&mut change.removed, &mut change.modified, &mut change.added] {
             self.reset.filter(set);
@@ -224,6 +223,14 @@ impl Request<'_> {
         managed.entries.retain_mut(|entry| {
             if own == Some(&entry.manager) {
                 return true;
+            }
+            let touched = [&change.modified, &change.added, &change.removed];
+            if entry.api_version == self.api_version && !touched.iter().any(|fields| entry.may_touch(fields)) {
+                return true;
+            }
+            if let Err(error) = entry.load() {
+                failed = Some(error);
+                return false;
             }
             let lose = |entry: &mut Entry<'_>, change: &Comparison<'_>| {
                 entry.fields.subtract(&change.modified);
@@ -320,8 +327,7 @@ impl Request<'_> {
         self.reset.filter(&mut fields);
         let last = managed.take(&writer);
         let seconds = last.as_ref().and_then(|last| last.seconds);
-        let entry = Entry { manager: writer.clone(), api_version: self.api_version.into(), seconds, fields };
-        managed.entries.push(entry);
+        managed.entries.push(Entry::new(writer.clone(), self.api_version, seconds, fields));
         let merged = merge(live, config, self.type_)?;
         let new = match last.filter(|last| !last.fields.is_empty()) {
             Some(last) => self.prune(merged, &managed, &last)?,
@@ -336,7 +342,7 @@ impl Request<'_> {
             }
         }
         self.settle(&mut managed, &change, Some(&writer), &whole)?;
-        let is_same = super::element::equal(live, &new);
+        let is_same = live.same(&new);
         if let Some(entry) = managed.find_mut(&writer) {
             strip(&mut entry.fields);
             if !is_same {

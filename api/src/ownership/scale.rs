@@ -30,12 +30,8 @@ pub fn to_scale(workload: &[u8], api_version: &str, path: &[&str]) -> Vec<u8> {
     let mut managed = Managed::read(workload).unwrap_or_default();
     managed.entries.retain(|entry| entry.api_version == api_version && has(&entry.fields, path));
     for entry in &mut managed.entries {
-        *entry = Entry {
-            manager: in_version(&entry.manager, SCALE_VERSION),
-            api_version: SCALE_VERSION.into(),
-            seconds: entry.seconds,
-            fields: set_of(&IN_SCALE),
-        };
+        let manager = in_version(&entry.manager, SCALE_VERSION);
+        *entry = Entry::new(manager, SCALE_VERSION, entry.seconds, set_of(&IN_SCALE));
     }
     managed.write()
 }
@@ -59,12 +55,7 @@ pub fn to_workload(workload: &[u8], scale: &[u8], api_version: &str, path: &[&st
         match managed.find_mut(&manager) {
             Some(own) => own.fields.unite(set_of(path)),
             // When that was is not told, as upstream doesn't.
-            None => managed.entries.push(Entry {
-                manager,
-                api_version: api_version.into(),
-                seconds: None,
-                fields: set_of(path),
-            }),
+            None => managed.entries.push(Entry::new(manager, api_version, None, set_of(path))),
         }
     }
     managed.write()

@@ -7,10 +7,13 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::{self, Display};
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
+use super::tree::{Form, Tape, Tree as _};
 use crate::codec::write_string;
+
+/// Names and values of keys, sorted by name.
+pub type Keys<'a> = Box<[(Cow<'a, str>, Scalar<'a>)]>;
 
 /// A way from a value to one inside of it. The order is that in which upstream writes a set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +21,7 @@ pub enum Step<'a> {
     /// A field of an object, or an entry of a map.
     Field(Cow<'a, str>),
     /// An element of a list, by the values of its keys, which are sorted by name.
-    Key(Box<[(Cow<'a, str>, Scalar<'a>)]>),
+    Key(Keys<'a>),
     /// An element of a set, by its value.
     Value(Scalar<'a>),
     /// An element by its place.
@@ -167,8 +170,11 @@ impl<'a> Step<'a> {
                     Cow::Owned(text)
                 }
             }),
-            "k" => Step::Key(serde_json::from_str::<Keys>(rest).map_err(|_| refuse(&text))?.0),
-            "v" => Step::Value(serde_json::from_str(rest).map_err(|_| refuse(&text))?),
+            "k" => Step::Key(read_keys(rest).ok_or_else(|| refuse(&text))?),
+            "v" => {
+                let value = Tape::read(rest.as_bytes()).ok().and_then(|tape| Some(tape.root().scalar()?.into_owned()));
+                Step::Value(value.ok_or_else(|| refuse(&text))?)
+            }
             "i" => Step::Index(rest.parse().map_err(|_| refuse(&text))?),
             _ => return Ok(None),
         }))
@@ -224,42 +230,34 @@ impl<'a> Step<'a> {
     }
 }
 
-/// The keys of an element, as an object.
-struct Keys(Box<[(Cow<'static, str>, Scalar<'static>)]>);
+/// Names of keys that need no copy: nearly all there are.
+const KNOWN_KEYS: [&str; 12] = [
+    "name",
+    "type",
+    "containerPort",
+    "protocol",
+    "port",
+    "mountPath",
+    "uid",
+    "ip",
+    "devicePath",
+    "topologyKey",
+    "whenUnsatisfiable",
+    "key",
+];
 
-impl<'de> Deserialize<'de> for Keys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(KeysVisitor)
+/// The keys of an element, of which there is one at least.
+fn read_keys(text: &str) -> Option<Keys<'static>> {
+    let tape = Tape::read(text.as_bytes()).ok()?;
+    if tape.root().form() != Form::Map {
+        return None;
     }
-}
-
-struct KeysVisitor;
-
-impl<'de> Visitor<'de> for KeysVisitor {
-    type Value = Keys;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the keys of an element")
+    let mut keys = Vec::with_capacity(2);
+    for (name, value) in tape.root().entries() {
+        let known = KNOWN_KEYS.iter().find(|known| **known == name);
+        let name = known.map_or_else(|| Cow::Owned(name.into_owned()), |known| Cow::Borrowed(*known));
+        keys.push((name, value.scalar()?.into_owned()));
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-        let mut keys: Vec<(Cow<'static, str>, Scalar<'static>)> = Vec::new();
-        while let Some((name, value)) = map.next_entry::<String, _>()? {
-            keys.push((name.into(), value));
-        }
-        keys.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(Keys(keys.into()))
-    }
-}
-
-impl<'de> Deserialize<'de> for Scalar<'static> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Value::deserialize(deserializer)? {
-            Value::Null => Scalar::Null,
-            Value::Bool(bool) => Scalar::Bool(bool),
-            Value::Number(number) => Scalar::Number((&number).into()),
-            Value::String(text) => Scalar::String(Cow::Owned(text)),
-            Value::Array(_) | Value::Object(_) => return Err(de::Error::custom("elements are told apart by scalars")),
-        })
-    }
+    keys.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Some(keys.into())
 }

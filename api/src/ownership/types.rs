@@ -8,6 +8,7 @@
 use serde_json::Value;
 
 use super::step::{Number, Scalar};
+use super::tree::Form;
 use crate::schema::{self, ListType, Merge, Presence, Shape, TypeId};
 
 /// The type of a value.
@@ -173,13 +174,11 @@ impl<'t> Type<'t> {
 
 impl<'t> Atom<'t> {
     /// As what a value is taken. One that doesn't fit is taken as what the type first allows.
-    pub(super) fn taken(&self, value: Option<&Value>) -> Option<Taken<'t>> {
-        match value {
-            Some(Value::Bool(_) | Value::Number(_) | Value::String(_)) if self.scalar.is_some() => {
-                self.scalar.map(Taken::Scalar)
-            }
-            Some(Value::Array(_)) if self.list.is_some() => self.list.map(Taken::List),
-            Some(Value::Object(_)) if self.map.is_some() => self.map.map(Taken::Map),
+    pub(super) fn taken(&self, form: Option<Form>) -> Option<Taken<'t>> {
+        match form {
+            Some(Form::Scalar) if self.scalar.is_some() => self.scalar.map(Taken::Scalar),
+            Some(Form::List) if self.list.is_some() => self.list.map(Taken::List),
+            Some(Form::Map) if self.map.is_some() => self.map.map(Taken::Map),
             _ => self
                 .map
                 .map(Taken::Map)
@@ -255,6 +254,16 @@ impl<'t> Map<'t> {
                 None => schema.is_open().then_some(Type::Deduced),
             },
         })
+    }
+
+    /// As [`Map::child`], where names come in the order of the fields: `at` is the field after the last that was found.
+    pub(super) fn child_from(&self, name: &str, at: &mut usize) -> Option<Type<'t>> {
+        let Entries::Struct(type_) = self.entries else { return self.child(name) };
+        let found = type_.fields[*at..].iter().position(|field| field.name == name).map(|ahead| *at + ahead);
+        let found = found.or_else(|| type_.fields[..*at].iter().position(|field| field.name == name))?;
+        *at = found + 1;
+        let field = &type_.fields[found];
+        Some(Type::Graph(field.shape, &field.merge))
     }
 
     /// What a key is of an element that doesn't say it.
