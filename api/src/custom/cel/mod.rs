@@ -153,6 +153,11 @@ fn compile(
     Ok((Program { expr, patterns }, uses_old_self))
 }
 
+/// What is wrong with how an expression is written, if anything. What its names stand for is not looked at.
+pub(crate) fn wrong_syntax(source: &str) -> Option<String> {
+    parse::parse(source).err().map(|failure| format!("compilation failed: {}", failure.shown(source)))
+}
+
 impl Failure {
     /// The failure and where in the source it is, as cel-go shows it.
     fn shown(&self, source: &str) -> String {

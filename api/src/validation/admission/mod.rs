@@ -7,6 +7,7 @@ mod webhook;
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 
 use super::rules::{named, unique};
+use crate::custom::cel;
 use crate::field::{Errors, Path};
 use crate::names;
 
@@ -29,9 +30,11 @@ fn conditions(conditions: &[MatchCondition], list: &Path<'_>, errors: &mut Error
     unique(conditions, name, list, Some("name"), errors);
 }
 
-/// An expression must be there.
+/// An expression must be there, and be written as CEL is.
 fn expression(text: &str, missing: &str, path: &Path<'_>, errors: &mut Errors) {
     if text.trim().is_empty() {
         errors.required(path, missing);
+    } else if let Some(wrong) = cel::wrong_syntax(text) {
+        errors.invalid(path, text, &wrong);
     }
 }

@@ -218,6 +218,8 @@ fn validation(validation: &Validation, path: &Path<'_>, errors: &mut Errors) {
     if blank(&validation.message_expression) {
         let at = path.child("messageExpression");
         errors.invalid(&at, &validation.message_expression, "must be non-empty if specified");
+    } else if let Some(text) = validation.message_expression.as_ref().filter(|text| !text.is_empty()) {
+        expression(text, "", &path.child("messageExpression"), errors);
     }
     let at = path.child("message");
     if blank(&validation.message) {
@@ -268,7 +270,8 @@ fn mutation(mutation: &Mutation, path: &Path<'_>, errors: &mut Errors) {
     let at = path.child(field);
     match wanted {
         None => errors.required(&at, &format!("must be specified when patchType is {}", mutation.patch_type)),
-        Some(text) => expression(text, "", &at.child("expression"), errors),
+        // It may make objects of types, which rules of custom resources cannot.
+        Some(text) => required(text.trim(), &at.child("expression"), errors),
     }
     if unwanted.is_some() {
         let rule = format!("must not be specified when patchType is {}", mutation.patch_type);
@@ -346,6 +349,10 @@ mod tests {
     fn policies_that_validate() {
         for (spec, expected) in [
             (format!(r#"{MATCH},"validations":[{{"expression":"true"}}]"#), &[][..]),
+            (
+                format!(r#"{MATCH},"validations":[{{"expression":"object.spec.x in ["}}]"#),
+                &["spec.validations[0].expression Invalid"],
+            ),
             (
                 String::new(),
                 &["spec.matchConstraints Required", "spec.validations Required", "spec.auditAnnotations Required"],

@@ -9,6 +9,7 @@ mod status;
 use k8s_openapi::api::resource::v1::{DeviceSelector, DeviceToleration};
 
 use super::rules::{named, required_one_of, text};
+use crate::custom::cel;
 use crate::field::{Errors, Path};
 use crate::names;
 
@@ -98,7 +99,11 @@ fn selectors(selectors: &[DeviceSelector], list: &Path<'_>, errors: &mut Errors)
             Some(text) if text.len() > EXPRESSION_BYTES_MAX => {
                 errors.too_long(&path.child("expression"), EXPRESSION_BYTES_MAX);
             }
-            Some(_) => {}
+            Some(text) => {
+                if let Some(wrong) = cel::wrong_syntax(text) {
+                    errors.invalid(&path.child("expression"), text, &wrong);
+                }
+            }
         }
     }
 }
