@@ -40,6 +40,9 @@ pub const DATA_BYTES_MAX: usize = 1024 * 1024;
 const _: () = assert!(NESTING_MAX < 128, "serde_json refuses 128 levels with an error of its own");
 const _: () = assert!(DATA_BYTES_MAX < BODY_BYTES_MAX, "an object of the largest data fits into a body");
 
+/// How many managers of fields a client may give in an update. More are passed over, as entries that make no sense are.
+pub const MANAGERS_GIVEN_MAX: usize = 1_000;
+
 /// Seconds that a service account's token may be asked to last. Source: upstream's validation of `TokenRequest`.
 pub const TOKEN_SECONDS_MIN: i64 = 10 * 60;
 pub const TOKEN_SECONDS_MAX: i64 = 1 << 32;

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
@@ -12,6 +13,7 @@ use super::set::Set;
 use super::step::Step;
 use super::tree::{Form, Node, Tape, Tree as _};
 use crate::codec::write_string;
+use crate::limits;
 
 /// How many entries of updates there are before the oldest become one. Source: `DefaultMaxUpdateManagers`.
 const UPDATERS_MAX: usize = 10;
@@ -105,6 +107,19 @@ impl<'a> Managed<'a> {
         Ok(managed)
     }
 
+    /// As [`Managed::read`], of entries that a client gives.
+    ///
+    /// # Errors
+    /// As [`Managed::read`], and when there are too many.
+    pub(super) fn read_given(json: &'a [u8]) -> Result<Self, Error> {
+        let mut managed = Self::read_lazily(json)?;
+        if managed.entries.len() > limits::MANAGERS_GIVEN_MAX {
+            return Err(Error::new("there are too many managers"));
+        }
+        managed.entries.iter_mut().try_for_each(Entry::load)?;
+        Ok(managed)
+    }
+
     /// As [`Managed::read`], of entries that were written here: their fields are read when they are needed.
     pub(super) fn read_lazily(json: &'a [u8]) -> Result<Self, Error> {
         let mut managed = Self::default();
@@ -115,14 +130,12 @@ impl<'a> Managed<'a> {
         if tape.root().form() == Form::Map || tape.root().form() == Form::Scalar {
             return Err(Error::new("the managers of fields are no list"));
         }
-        for entry in tape.root().elements() {
-            let entry = Entry::of_node(entry)?;
-            // Of two entries of one manager the later counts.
-            match managed.find_mut(&entry.manager) {
-                Some(earlier) => *earlier = entry,
-                None => managed.entries.push(entry),
-            }
-        }
+        managed.entries = tape.root().elements().map(Entry::of_node).collect::<Result<_, _>>()?;
+        // Of two entries of one manager the later counts.
+        let mut seen = BTreeSet::new();
+        let counts: Vec<bool> = managed.entries.iter().rev().map(|entry| seen.insert(&entry.manager)).collect();
+        let mut counts = counts.into_iter().rev();
+        managed.entries.retain(|_| counts.next().unwrap_or_default());
         Ok(managed)
     }
 

@@ -131,7 +131,7 @@ impl Request<'_> {
     /// The entries of an object that is created as `new`, in place of `zero`, an empty object.
     #[must_use]
     pub fn created(&self, zero: &[u8], new: State<'_>) -> Vec<u8> {
-        let managed = match Managed::read(new.managed) {
+        let managed = match Managed::read_given(new.managed) {
             Ok(managed) if !is_reset(new.managed) => managed,
             _ => Managed::default(),
         };
@@ -147,7 +147,7 @@ impl Request<'_> {
         } else if is_reset(new.managed) {
             Managed::default()
         } else {
-            match Managed::read(new.managed) {
+            match Managed::read_given(new.managed) {
                 Ok(given) if !given.entries.is_empty() => given,
                 _ => of_live(),
             }

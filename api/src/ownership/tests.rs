@@ -317,6 +317,18 @@ fn clients_can_reset_entries_and_nonsense_is_passed_over() {
         String::from_utf8(managed).unwrap(),
         r#"[{"apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{"f:data":{"f:x":{}}},"manager":"x","operation":"Update","time":"2026-01-01T01:00:00Z"}]"#
     );
+    // Of two entries of one manager the later counts; of very many none does.
+    let entry = |fields: &str, manager: &str| {
+        format!(
+            r#"{{"manager":"{manager}","operation":"Apply","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{fields}}}"#
+        )
+    };
+    let twice = format!("[{},{}]", entry(r#"{"f:a":{}}"#, "x"), entry(r#"{"f:data":{}}"#, "x"));
+    let managed = request.updated(state(&live.managed), state(twice.as_bytes()));
+    assert_eq!(Live { managed, ..live.clone() }.owners(), [r#"x Apply - {"f:data":{}}"#]);
+    let many: Vec<String> = (0..1_001).map(|i| entry(r#"{"f:data":{}}"#, &format!("m{i}"))).collect();
+    let many = format!("[{}]", many.join(","));
+    assert_eq!(request.updated(state(&live.managed), state(many.as_bytes())), live.managed);
     // What is not tracked is not, until somebody applies.
     assert_eq!(request.updated(state(b""), state(b"")), b"");
     let zero = json!({"metadata": {}});
