@@ -134,7 +134,10 @@ pub enum ApiError {
     TooManyRequests { message: String, retry_after_seconds: u32 },
     /// An eviction would leave a disruption budget broken.
     #[error("Cannot evict pod as it would violate the pod's disruption budget.")]
-    DisruptionBudget { message: String },
+    DisruptionBudget { message: String, retry_after_seconds: Option<u32> },
+    /// Of several budgets none can say alone whether a pod may go.
+    #[error("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")]
+    ManyDisruptionBudgets,
     /// What was asked for took too long.
     #[error("Timeout: {0}")]
     Timeout(String),
@@ -210,7 +213,7 @@ impl ApiError {
             ApiError::UnsupportedMediaType { .. } => 415,
             ApiError::Invalid { .. } | ApiError::Unprocessable(_) => 422,
             ApiError::TooManyRequests { .. } | ApiError::DisruptionBudget { .. } => 429,
-            ApiError::Internal(_) | ApiError::ServerTimeout { .. } => 500,
+            ApiError::Internal(_) | ApiError::ServerTimeout { .. } | ApiError::ManyDisruptionBudgets => 500,
             ApiError::Unavailable(_) => 503,
             ApiError::RevisionTooLarge { .. } | ApiError::Timeout(_) => 504,
             ApiError::StorageFull(_) => 507,
@@ -237,6 +240,7 @@ impl ApiError {
             ApiError::Invalid { .. } | ApiError::Unprocessable(_) => "Invalid",
             ApiError::TooManyRequests { .. } | ApiError::DisruptionBudget { .. } => "TooManyRequests",
             ApiError::Internal(_) => "InternalError",
+            ApiError::ManyDisruptionBudgets => "",
             ApiError::ServerTimeout { .. } => "ServerTimeout",
             ApiError::Unavailable(_) => "ServiceUnavailable",
             ApiError::RevisionTooLarge { .. } | ApiError::Timeout(_) => "Timeout",
@@ -250,6 +254,7 @@ impl ApiError {
         match self {
             ApiError::TooManyRequests { retry_after_seconds, .. }
             | ApiError::ServerTimeout { retry_after_seconds, .. } => Some(*retry_after_seconds),
+            ApiError::DisruptionBudget { retry_after_seconds, .. } => *retry_after_seconds,
             ApiError::RevisionTooLarge { .. } => Some(1),
             _ => None,
         }
@@ -261,7 +266,7 @@ impl ApiError {
         Status {
             status: Some("Failure".to_owned()),
             code: Some(i32::from(self.code())),
-            reason: Some(self.reason().to_owned()),
+            reason: non_empty(self.reason()),
             message: Some(self.to_string()),
             details: self.details(),
             metadata: ListMeta::default(),
@@ -278,6 +283,7 @@ impl ApiError {
             | ApiError::BodyTooLarge { .. }
             | ApiError::Expired(_)
             | ApiError::Unavailable(_)
+            | ApiError::ManyDisruptionBudgets
             | ApiError::StorageFull(_) => return None,
             ApiError::PathForbidden { .. } | ApiError::NoSuchPath | ApiError::Unprocessable(_) => {
                 StatusDetails::default()
@@ -312,7 +318,7 @@ impl ApiError {
                 let causes = vec![cause("", "ResourceVersionTooLarge", "Too large resource version".to_owned())];
                 with_causes(StatusDetails::default(), causes)
             }
-            ApiError::DisruptionBudget { message } => {
+            ApiError::DisruptionBudget { message, .. } => {
                 with_causes(StatusDetails::default(), vec![cause("", "DisruptionBudget", message.clone())])
             }
             ApiError::TooManyRequests { .. } | ApiError::Timeout(_) => StatusDetails::default(),

@@ -7,7 +7,7 @@ use http::Response;
 use k8s_openapi::api::policy::v1::Eviction;
 
 use super::options::{DeleteOptions, WriteOptions};
-use super::{Call, delete};
+use super::{Call, budget, delete};
 use crate::{body, negotiate, respond};
 
 pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
@@ -20,6 +20,7 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     }
     let mut options = DeleteOptions::check(eviction.delete_options.unwrap_or_default())?;
     options.dry_run |= asked.dry_run;
+    budget::take(call, options.dry_run).await?;
     delete::delete(call, call.namespace(), call.name(), &options).await?;
     Ok(respond::status(&status::done(), call.accept.format))
 }

@@ -1,6 +1,7 @@
 //! What is done with a resource: one file a verb.
 
 mod bind;
+mod budget;
 mod component_status;
 mod create;
 mod delete;
