@@ -119,6 +119,8 @@ fn charge(review: &Review<'_>, cached: &Cached) -> Result<Option<AnyObject>, Api
     }
     let mut total = used.clone();
     total.extend(asked.iter().map(|(name, amount)| (name.clone(), sum(name, amount))));
+    // What is stored has no revision.
+    loaded.meta_mut().resource_version = None;
     typed_mut::<ResourceQuota>(&mut loaded).status.get_or_insert_default().used = Some(quota::texts(&total));
     Ok(Some(loaded))
 }
