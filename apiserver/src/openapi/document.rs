@@ -60,7 +60,7 @@ struct Document<'a> {
 /// What a type is made of.
 enum Type<'a> {
     BuiltIn(&'a Definition<'a>),
-    Custom(Served),
+    Custom(Box<Served>),
     /// Lists of another type, of this group, version and kind.
     List(String, (String, String, String)),
 }
@@ -101,7 +101,7 @@ impl<'a> Document<'a> {
                 let of = (kind.group.to_string(), kind.version.to_string(), kind.kind.to_string());
                 types.insert(format!("{name}List"), Type::List(name.clone(), of));
                 if served.definition.is_some() {
-                    types.insert(name, Type::Custom(served));
+                    types.insert(name, Type::Custom(Box::new(served)));
                 }
             }
         }

@@ -46,7 +46,7 @@ fn qualified_name(name: &str, path: &Path<'_>, errors: &mut Errors) {
     let right = match name.split_once('.') {
         _ if name.is_empty() => true,
         Some(("iqn", rest)) => {
-            let date: Vec<&str> = rest.splitn(2, '.').next().unwrap_or_default().split('-').collect();
+            let date: Vec<&str> = rest.split('.').next().unwrap_or_default().split('-').collect();
             let number = |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_digit());
             rest.contains('.') && matches!(date[..], [year, month] if number(year, 4) && number(month, 2))
         }
