@@ -1,4 +1,5 @@
-//! Durable writes: each client creates objects and updates each of them once, as fast as it is answered.
+//! Durable writes: each client creates objects and updates each of them once, as fast as it is answered; or it creates
+//! pods, which take the most to complete and to judge.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::namespace::{self, LABEL};
 use crate::process::Processes;
 use crate::report;
 use crate::server::Server;
+use crate::workload::Workload;
 
 const NAME: &str = "writes";
 
@@ -23,6 +25,11 @@ pub struct Options {
     /// Bytes of data in each object
     #[arg(long, default_value_t = 512)]
     bytes: usize,
+    /// Create pods, and update nothing
+    #[arg(long)]
+    pods: bool,
+    #[command(flatten)]
+    workload: Workload,
 }
 
 #[derive(Default)]
@@ -36,7 +43,7 @@ struct Done {
 /// # Errors
 /// When a write is refused.
 pub async fn run(options: Options, server: &Server, namespace: &str, processes: &Processes) -> anyhow::Result<()> {
-    let collection = namespace::collection(namespace, "configmaps");
+    let collection = namespace::collection(namespace, if options.pods { "pods" } else { "configmaps" });
     let mut connection = server.connect().await?;
     namespace::clear(&mut connection, &collection, NAME).await?;
     let connections = try_join_all((0..options.clients).map(|_| server.connect())).await?;
@@ -44,8 +51,9 @@ pub async fn run(options: Options, server: &Server, namespace: &str, processes: 
     let began = Instant::now();
     let until = began + Duration::from_secs(options.seconds);
     let clients = connections.into_iter().enumerate().map(|(number, connection)| {
-        let client = write(connection, collection.clone(), number, options.bytes, until);
-        async { tokio::spawn(client).await? }
+        let (collection, bytes) = (collection.clone(), options.bytes);
+        let pods = options.pods.then(|| options.workload.clone());
+        async move { tokio::spawn(write(connection, collection, number, bytes, pods, until)).await? }
     });
     let mut all = Done::default();
     for done in try_join_all(clients).await? {
@@ -58,10 +66,10 @@ pub async fn run(options: Options, server: &Server, namespace: &str, processes: 
     let memory = processes.memory()?;
     namespace::clear(&mut connection, &collection, NAME).await?;
     report::print(json!({
-        "bench": "writes", "clients": options.clients, "bytes": options.bytes,
+        "bench": "writes", "pods": options.pods, "clients": options.clients, "bytes": options.bytes,
         "writes_per_s": report::per_second(count, took),
         "creates": all.creates.summary(), "updates": all.updates.summary(),
-        "memory": memory, "cpu_s": cpu.map(|(spent, _)| spent),
+        "memory": memory, "cpu_us_per_write": cpu.map(|(spent, _)| spent * 1e6 / count as f64),
     }))
 }
 
@@ -70,6 +78,7 @@ async fn write(
     collection: String,
     client: usize,
     bytes: usize,
+    pods: Option<Workload>,
     until: Instant,
 ) -> anyhow::Result<Done> {
     let mut done = Done::default();
@@ -78,9 +87,16 @@ async fn write(
             break;
         }
         let name = format!("{NAME}-{client}-{number}");
+        let object = match &pods {
+            Some(workload) => workload.pod(&name, NAME).to_string(),
+            None => config_map(&name, "a", bytes),
+        };
         let began = Instant::now();
-        connection.post(&collection, config_map(&name, "a", bytes)).await?.success()?;
+        connection.post(&collection, object).await?.success()?;
         done.creates.record(began.elapsed());
+        if pods.is_some() {
+            continue;
+        }
         let began = Instant::now();
         connection.put(&format!("{collection}/{name}"), config_map(&name, "b", bytes)).await?.success()?;
         done.updates.record(began.elapsed());
