@@ -31,6 +31,9 @@ pub const PATCH_OPERATIONS_MAX: usize = 10_000;
 /// How many bytes the `copy` operations of one JSON patch may add together.
 pub const PATCH_COPY_BYTES_MAX: usize = BODY_BYTES_MAX;
 
+/// Elements of lists that a JSON patch may move, counted once a move: a few tenths of a second.
+pub const PATCH_MOVED_ELEMENTS_MAX: usize = 50_000_000;
+
 /// The sum of the lengths of annotation keys and values. Source: `TotalAnnotationSizeLimitB`.
 pub const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 

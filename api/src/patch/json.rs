@@ -59,33 +59,55 @@ pub fn parse(patch: &[u8]) -> Result<Vec<Operation>, Error> {
 /// # Errors
 /// When a path is not in the document, or a test fails.
 pub fn apply(mut document: Value, patch: &[Operation]) -> Result<Value, Error> {
-    let mut copied_bytes = 0;
+    let mut work = Work::default();
     for operation in patch {
-        apply_one(&mut document, operation, &mut copied_bytes)?;
+        apply_one(&mut document, operation, &mut work)?;
     }
     Ok(document)
 }
 
-fn apply_one(document: &mut Value, operation: &Operation, copied_bytes: &mut usize) -> Result<(), Error> {
+/// What a patch has cost so far, beside being read.
+#[derive(Default)]
+struct Work {
+    copied_bytes: usize,
+    moved_elements: usize,
+}
+
+impl Work {
+    fn copy(&mut self, bytes: usize) -> Result<(), Error> {
+        self.copied_bytes += bytes;
+        let max = limits::PATCH_COPY_BYTES_MAX;
+        within(self.copied_bytes, max, || format!("accumulated copy size exceeds the limit of {max} bytes"))
+    }
+
+    /// What stands behind an element that is added or removed moves by one.
+    fn move_elements(&mut self, elements: usize) -> Result<(), Error> {
+        self.moved_elements += elements;
+        let max = limits::PATCH_MOVED_ELEMENTS_MAX;
+        within(self.moved_elements, max, || format!("more than {max} elements of lists are moved"))
+    }
+}
+
+fn within(work: usize, max: usize, message: impl FnOnce() -> String) -> Result<(), Error> {
+    if work > max { Err(Error::Inapplicable(message())) } else { Ok(()) }
+}
+
+fn apply_one(document: &mut Value, operation: &Operation, work: &mut Work) -> Result<(), Error> {
     match operation {
-        Operation::Add { path, value } => add(document, path, value.clone()),
-        Operation::Remove { path } => remove(document, path).map(drop),
+        Operation::Add { path, value } => add(document, path, value.clone(), work),
+        Operation::Remove { path } => remove(document, path, work).map(drop),
         Operation::Replace { path, value } => replace(document, path, value.clone()),
         Operation::Move { from, path } => {
             if path.strip_prefix(from.as_str()).is_some_and(|rest| rest.starts_with('/')) {
                 return Err(Error::Inapplicable(format!("unable to move {from:?} into itself")));
             }
-            let value = remove(document, from)?;
-            add(document, path, value)
+            let value = remove(document, from, work)?;
+            add(document, path, value, work)
         }
         Operation::Copy { from, path } => {
             let value = get_mut(document, from)?.clone();
-            *copied_bytes += value.to_string().len();
-            if *copied_bytes > limits::PATCH_COPY_BYTES_MAX {
-                let max = limits::PATCH_COPY_BYTES_MAX;
-                return Err(Error::Inapplicable(format!("accumulated copy size exceeds the limit of {max} bytes")));
-            }
-            add(document, path, value)
+            work.copy(value.to_string().len())?;
+            add(document, path, value, work)
         }
         Operation::Test { path, value } => match get_mut(document, path) {
             Ok(found) if found == value => Ok(()),
@@ -151,7 +173,7 @@ fn parent<'d>(document: &'d mut Value, pointer: &str) -> Result<(&'d mut Value, 
     Ok((at, last))
 }
 
-fn add(document: &mut Value, pointer: &str, value: Value) -> Result<(), Error> {
+fn add(document: &mut Value, pointer: &str, value: Value, work: &mut Work) -> Result<(), Error> {
     if pointer.is_empty() {
         *document = value;
         return Ok(());
@@ -166,6 +188,7 @@ fn add(document: &mut Value, pointer: &str, value: Value) -> Result<(), Error> {
             // Counted from the end of the list as it will be.
             let len = if key.starts_with('-') { elements.len() + 1 } else { elements.len() };
             let index = index(&key, len).filter(|i| *i <= elements.len()).ok_or_else(|| missing(pointer))?;
+            work.move_elements(elements.len() - index)?;
             elements.insert(index, value);
         }
         _ => return Err(missing(pointer)),
@@ -185,12 +208,13 @@ fn replace(document: &mut Value, pointer: &str, value: Value) -> Result<(), Erro
     Ok(())
 }
 
-fn remove(document: &mut Value, pointer: &str) -> Result<Value, Error> {
+fn remove(document: &mut Value, pointer: &str, work: &mut Work) -> Result<Value, Error> {
     let (parent, key) = parent(document, pointer)?;
     match parent {
         Value::Object(members) => members.remove(&key).ok_or_else(|| missing(pointer)),
         Value::Array(elements) => {
             let index = index(&key, elements.len()).filter(|i| *i < elements.len()).ok_or_else(|| missing(pointer))?;
+            work.move_elements(elements.len() - index)?;
             Ok(elements.remove(index))
         }
         _ => Err(missing(pointer)),
@@ -263,5 +287,15 @@ mod tests {
     fn copies_can_not_grow_without_bound() {
         let doubling: Vec<Value> = (0..40).map(|_| json!({"op":"copy","from":"/a","path":"/a/-"})).collect();
         assert!(patched(json!({"a":["xxxxxxxxxxxxxxxx"]}), Value::Array(doubling)).is_err());
+    }
+
+    /// Ten thousand elements put before a million others took minutes.
+    #[test]
+    fn elements_are_moved_within_a_limit() {
+        let push = json!({"op": "add", "path": "/x/0", "value": 1});
+        let operations = |count| Value::from(vec![push.clone(); count]);
+        assert!(patched(json!({"x": vec![1; 1_000]}), operations(1_000)).is_ok());
+        let error = patched(json!({"x": vec![1; 1_000_000]}), operations(1_000)).unwrap_err();
+        assert!(error.to_string().ends_with("more than 50000000 elements of lists are moved"), "{error}");
     }
 }
