@@ -1,0 +1,14 @@
+//! Any quantity: what is read is written so that it is read as the same.
+#![no_main]
+
+use coracle_api::quantity;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let Ok(read) = quantity::parse(&Text(text.to_owned())) else { return };
+    let written = read.to_text();
+    let again = quantity::parse(&written).expect("what is written can be read");
+    assert_eq!(again.to_text(), written, "{text}");
+    let _ = (read.units(), read.milli(), read.bytes(), read.to_f64(), quantity::canonical(text).len());
+});
