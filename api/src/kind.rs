@@ -183,7 +183,7 @@ impl Kind {
     /// `DeploymentList`.
     #[must_use]
     pub fn list_kind(&self) -> String {
-        format!("{}List", self.kind)
+        self.model.custom().map_or_else(|| format!("{}List", self.kind), |model| model.list_kind.clone())
     }
 
     /// Whether objects of the kind are stored as objects of another.

@@ -127,7 +127,13 @@ impl Api {
             target,
             warnings: Default::default(),
         };
-        Ok(self.dispatch(call, body, parts.extensions.get::<Inside>().is_some()).await?)
+        let custom = call.target.resource.kind.model.custom();
+        let warning = custom.and_then(|model| model.warning.clone());
+        let answer = self.dispatch(call, body, parts.extensions.get::<Inside>().is_some()).await;
+        let Some(warning) = warning else { return Ok(answer?) };
+        let mut response = answer.unwrap_or_else(|error| respond::refusal(&error));
+        respond::warn(&mut response, &[warning]);
+        Ok(response)
     }
 
     /// Runs a handler, within the bounds on how many may run and for how long.

@@ -28,6 +28,9 @@ pub(crate) fn layout(kind: &Kind) -> Layout {
 
 /// Where a selectable field stands. Most are called by their path.
 fn source<'a>(kind: &Kind, field: &'a str) -> FieldSource<'a> {
+    if kind.model.custom().is_some() {
+        return FieldSource { path: field, default: "", otherwise: None };
+    }
     let place = |name: &str| kind.selectable.iter().position(|field| field == name);
     let (path, default, otherwise) = match field {
         "source" => ("source.component", "", place("reportingComponent")),

@@ -12,6 +12,7 @@
 //! | `strategy` | one file a kind |
 //! | `writer` | objects to the store, and back as they are served |
 //! | `cache` | every object as it is served, and who watches it |
+//! | `custom` | the kinds that definitions define, served while they are there |
 //! | `discovery`, `openapi`, `describe`, `table`, `respond`, `compress` | what is answered |
 //! | `auth`, `pki`, `serve`, `proxy` | who asks, and over which wire |
 //! | `fairness`, `limits`, `metrics` | how much at once |
@@ -27,6 +28,7 @@ mod cache;
 mod clock;
 mod compress;
 mod config;
+mod custom;
 mod describe;
 mod discovery;
 mod duties;
@@ -135,8 +137,10 @@ pub async fn start(
         .await
         .map_err(Error::Bootstrap)?;
     duties::standard::run(&api).await.map_err(Error::Bootstrap)?;
+    let definitions = custom::Definitions::open(api.clone()).await.map_err(Error::Bootstrap)?;
     api.ready.store(true, Ordering::Release);
     let mut server = server;
+    server.tasks.spawn(done(definitions.run(shutdown.clone())));
     server.tasks.spawn(done(duties::addresses::run(api.clone(), shutdown.clone())));
     server.tasks.spawn(done(duties::expire::run(api, shutdown)));
     Ok(server)

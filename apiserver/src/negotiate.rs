@@ -111,8 +111,13 @@ pub(crate) fn body_type(headers: &HeaderMap) -> Result<codec::Format, ApiError> 
         "" | "application/json" => Ok(codec::Format::Json),
         "application/yaml" | "application/x-yaml" | "text/yaml" => Ok(codec::Format::Yaml),
         "application/vnd.kubernetes.protobuf" => Ok(codec::Format::Protobuf),
-        _ => Err(ApiError::UnsupportedMediaType { accepted: served() }),
+        _ => Err(unsupported()),
     }
+}
+
+/// The refusal of a body that is not read here.
+pub(crate) fn unsupported() -> ApiError {
+    ApiError::UnsupportedMediaType { accepted: served() }
 }
 
 /// The media type of a body without its parameters, in lower case.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use coracle_api::any::AnyObject;
-use coracle_api::kind::{Kind, Model, Verb as KindVerb};
+use coracle_api::custom::kinds::by_preference;
+use coracle_api::kind::{Kind, Model, Name, Verb as KindVerb};
 use coracle_api::kinds;
 use coracle_api::status::ApiError;
 use coracle_api::{convert, key};
@@ -32,6 +33,8 @@ pub(crate) struct Resource {
     pub(crate) stored: Arc<Kind>,
     /// The versions of a custom kind that are served.
     pub(crate) versions: Arc<[Arc<Kind>]>,
+    /// The definition of a custom kind, as it is stored.
+    pub(crate) definition: Option<Arc<Cached>>,
 }
 
 impl Resource {
@@ -53,6 +56,7 @@ impl Resource {
             api_version,
             stored,
             versions: Arc::default(),
+            definition: None,
             kind,
         }
     }
@@ -162,6 +166,10 @@ pub(crate) struct Catalog {
     all: Vec<Arc<Resource>>,
     /// By group, version and plural, joined: see [`joined`].
     by_name: HashMap<String, Arc<Resource>>,
+    /// The versions of all groups, the preferred one first.
+    versions: HashMap<Name, Vec<Name>>,
+    /// The groups in the order of discovery.
+    groups: Vec<Name>,
 }
 
 impl Resources {
@@ -183,8 +191,15 @@ impl Resources {
 
     /// Serves these beside the kinds of the table from now on. A name that the table has stays the table's.
     pub(crate) fn serve_custom(&self, custom: impl IntoIterator<Item = Arc<Resource>>) {
+        let is_free = |resource: &Arc<Resource>| !self.builtin.by_name.contains_key(&resource.joined_name());
+        let mut custom: Vec<_> = custom.into_iter().filter(is_free).collect();
+        custom.sort_by(|one, other| {
+            let (one, other) = (&one.kind, &other.kind);
+            let by_version = by_preference(&one.version, &other.version);
+            one.group.cmp(&other.group).then(by_version).then_with(|| one.plural.cmp(&other.plural))
+        });
         let mut all = self.builtin.all.clone();
-        all.extend(custom.into_iter().filter(|resource| !self.builtin.by_name.contains_key(&resource.joined_name())));
+        all.extend(custom);
         self.current.store(Arc::new(Catalog::new(all)));
     }
 
@@ -202,7 +217,17 @@ impl Resources {
 impl Catalog {
     fn new(all: Vec<Arc<Resource>>) -> Self {
         let by_name = all.iter().map(|resource| (resource.joined_name(), resource.clone())).collect();
-        Self { all, by_name }
+        let (mut versions, mut groups) = (HashMap::<Name, Vec<Name>>::new(), Vec::new());
+        for kind in all.iter().map(|resource| &resource.kind) {
+            let of_group = versions.entry(kind.group.clone()).or_insert_with(|| {
+                groups.push(kind.group.clone());
+                Vec::new()
+            });
+            if !of_group.contains(&kind.version) {
+                of_group.push(kind.version.clone());
+            }
+        }
+        Self { all, by_name, versions, groups }
     }
 
     pub(crate) fn all(&self) -> &[Arc<Resource>] {
@@ -214,23 +239,16 @@ impl Catalog {
     }
 
     pub(crate) fn has_group(&self, group: &str) -> bool {
-        self.all.iter().any(|resource| resource.kind.group == group)
+        self.versions.contains_key(group)
     }
 
     pub(crate) fn has_version(&self, group: &str, version: &str) -> bool {
-        self.all.iter().any(|resource| resource.kind.group == group && resource.kind.version == version)
+        self.versions.get(group).is_some_and(|versions| versions.iter().any(|one| one == version))
     }
 
-    /// Groups but the core one, each with its versions, in the order of the table.
+    /// Groups but the core one, each with its versions, in the order of discovery.
     pub(crate) fn groups(&self) -> Vec<(&str, Vec<&str>)> {
-        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-        for kind in self.all.iter().map(|resource| &resource.kind).filter(|kind| !kind.group.is_empty()) {
-            match groups.iter_mut().find(|(group, _)| *group == kind.group) {
-                Some((_, versions)) if versions.contains(&&*kind.version) => {}
-                Some((_, versions)) => versions.push(&kind.version),
-                None => groups.push((&kind.group, vec![&kind.version])),
-            }
-        }
-        groups
+        let named = self.groups.iter().filter(|group| !group.is_empty());
+        named.map(|group| (&**group, self.versions[group].iter().map(|version| &**version).collect())).collect()
     }
 }

@@ -12,6 +12,7 @@ pub mod cel;
 pub mod columns;
 mod defaults;
 pub mod json_path;
+pub mod kinds;
 pub mod object;
 mod ownership;
 mod pattern;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionVersion, CustomResourceSubresourceScale,
+    CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionVersion,
+    CustomResourceSubresourceScale,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
@@ -31,6 +32,7 @@ pub struct CustomModel {
     /// `example.com/v1`
     pub api_version: String,
     pub kind: String,
+    pub list_kind: String,
     pub namespaced: bool,
     pub schema: Arc<Structural>,
     /// Whether the status is a subresource: then it is written there, and there alone.
@@ -53,12 +55,13 @@ pub struct CustomObject {
 }
 
 impl CustomModel {
-    /// What a definition says of one of its versions.
+    /// What a definition says of one of its versions, under the names that it was given.
     ///
     /// # Errors
     /// When the schema cannot be used, as no schema can be that passed validation.
     pub fn new(
         definition: &CustomResourceDefinition,
+        names: &CustomResourceDefinitionNames,
         version: &CustomResourceDefinitionVersion,
     ) -> Result<Self, SchemaError> {
         let (spec, subresources) = (&definition.spec, version.subresources.as_ref());
@@ -67,12 +70,16 @@ impl CustomModel {
         let columns = Column::of(version.additional_printer_columns.as_deref());
         Ok(Self {
             schema: props.map_or_else(|| Ok(Structural::preserving()), Structural::new)?,
-            kind: spec.names.kind.clone(),
+            kind: names.kind.clone(),
+            list_kind: match names.list_kind.as_deref().unwrap_or_default() {
+                "" => format!("{}List", names.kind),
+                name => name.to_owned(),
+            },
             namespaced: spec.scope == "Namespaced",
             has_status: subresources.is_some_and(|subresources| subresources.status.is_some()),
             scale: subresources.and_then(|subresources| subresources.scale.clone()),
             warning: (version.deprecated == Some(true)).then(|| {
-                let usual = || format!("{api_version} {} is deprecated", spec.names.kind);
+                let usual = || format!("{api_version} {} is deprecated", names.kind);
                 version.deprecation_warning.clone().unwrap_or_else(usual)
             }),
             heads: std::iter::once(name_column()).chain(columns.iter().map(head)).collect(),
@@ -309,7 +316,7 @@ mod tests {
             "versions":[{{"name":"v1","served":true,"storage":true,"schema":{{"openAPIV3Schema":{schema}}}}}]}}}}"#
         );
         let definition: CustomResourceDefinition = serde_json::from_str(&definition).unwrap();
-        Arc::new(CustomModel::new(&definition, &definition.spec.versions[0]).unwrap())
+        Arc::new(CustomModel::new(&definition, &definition.spec.names, &definition.spec.versions[0]).unwrap())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use coracle_api::kind::{Kind, Subresource};
 use serde_json::{Map, Value, json};
 
-use super::{kinds_of, verbs};
+use super::{kinds_of, verbs, verbs_of_part};
 use crate::resource::Catalog;
 
 /// The core group alone (`/api`), or all others (`/apis`).
@@ -38,7 +38,7 @@ fn resource(kind: &Kind) -> Value {
     value.insert("responseKind".into(), response_kind(&kind.group, &kind.version, &kind.kind));
     value.insert("scope".into(), if kind.namespaced() { "Namespaced" } else { "Cluster" }.into());
     value.insert("singularResource".into(), (*kind.singular).into());
-    value.insert("verbs".into(), verbs(kind.verbs).into());
+    value.insert("verbs".into(), verbs(kind).into());
     for (name, list) in [("shortNames", &kind.short_names), ("categories", &kind.categories)] {
         if !list.is_empty() {
             value.insert(name.into(), list.iter().map(|word| &**word).collect());
@@ -56,7 +56,7 @@ fn subresource(kind: &Kind, sub: &Subresource) -> Value {
     json!({
         "subresource": &*sub.name,
         "responseKind": response_kind(&group, &version, &sub.kind),
-        "verbs": verbs(sub.verbs),
+        "verbs": verbs_of_part(sub),
     })
 }
 

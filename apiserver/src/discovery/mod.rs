@@ -3,7 +3,7 @@
 mod aggregated;
 mod plain;
 
-use coracle_api::kind::Kind;
+use coracle_api::kind::{Kind, Subresource, Verb};
 use coracle_api::status::ApiError;
 use serde_json::Value;
 
@@ -52,6 +52,14 @@ fn kinds_of<'a>(resources: &'a Catalog, group: &'a str, version: &'a str) -> imp
     kinds.filter(move |kind| kind.group == group && kind.version == version)
 }
 
-fn verbs(verbs: coracle_api::kind::Verbs) -> Vec<&'static str> {
-    verbs.iter().map(coracle_api::kind::Verb::as_str).collect()
+/// The verbs of a kind, custom ones in the order in which upstream tells them.
+fn verbs(kind: &Kind) -> Vec<&'static str> {
+    use Verb::{Create, Delete, DeleteCollection, Get, List, Patch, Update, Watch};
+    const CUSTOM: [Verb; 8] = [Delete, DeleteCollection, Get, List, Patch, Create, Update, Watch];
+    let order = if kind.model.custom().is_some() { CUSTOM } else { Verb::ALL };
+    order.into_iter().filter(|verb| kind.verbs.contains(*verb)).map(Verb::as_str).collect()
+}
+
+fn verbs_of_part(part: &Subresource) -> Vec<&'static str> {
+    part.verbs.iter().map(Verb::as_str).collect()
 }

@@ -6,7 +6,7 @@ use coracle_api::kind::{Kind, Subresource};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{kinds_of, verbs};
+use super::{kinds_of, verbs, verbs_of_part};
 use crate::resource::Catalog;
 
 /// `/api`.
@@ -71,7 +71,7 @@ fn resource(kind: &Kind) -> Value {
     value.insert("singularName".into(), (*kind.singular).into());
     value.insert("namespaced".into(), kind.namespaced().into());
     value.insert("kind".into(), (*kind.kind).into());
-    value.insert("verbs".into(), verbs(kind.verbs).into());
+    value.insert("verbs".into(), verbs(kind).into());
     for (name, list) in [("shortNames", &kind.short_names), ("categories", &kind.categories)] {
         if !list.is_empty() {
             value.insert(name.into(), list.iter().map(|word| &**word).collect());
@@ -94,7 +94,7 @@ fn subresource(kind: &Kind, sub: &Subresource, name: &str) -> Value {
         value.insert("version".into(), (**version).into());
     }
     value.insert("kind".into(), (*sub.kind).into());
-    value.insert("verbs".into(), verbs(sub.verbs).into());
+    value.insert("verbs".into(), verbs_of_part(sub).into());
     value.into()
 }
 

@@ -237,7 +237,8 @@ fn finalizers(strategy: &dyn Strategy, object: &AnyObject, options: &DeleteOptio
         Propagation::Background => None,
     };
     let others = own.iter().filter(|finalizer| *finalizer != ORPHAN && *finalizer != FOREGROUND).cloned();
-    others.chain(added.map(str::to_owned)).collect()
+    let kind = strategy.deletion_finalizer().filter(|finalizer| !has(finalizer));
+    others.chain(added.into_iter().chain(kind).map(str::to_owned)).collect()
 }
 
 #[cfg(test)]

@@ -249,6 +249,11 @@ pub(super) fn show(call: &Call, objects: Vec<Arc<Cached>>, meta: ListMeta) -> Re
             join(head, objects.len(), objects.iter().map(|object| Ok(codec::partial_metadata(&object.body))))?
         }
         View::Full | View::Discovery { .. } => {
+            let mut meta = meta;
+            if resource.kind.model.custom().is_some() {
+                // Lists of custom objects always say where they go on.
+                meta.continue_.get_or_insert_default();
+            }
             let head = list_head(&resource.api_version, &resource.kind.list_kind(), &meta);
             if call.accept.format == Format::Json && !resource.is_view {
                 return Ok(respond::document(StatusCode::OK, join_entries(call, head, &objects), Format::Json));

@@ -13,6 +13,7 @@ mod log;
 mod meta;
 mod namespaces;
 mod options;
+pub(crate) mod own;
 mod owner;
 mod patch;
 mod proxy;
@@ -129,6 +130,9 @@ impl Call {
     /// Reads the body as an object of the target's kind.
     async fn decode(&self, body: Body, validation: FieldValidation) -> Result<Decoded<AnyObject>, ApiError> {
         let format = negotiate::body_type(&self.headers)?;
+        if format == codec::Format::Protobuf && self.resource().kind.model.custom().is_some() {
+            return Err(negotiate::unsupported());
+        }
         codec::decode(&self.resource().kind, &body::read(body).await?, format, validation)
     }
 

@@ -11,6 +11,7 @@ mod config_map;
 mod counted;
 mod custom;
 mod daemon_set;
+mod definition;
 mod deployment;
 mod device;
 mod endpoint_slice;
@@ -107,6 +108,11 @@ pub(crate) trait Strategy: Send + Sync + 'static {
         None
     }
 
+    /// A finalizer that every object gets when its deletion begins.
+    fn deletion_finalizer(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Marks an object whose deletion begins.
     fn begin_deletion(&self, _object: &mut AnyObject) {}
 
@@ -163,6 +169,7 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         ("", "secrets") => &secret::SecretStrategy,
         ("", "serviceaccounts") => &service_account::ServiceAccountStrategy,
         ("", "services") => &service::ServiceStrategy,
+        ("apiextensions.k8s.io", "customresourcedefinitions") => &definition::DefinitionStrategy,
         ("apps", "daemonsets") => &daemon_set::DaemonSetStrategy,
         ("apps", "deployments") => &deployment::DeploymentStrategy,
         ("apps", "replicasets") => &replica_set::ReplicaSetStrategy,
