@@ -9,6 +9,7 @@ mod config;
 mod context;
 mod deployment;
 mod discovery;
+mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod error;

@@ -10,8 +10,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, Context, Error, deployment, endpoint_slice, endpoints, garbage_collector, namespace, node_lifecycle,
-    pod_garbage, replica, resource_quota, root_ca, service_account, volume_protection,
+    Config, Context, Error, deployment, disruption, endpoint_slice, endpoints, garbage_collector, namespace,
+    node_lifecycle, pod_garbage, replica, resource_quota, root_ca, service_account, volume_protection,
 };
 
 /// Runs all controllers until `shutdown`; with leader election, from when this process leads.
@@ -49,6 +49,7 @@ async fn run_all(context: Context, shutdown: CancellationToken) -> Result<(), Er
     controllers.start("endpoints", endpoints::run);
     controllers.start("node lifecycle", node_lifecycle::run);
     controllers.start("pod garbage", pod_garbage::run);
+    controllers.start("disruption", disruption::run);
     controllers.start("resource quota", resource_quota::run);
     controllers.start("volume protection", volume_protection::run);
     controllers.start("garbage collector", garbage_collector::run);
