@@ -62,7 +62,7 @@ impl FieldSelector {
                 let (group, version, plural) = (&kind.group, &kind.version, &kind.plural);
                 let what =
                     format!("Unable to find \"{group}/{version}, Resource={plural}\" that match label selector \"\"");
-                let why = format!("field label not supported: {}", term.field);
+                let why = not_selectable(kind, &term.field);
                 Err(ApiError::BadRequest(format!("{what}, field selector \"{self}\": {why}")))
             }
         }
@@ -95,6 +95,15 @@ impl FieldSelector {
     #[must_use]
     pub fn terms(&self) -> &[FieldTerm] {
         &self.terms
+    }
+}
+
+/// Why objects of a kind cannot be selected by a field: kinds with fields of their own say it in other words.
+fn not_selectable(kind: &Kind, field: &str) -> String {
+    if kind.selectable.is_empty() && kind.model.custom().is_none() {
+        format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    } else {
+        format!("field label not supported: {field}")
     }
 }
 
@@ -319,7 +328,7 @@ mod tests {
         let error = FieldSelector::parse("data.k=v").unwrap().check(kind).unwrap_err();
         assert_eq!(
             error.to_string(),
-            r#"Unable to find "/v1, Resource=configmaps" that match label selector "", field selector "data.k=v": field label not supported: data.k"#
+            r#"Unable to find "/v1, Resource=configmaps" that match label selector "", field selector "data.k=v": "data.k" is not a known field selector: only "metadata.name", "metadata.namespace""#
         );
         assert!(FieldSelector::of("metadata.namespace", "x").check(kind).is_ok());
     }

@@ -42,7 +42,7 @@ pub(super) fn check(schedule: &str) -> Result<(), String> {
     }
     let fields: Vec<&str> = rest.split_whitespace().collect();
     if fields.len() != FIELDS.len() {
-        return Err(format!("expected exactly 5 fields, found {}: {fields:?}", fields.len()));
+        return Err(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
     }
     fields.into_iter().zip(&FIELDS).try_for_each(|(field, bounds)| {
         field.split(',').filter(|part| !part.is_empty()).try_for_each(|part| range(part, bounds))

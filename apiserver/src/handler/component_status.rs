@@ -14,11 +14,10 @@ use k8s_openapi::api::core::v1::{ComponentCondition, ComponentStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 
 use super::{Call, list};
+use crate::fields;
 use crate::route::Verb;
-use crate::{fields, respond};
 
 const COMPONENTS: [&str; 3] = ["controller-manager", "etcd-0", "scheduler"];
-const WARNING: &str = "v1 ComponentStatus is deprecated in v1.19+";
 /// How long the store may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -26,17 +25,15 @@ pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let problem = problem(call).await;
     let object = |name: &str| AnyObject::new(status(name, problem.as_deref()));
     let writer = call.writer(true);
-    let mut response = if call.target.verb == Verb::Get {
+    if call.target.verb == Verb::Get {
         let name = COMPONENTS.into_iter().find(|name| *name == call.name());
         let found = name.ok_or_else(|| writer.not_found(call.name()))?;
-        call.show(StatusCode::OK, &writer.unstored(&object(found)))?
+        call.show(StatusCode::OK, &writer.unstored(&object(found)))
     } else {
         let selection = fields::selection(call.resource(), None, None, &call.query)?;
         let all = COMPONENTS.into_iter().map(|name| Arc::new(writer.unstored(&object(name))));
-        list::show(call, all.filter(|one| selection.wants(one)).collect(), ListMeta::default())?
-    };
-    respond::warn(&mut response, &[WARNING.to_owned()]);
-    Ok(response)
+        list::show(call, all.filter(|one| selection.wants(one)).collect(), ListMeta::default())
+    }
 }
 
 /// Why the store does not answer.

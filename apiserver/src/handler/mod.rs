@@ -6,6 +6,7 @@ mod component_status;
 mod create;
 mod delete;
 mod delete_collection;
+mod deprecated;
 mod eviction;
 mod get;
 mod list;
@@ -59,6 +60,7 @@ pub(crate) struct Call {
 /// # Errors
 /// The refusal to answer with.
 pub(crate) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
+    call.warn(deprecated::warning(&call.resource().kind));
     let mut response = answer(call, body).await?;
     respond::warn(&mut response, &std::mem::take(&mut *call.collected()));
     Ok(response)
