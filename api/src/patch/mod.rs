@@ -5,6 +5,8 @@
 
 pub mod json;
 pub mod merge;
+#[cfg(test)]
+mod properties;
 pub mod strategic;
 
 use crate::status::ApiError;
