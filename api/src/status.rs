@@ -151,6 +151,9 @@ pub enum ApiError {
     StorageFull(String),
     #[error("Internal error occurred: {0}")]
     Internal(String),
+    /// The request can't be done, and Kubernetes has no word for why: a configuration that is not of its kind's type.
+    #[error("{0}")]
+    Unclassified(String),
 }
 
 /// A field that two managers want to own.
@@ -213,7 +216,10 @@ impl ApiError {
             ApiError::UnsupportedMediaType { .. } => 415,
             ApiError::Invalid { .. } | ApiError::Unprocessable(_) => 422,
             ApiError::TooManyRequests { .. } | ApiError::DisruptionBudget { .. } => 429,
-            ApiError::Internal(_) | ApiError::ServerTimeout { .. } | ApiError::ManyDisruptionBudgets => 500,
+            ApiError::Internal(_)
+            | ApiError::Unclassified(_)
+            | ApiError::ServerTimeout { .. }
+            | ApiError::ManyDisruptionBudgets => 500,
             ApiError::Unavailable(_) => 503,
             ApiError::RevisionTooLarge { .. } | ApiError::Timeout(_) => 504,
             ApiError::StorageFull(_) => 507,
@@ -240,7 +246,7 @@ impl ApiError {
             ApiError::Invalid { .. } | ApiError::Unprocessable(_) => "Invalid",
             ApiError::TooManyRequests { .. } | ApiError::DisruptionBudget { .. } => "TooManyRequests",
             ApiError::Internal(_) => "InternalError",
-            ApiError::ManyDisruptionBudgets => "",
+            ApiError::ManyDisruptionBudgets | ApiError::Unclassified(_) => "",
             ApiError::ServerTimeout { .. } => "ServerTimeout",
             ApiError::Unavailable(_) => "ServiceUnavailable",
             ApiError::RevisionTooLarge { .. } | ApiError::Timeout(_) => "Timeout",
@@ -284,6 +290,7 @@ impl ApiError {
             | ApiError::Expired(_)
             | ApiError::Unavailable(_)
             | ApiError::ManyDisruptionBudgets
+            | ApiError::Unclassified(_)
             | ApiError::StorageFull(_) => return None,
             ApiError::PathForbidden { .. } | ApiError::NoSuchPath | ApiError::Unprocessable(_) => {
                 StatusDetails::default()

@@ -228,12 +228,18 @@ async fn bad_input_is_told_so() {
         let answer = client.call("PATCH", &format!("{MAPS}/a"), media_type, body).await;
         assert!((400..500).contains(&answer.code), "{media_type}: {} {}", answer.code, answer.body);
     }
+    for patch in [r#"{"data":{"x":"1","x":"2"}}"#, r#"{"bogus":1}"#] {
+        let strict = format!("{MAPS}/a?fieldValidation=Strict");
+        let refused = client.call("PATCH", &strict, "application/merge-patch+json", patch).await.is(422);
+        assert_eq!(refused["details"]["causes"][0]["field"], "patch", "{patch}");
+    }
     for path in [
         "/api/v1/namespaces/default/configmaps/%ff%00",
         "/api/v1/namespaces/default/configmaps/..%2f..%2fsecrets",
         "/api/v1/namespaces//configmaps",
         "/api/v1/pods?limit=-5&continue=%00",
         "/api/v1/pods?resourceVersion=99999999999999999999",
+        "/api/v1/pods?timeoutSeconds=soon",
         "/api/v1/pods?labelSelector=((((",
         "/api/v1/pods?fieldSelector=%5c",
         "/api/v1/a/b/c/d/e/f",

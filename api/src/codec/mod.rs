@@ -165,7 +165,8 @@ pub fn decode_plain<T: DeserializeOwned>(body: &[u8], format: Format) -> Result<
 pub fn decode_value(body: &[u8], format: Format) -> Result<Decoded<serde_json::Value>, ApiError> {
     let (json, duplicate) = to_json(body, format, None)?;
     let object = serde_json::from_slice(&json).map_err(|e| ApiError::BadRequest(e.to_string()))?;
-    Ok(Decoded { object, warnings: duplicate.into_iter().collect() })
+    let scan = scan::scan_untyped(&json).map_err(|e| ApiError::BadRequest(e.to_string()))?;
+    Ok(Decoded { object, warnings: duplicate.into_iter().chain(scan.findings).collect() })
 }
 
 /// Writes an object of this type that nobody has set anything of, without `apiVersion` and `kind`.

@@ -50,6 +50,16 @@ pub(super) fn scan(json: &[u8], root: Shape) -> Result<Scan, ScanError> {
     scanner.finish(read)
 }
 
+/// Reads `json` as a value of no type: what stands twice is found.
+///
+/// # Errors
+/// As [`scan`].
+pub(super) fn scan_untyped(json: &[u8]) -> Result<Scan, ScanError> {
+    let mut scanner = Scanner { json, at: 0, depth: 0, owner: None, custom: true, result: Scan::default() };
+    let read = scanner.value(Shape::Any, &Path::ROOT);
+    scanner.finish(read)
+}
+
 /// Reads `json` as an object of a custom kind: its metadata is known here, and of the rest what stands twice is found.
 ///
 /// # Errors

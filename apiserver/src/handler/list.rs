@@ -60,6 +60,7 @@ enum From {
 impl ListOptions {
     fn parse(query: &Query) -> Result<Self, ApiError> {
         let limit = query.integer("limit")?.filter(|limit| *limit > 0).and_then(|limit| usize::try_from(limit).ok());
+        query.integer("timeoutSeconds")?;
         let revision = revision(query)?;
         check(query)?;
         let from = match (query.get("continue"), revision, query.get("resourceVersionMatch")) {

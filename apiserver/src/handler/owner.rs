@@ -210,9 +210,9 @@ pub(super) fn apply_to(
             let why = format!(
                 "failed to create typed patch object ({namespace}/{name}; {group}/{version}, Kind={kind}): {error}"
             );
-            Err(ApiError::BadRequest(why))
+            Err(ApiError::Unclassified(why))
         }
-        Err(ApplyError::Unfit(error)) => Err(ApiError::BadRequest(format!("failed to merge config: {error}"))),
+        Err(ApplyError::Unfit(error)) => Err(ApiError::Unclassified(format!("failed to merge config: {error}"))),
     }
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use coracle_api::any::AnyObject;
-use coracle_api::codec::{self, FieldValidation, Format};
+use coracle_api::codec::{self, Decoded, FieldValidation, Format};
+use coracle_api::field::{Errors, Path};
 use coracle_api::kind::Kind;
 use coracle_api::patch::{json, merge, strategic};
 use coracle_api::schema::TypeId;
-use coracle_api::status::ApiError;
+use coracle_api::status::{ApiError, GroupKind};
 use http::{Response, StatusCode};
 use serde_json::Value;
 
@@ -31,6 +32,8 @@ pub(super) enum Body {
         patch: Patch,
         /// Whether it may be about who manages which fields.
         names_managers: bool,
+        /// What stands twice in it.
+        findings: Vec<String>,
     },
     /// A configuration, which makes what is not there.
     Apply(Config),
@@ -61,10 +64,10 @@ pub(super) async fn run(
             let (code, object) = apply(call, part, &options, &owner, config).await?;
             (code, object, config.warnings(options.validation)?)
         }
-        Body::Patch { patch, names_managers } => {
+        Body::Patch { patch, names_managers, findings } => {
             let warnings = std::sync::Mutex::new(Vec::new());
             let object = update::change(call, part, options.dry_run, Some(&owner), |old| {
-                let patched = patch.apply_to(call, old, *names_managers, options.validation)?;
+                let patched = patch.apply_to(call, old, *names_managers, findings, options.validation)?;
                 *warnings.lock().expect("nothing panics while it holds the warnings") = patched.warnings;
                 Ok(patched.object)
             })
@@ -132,15 +135,25 @@ impl Body {
             let config = Config::read(&body, options.force)?;
             return Ok((options, Self::Apply(config)));
         }
-        let value = || codec::decode_plain::<Value>(&body, Format::Json);
+        let Decoded { object: value, warnings: findings } = codec::decode_value(&body, Format::Json)?;
         let patch = match media_type.as_str() {
             "application/json-patch+json" => Patch::Json(json::parse(&body)?),
-            "application/merge-patch+json" => Patch::Merge(value()?),
-            _ => Patch::Strategic(value()?),
+            "application/merge-patch+json" => Patch::Merge(value),
+            _ => Patch::Strategic(value),
         };
         // Whoever means the managers says so, here or by an escape: then they are in the object that is patched.
         let names_managers = body.windows(12).any(|text| text == b"anagedFields") || body.contains(&b'\\');
-        Ok((options, Self::Patch { patch, names_managers }))
+        Ok((options, Self::Patch { patch, names_managers, findings }))
+    }
+}
+
+impl Body {
+    /// What stands twice in a patch.
+    pub(super) fn findings(&self) -> &[String] {
+        match self {
+            Self::Patch { findings, .. } => findings,
+            Self::Apply(_) => &[],
+        }
     }
 }
 
@@ -169,16 +182,45 @@ impl Patch {
         call: &Call,
         old: &AnyObject,
         names_managers: bool,
+        findings: &[String],
         validation: FieldValidation,
-    ) -> Result<codec::Decoded<AnyObject>, ApiError> {
+    ) -> Result<Decoded<AnyObject>, ApiError> {
         let kind = &call.resource().kind;
         let before = if names_managers { old.encode() } else { old.encode_alone() };
         let before: Value = codec::decode_plain(&before, Format::Json)?;
         let patched = self.apply(before, kind.model.schema())?;
         let json = serde_json::to_vec(&patched).map_err(|error| ApiError::Internal(error.to_string()))?;
-        let mut decoded = codec::decode(kind, &json, Format::Json, validation)?;
+        let decoded = codec::decode(kind, &json, Format::Json, validation);
+        let mut decoded = judge(decoded, findings, validation)?;
         meta::same_name(decoded.object.meta(), call.name())?;
         meta::place(decoded.object.meta_mut(), call.target.namespace.as_deref())?;
         Ok(decoded)
+    }
+}
+
+/// What a patch made, as it was read, with what stood twice in the patch itself. What cannot be read is the patch's fault.
+pub(super) fn judge<T>(
+    decoded: Result<Decoded<T>, ApiError>,
+    findings: &[String],
+    validation: FieldValidation,
+) -> Result<Decoded<T>, ApiError> {
+    let unfit = |why: &str| {
+        let mut errors = Errors::new();
+        errors.invalid(&Path::new("patch"), "", why);
+        ApiError::Invalid { kind: GroupKind::fixed("", ""), name: String::new(), errors }
+    };
+    let decoded = decoded.map_err(|error| match error {
+        ApiError::BadRequest(why) => unfit(&why),
+        error => error,
+    })?;
+    match validation {
+        FieldValidation::Strict if !findings.is_empty() => {
+            Err(unfit(&format!("strict decoding error: {}", findings.join(", "))))
+        }
+        FieldValidation::Ignore => Ok(decoded),
+        FieldValidation::Strict | FieldValidation::Warn => {
+            let warnings = findings.iter().cloned().chain(decoded.warnings).collect();
+            Ok(Decoded { object: decoded.object, warnings })
+        }
     }
 }

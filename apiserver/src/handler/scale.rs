@@ -69,7 +69,9 @@ async fn change_by_patch(call: &Call, body: Body) -> Result<Scale, ApiError> {
             None => present.scale.clone(),
             Some(after) => {
                 let json = serde_json::to_vec(&after).map_err(|error| ApiError::Internal(error.to_string()))?;
-                codec::decode_as::<Scale>(&json, Format::Json, options.validation)?.object
+                let decoded = codec::decode_as::<Scale>(&json, Format::Json, options.validation);
+                let findings = body.findings();
+                patch::judge(decoded, findings, options.validation)?.object
             }
         };
         meta::same_name(&scale.metadata, call.name())?;

@@ -1,13 +1,30 @@
 //! Claims to devices, and the devices that there are.
 //!
-//! Source: `pkg/registry/resource/{resourceclaim,resourceslice}/strategy.go`.
+//! Source: `pkg/registry/resource/{deviceclass,resourceclaim,resourceslice}/strategy.go`.
 
 use coracle_api::any::AnyObject;
-use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimStatus, ResourceSlice};
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimStatus, ResourceSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Strategy, first_generation, next_generation, typed, typed_mut};
 use crate::clock;
+
+pub(super) struct DeviceClassStrategy;
+
+impl Strategy for DeviceClassStrategy {
+    fn prepare_for_create(&self, object: &mut AnyObject) {
+        first_generation(object.meta_mut());
+    }
+
+    fn prepare_for_update(&self, object: &mut AnyObject, old: &AnyObject) {
+        let changed = typed::<DeviceClass>(object).spec != typed::<DeviceClass>(old).spec;
+        next_generation(object.meta_mut(), changed);
+    }
+
+    fn shows_deleted(&self) -> bool {
+        true
+    }
+}
 
 pub(super) struct ResourceClaimStrategy;
 
@@ -24,6 +41,10 @@ impl Strategy for ResourceClaimStrategy {
         let (claim, old) = (typed_mut::<ResourceClaim>(object), typed::<ResourceClaim>(old));
         claim.spec.clone_from(&old.spec);
         forget_devices_given_back(claim, old);
+    }
+
+    fn shows_deleted(&self) -> bool {
+        true
     }
 }
 
@@ -58,6 +79,10 @@ impl Strategy for ResourceSliceStrategy {
         let (slice, old) = (typed_mut::<ResourceSlice>(object), typed::<ResourceSlice>(old));
         date_taints(slice);
         next_generation(&mut slice.metadata, slice.spec != old.spec);
+    }
+
+    fn shows_deleted(&self) -> bool {
+        true
     }
 }
 

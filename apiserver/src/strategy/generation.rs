@@ -1,6 +1,6 @@
 //! Kinds that are all wish and no status, whose wish is counted.
 //!
-//! Source: `pkg/registry/{admissionregistration,networking,resource}/*/strategy.go`.
+//! Source: `pkg/registry/{admissionregistration,networking}/*/strategy.go`.
 
 use coracle_api::any::AnyObject;
 use k8s_openapi::api::admissionregistration::v1::{
@@ -8,7 +8,6 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
 };
 use k8s_openapi::api::networking::v1::{IngressClass, NetworkPolicy};
-use k8s_openapi::api::resource::v1::DeviceClass;
 
 use super::{Strategy, first_generation, next_generation, typed, typed_mut};
 
@@ -31,7 +30,6 @@ macro_rules! generations {
 }
 
 generations! {
-    DeviceClassStrategy: DeviceClass, spec;
     IngressClassStrategy: IngressClass, spec;
     MutatingBindingStrategy: MutatingAdmissionPolicyBinding, spec;
     MutatingPolicyStrategy: MutatingAdmissionPolicy, spec;

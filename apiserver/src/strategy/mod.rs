@@ -4,6 +4,7 @@
 //! Source: upstream's registry strategies (`RESTCreateStrategy`, `RESTUpdateStrategy`, `RESTDeleteStrategy`) and the
 //! admission plugins that are on by default.
 
+mod access;
 mod autoscaler;
 mod certificate;
 mod claim;
@@ -198,8 +199,10 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         ("networking.k8s.io", "ingresses") => &counted::IngressStrategy,
         ("networking.k8s.io", "networkpolicies") => &generation::NetworkPolicyStrategy,
         ("networking.k8s.io", "servicecidrs") => &local::ServiceCidrStrategy,
-        ("resource.k8s.io", "deviceclasses") => &generation::DeviceClassStrategy,
+        ("rbac.authorization.k8s.io", _) => &access::AccessStrategy,
+        ("resource.k8s.io", "deviceclasses") => &device::DeviceClassStrategy,
         ("resource.k8s.io", "resourceclaims") => &device::ResourceClaimStrategy,
+        ("resource.k8s.io", "resourceclaimtemplates") => &storage::ShownWhenDeleted,
         ("resource.k8s.io", "resourceslices") => &device::ResourceSliceStrategy,
         _ => &Plain,
     }

@@ -16,4 +16,8 @@ impl Strategy for PodTemplateStrategy {
         let (template, old) = (typed_mut::<PodTemplate>(object), typed::<PodTemplate>(old));
         next_generation(&mut template.metadata, template.template != old.template);
     }
+
+    fn shows_deleted(&self) -> bool {
+        true
+    }
 }
