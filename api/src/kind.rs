@@ -216,7 +216,12 @@ impl Kind {
     #[must_use]
     pub fn selects_by(&self, field: &str) -> bool {
         field == "metadata.name"
-            || (field == "metadata.namespace" && self.namespaced())
+            || (field == "metadata.namespace" && (self.namespaced() || self.selects_by_no_namespace()))
             || self.selectable.iter().any(|f| f == field)
+    }
+
+    /// Whether objects that live in no namespace can be asked for by that, as most can.
+    fn selects_by_no_namespace(&self) -> bool {
+        self.model.custom().is_none() && !matches!(&*self.plural, "nodes" | "namespaces" | "certificatesigningrequests")
     }
 }

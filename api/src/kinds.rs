@@ -161,8 +161,8 @@ kinds! {
             own("status", "Pod", GET_PATCH_UPDATE),
         ]
         selectable [
-            "spec.nodeName" "spec.restartPolicy" "spec.schedulerName" "spec.serviceAccountName" "spec.hostNetwork"
-            "status.phase" "status.podIP" "status.podIPs" "status.nominatedNodeName"
+            "spec.host" "spec.nodeName" "spec.restartPolicy" "spec.schedulerName" "spec.serviceAccountName"
+            "spec.hostNetwork" "status.phase" "status.podIP" "status.podIPs" "status.nominatedNodeName"
         ];
     core::PodTemplate: "podtemplates" "podtemplate" short [] categories [] Verbs::ALL,
         subresources [] selectable [];

@@ -73,9 +73,18 @@ impl Defaults for core::Namespace {
     }
 }
 
-/// A node may give pods everything that it has.
+/// A node may give pods everything that it has. The first of its ranges is shown on its own too; told alone, or against
+/// the list, it is the only one.
 impl Defaults for core::Node {
     fn set_defaults(&mut self) {
+        if let Some(spec) = &mut self.spec {
+            let first = spec.pod_cidrs.as_ref().and_then(|ranges| ranges.first()).cloned();
+            match spec.pod_cidr.clone().filter(|range| !range.is_empty()) {
+                Some(range) if first.as_ref() != Some(&range) => spec.pod_cidrs = Some(vec![range]),
+                Some(_) => {}
+                None => spec.pod_cidr = first,
+            }
+        }
         if let Some(status) = self.status.as_mut()
             && status.allocatable.is_none()
         {

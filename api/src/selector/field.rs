@@ -236,7 +236,8 @@ fn number(value: Option<i32>) -> Cow<'static, str> {
 fn of_pod<'o>(pod: &'o core::Pod, field: &str) -> Option<Cow<'o, str>> {
     let (spec, status) = (pod.spec.as_ref(), pod.status.as_ref());
     match field {
-        "spec.nodeName" => text(spec?.node_name.as_ref()),
+        // The older of the two is what clients of long ago say.
+        "spec.nodeName" | "spec.host" => text(spec?.node_name.as_ref()),
         "spec.restartPolicy" => text(spec?.restart_policy.as_ref()),
         "spec.schedulerName" => text(spec?.scheduler_name.as_ref()),
         "spec.serviceAccountName" => text(spec?.service_account_name.as_ref()),
@@ -310,6 +311,7 @@ mod tests {
             ("spec.nodeName==n,status.phase!=Running", false),
             ("spec.nodeName!=", true),
             ("spec.hostNetwork=false", true),
+            ("spec.host=n", true),
             ("status.podIP=", true),
             ("metadata.name=q", false),
         ] {

@@ -132,7 +132,7 @@ fn json_in(key: &str, value: Option<&[u8]>, errors: &mut Errors) {
     match value {
         None => errors.required(&DATA.key(key), ""),
         Some(json) => {
-            if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(json) {
+            if let Err(error) = serde_json::from_slice::<Option<BTreeMap<String, serde::de::IgnoredAny>>>(json) {
                 errors.invalid(&DATA.key(key), "<secret contents redacted>", &error.to_string());
             }
         }
@@ -182,6 +182,7 @@ mod tests {
                 r#""type":"kubernetes.io/service-account-token""#,
                 &["metadata.annotations[kubernetes.io/service-account.name] Required"],
             ),
+            (r#""type":"kubernetes.io/dockercfg","stringData":{".dockercfg":"[]"}"#, &["data[.dockercfg] Invalid"]),
             (r#""type":"kubernetes.io/basic-auth","stringData":{"username":"u"}"#, &[]),
             (r#""type":"my/own""#, &[]),
         ] {

@@ -1,9 +1,11 @@
 //! Endpoints and endpoint slices.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::{core::v1 as core, discovery::v1 as discovery};
 
 use super::rules::{between, immutable, named_if_set, one_of_if_set, required, required_one_of, text, unique};
-use super::{Validate, ip, meta};
+use super::{Validate, ip, labels, meta};
 use crate::field::{Errors, Path};
 use crate::names;
 
@@ -12,8 +14,11 @@ impl Validate for core::Endpoints {
         endpoints(self, errors);
     }
 
-    fn validate_update(&self, _: &Self, errors: &mut Errors) {
-        subsets(self, errors);
+    /// What was allowed once stays.
+    fn validate_update(&self, old: &Self, errors: &mut Errors) {
+        if self.subsets != old.subsets {
+            subsets(self, errors);
+        }
     }
 }
 
@@ -31,6 +36,8 @@ const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const ENDPOINTS_MAX: usize = 1000;
 const ADDRESSES_MAX: usize = 100;
 const PORTS_MAX: usize = 20_000;
+const TOPOLOGY_MAX: usize = 16;
+const HINTS_MAX: usize = 8;
 
 pub(super) fn endpoints(endpoints: &core::Endpoints, errors: &mut Errors) {
     meta::create(&endpoints.metadata, meta::IN_NAMESPACE, errors);
@@ -57,7 +64,7 @@ fn addresses(addresses: &[core::EndpointAddress], list: &Path<'_>, errors: &mut 
         let path = list.index(i);
         ip::endpoint(&address.ip, &path.child("ip"), errors);
         named_if_set(address.hostname.as_ref(), names::dns_label, &path.child("hostname"), errors);
-        named_if_set(address.node_name.as_ref(), names::dns_subdomain, &path.child("nodeName"), errors);
+        any_if_set(address.node_name.as_ref(), names::dns_subdomain, &path.child("nodeName"), errors);
     }
 }
 
@@ -70,6 +77,14 @@ fn ports(ports: &[core::EndpointPort], list: &Path<'_>, errors: &mut Errors) {
         named_if_set(port.name.as_ref(), names::dns_label, &path.child("name"), errors);
         between(port.port, 1, 65535, &path.child("port"), errors);
         required_one_of(text(port.protocol.as_ref()), &PROTOCOLS, &path.child("protocol"), errors);
+        any_if_set(port.app_protocol.as_ref(), names::qualified, &path.child("appProtocol"), errors);
+    }
+}
+
+/// A text, if there is one, must pass a check of names; one that is there and empty does not.
+fn any_if_set(value: Option<&String>, check: fn(&str) -> Vec<String>, path: &Path<'_>, errors: &mut Errors) {
+    if let Some(value) = value {
+        errors.invalid_each(path, value, check(value));
     }
 }
 
@@ -108,7 +123,7 @@ fn slice_fields(slice: &discovery::EndpointSlice, errors: &mut Errors) {
         if let Some(number) = port.port {
             between(number, 1, 65535, &path.child("port"), errors);
         }
-        named_if_set(port.app_protocol.as_ref(), names::qualified, &path.child("appProtocol"), errors);
+        any_if_set(port.app_protocol.as_ref(), names::qualified, &path.child("appProtocol"), errors);
     }
 }
 
@@ -122,14 +137,50 @@ fn slice_endpoint(endpoint: &discovery::Endpoint, type_: &str, path: &Path<'_>, 
     for (i, address) in endpoint.addresses.iter().enumerate() {
         let path = list.index(i);
         match type_ {
-            "FQDN" => errors.invalid_each(&path, address, names::dns_subdomain(address)),
+            "FQDN" => domain(address, &path, errors),
             "IPv4" if address.contains(':') => errors.invalid(&path, address, "must be an IPv4 address"),
             "IPv6" if !address.contains(':') => errors.invalid(&path, address, "must be an IPv6 address"),
-            _ => ip::endpoint(address, &path, errors),
+            "IPv4" | "IPv6" => ip::endpoint(address, &path, errors),
+            _ => {}
         }
     }
-    named_if_set(endpoint.node_name.as_ref(), names::dns_subdomain, &path.child("nodeName"), errors);
-    named_if_set(endpoint.hostname.as_ref(), names::dns_label, &path.child("hostname"), errors);
+    any_if_set(endpoint.node_name.as_ref(), names::dns_subdomain, &path.child("nodeName"), errors);
+    let topology = path.child("deprecatedTopology");
+    let count = endpoint.deprecated_topology.as_ref().map_or(0, BTreeMap::len);
+    if count > TOPOLOGY_MAX {
+        errors.too_many(&topology, count, TOPOLOGY_MAX);
+    }
+    labels::labels(endpoint.deprecated_topology.as_ref(), &topology, errors);
+    any_if_set(endpoint.hostname.as_ref(), names::dns_label, &path.child("hostname"), errors);
+    let Some(all) = &endpoint.hints else { return };
+    let zones: Vec<&str> = all.for_zones.iter().flatten().map(|zone| &*zone.name).collect();
+    hints(&zones, names::label_value, &path.child("hints").child("forZones"), errors);
+    let nodes: Vec<&str> = all.for_nodes.iter().flatten().map(|node| &*node.name).collect();
+    hints(&nodes, names::dns_subdomain, &path.child("hints").child("forNodes"), errors);
+}
+
+/// A domain has at least two labels, and may have the dot of the root.
+fn domain(value: &str, path: &Path<'_>, errors: &mut Errors) {
+    let name = value.strip_suffix('.').unwrap_or(value);
+    if value.is_empty() {
+        return errors.required(path, "");
+    }
+    let wrong = names::dns_subdomain(name);
+    if wrong.is_empty() && !name.contains('.') {
+        errors.invalid(path, value, "should be a domain with at least two segments separated by dots");
+    }
+    errors.invalid_each(path, value, wrong);
+}
+
+/// Who an endpoint is meant for: a few names, each once.
+fn hints(named: &[&str], check: fn(&str) -> Vec<String>, list: &Path<'_>, errors: &mut Errors) {
+    if named.len() > HINTS_MAX {
+        return errors.too_many(list, named.len(), HINTS_MAX);
+    }
+    unique(named, |name| Some(*name), list, Some("name"), errors);
+    for (i, name) in named.iter().enumerate() {
+        errors.invalid_each(&list.index(i).child("name"), name, check(name));
+    }
 }
 
 #[cfg(test)]
@@ -170,5 +221,25 @@ mod tests {
         assert_eq!(refused::<discovery::EndpointSlice>(&slice("IPv4", r#""127.64.0.1""#)), ["ports[1].name Duplicate"]);
         let expected = ["addressType NotSupported", "endpoints[0].addresses Required", "ports[1].name Duplicate"];
         assert_eq!(refused::<discovery::EndpointSlice>(&slice("X", "")), expected);
+    }
+
+    #[test]
+    fn endpoints_are_meant_for_somebody() {
+        let slice =
+            |type_: &str, endpoint: &str| format!(r#"{{{META},"addressType":"{type_}","endpoints":[{{{endpoint}}}]}}"#);
+        for (type_, endpoint, expected) in [
+            ("FQDN", r#""addresses":["a.b."]"#, &[][..]),
+            ("FQDN", r#""addresses":["a"]"#, &["endpoints[0].addresses[0] Invalid"]),
+            ("IPv6", r#""addresses":["10.0.0.1"]"#, &["endpoints[0].addresses[0] Invalid"]),
+            ("IPv4", r#""addresses":["10.0.0.1"],"nodeName":"""#, &["endpoints[0].nodeName Invalid"]),
+            ("IPv4", r#""addresses":["10.0.0.1"],"hostname":"A""#, &["endpoints[0].hostname Invalid"]),
+            (
+                "IPv4",
+                r#""addresses":["10.0.0.1"],"hints":{"forZones":[{"name":"z"},{"name":"z"},{"name":"-"}]}"#,
+                &["endpoints[0].hints.forZones[1].name Duplicate", "endpoints[0].hints.forZones[2].name Invalid"],
+            ),
+        ] {
+            assert_eq!(refused::<discovery::EndpointSlice>(&slice(type_, endpoint)), expected, "{endpoint}");
+        }
     }
 }

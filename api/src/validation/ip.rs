@@ -6,9 +6,15 @@ use crate::field::{Errors, Path};
 
 const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
-/// An address must be one.
+/// Whether a text is an address.
+pub(super) fn is_address(value: &str) -> bool {
+    value.parse::<IpAddr>().is_ok()
+}
+
+/// An address must be one, and not one of IPv4 that is dressed as IPv6.
 pub(super) fn address(value: &str, path: &Path<'_>, errors: &mut Errors) -> Option<IpAddr> {
-    let parsed = value.parse().ok();
+    let is_plain = |ip: &IpAddr| !matches!(ip, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+    let parsed = value.parse().ok().filter(is_plain);
     if parsed.is_none() {
         errors.invalid(path, value, IP);
     }
@@ -18,16 +24,16 @@ pub(super) fn address(value: &str, path: &Path<'_>, errors: &mut Errors) -> Opti
 /// An address that traffic is sent to. Unlike upstream's, it may be a loopback address: those are what pods have here.
 pub(super) fn endpoint(value: &str, path: &Path<'_>, errors: &mut Errors) {
     let Some(ip) = address(value, path, errors) else { return };
-    let link_local = match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    let (link_local, multicast) = match ip {
+        IpAddr::V4(v4) => (v4.is_link_local(), matches!(v4.octets(), [224, 0, 0, _])),
+        IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.segments()[0] & 0xff0f == 0xff02),
     };
     if ip.is_unspecified() {
         errors.invalid(path, value, &format!("may not be unspecified ({ip})"));
     } else if link_local {
         errors.invalid(path, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
-    } else if ip.is_multicast() {
-        errors.invalid(path, value, "may not be in the multicast range (224.0.0.0/4, ff00::/10)");
+    } else if multicast {
+        errors.invalid(path, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
     }
 }
 

@@ -51,6 +51,7 @@ pub use job::{NAME_LABELS as JOB_NAME_LABELS, UID_LABELS as JOB_UID_LABELS};
 pub(crate) use meta::embedded as embedded_meta;
 pub use pod::{update_ephemeral_containers, update_resize};
 pub use scheduling_class::{SYSTEM_PRIORITIES, USER_PRIORITY_MAX};
+pub use service::service_addresses;
 pub use subresource::{binding, delete_options, token_request};
 
 use crate::any::AnyObject;

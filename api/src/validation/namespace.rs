@@ -4,7 +4,6 @@ use k8s_openapi::api::core::v1::Namespace;
 
 use super::Validate;
 use super::meta::{self, Naming};
-use super::rules::one_of_if_set;
 use crate::field::{Errors, Path};
 use crate::names;
 
@@ -29,12 +28,12 @@ pub(super) fn create(namespace: &Namespace, errors: &mut Errors) {
 
 pub(super) fn status(namespace: &Namespace, errors: &mut Errors) {
     let phase = namespace.status.as_ref().and_then(|s| s.phase.as_ref());
-    one_of_if_set(phase, &["Active", "Terminating"], &Path::new("status").child("phase"), errors);
     let deleting = namespace.metadata.deletion_timestamp.is_some();
     let message = match phase.map(String::as_str) {
-        Some("Active") if deleting => "may only be 'Terminating' if `deletionTimestamp` is not empty",
-        Some("Terminating") if !deleting => "may only be 'Active' if `deletionTimestamp` is empty",
-        _ => return,
+        Some("Terminating") if deleting => return,
+        Some("Active") if !deleting => return,
+        _ if deleting => "may only be 'Terminating' if `deletionTimestamp` is not empty",
+        _ => "may only be 'Active' if `deletionTimestamp` is empty",
     };
     errors.invalid(&Path::new("status").child("Phase"), &phase, message);
 }

@@ -2,11 +2,10 @@
 
 use k8s_openapi::api::core::v1::{Node, NodeSpec, Taint};
 
-use super::rules::{not_negative, one_of, required, text, unique};
-use super::{Validate, ip, meta};
+use super::rules::{one_of, required, text, unique};
+use super::{Validate, amounts, ip, meta};
 use crate::field::{Errors, Path};
 use crate::names;
-use crate::quantity;
 
 impl Validate for Node {
     fn validate(&self, errors: &mut Errors) {
@@ -27,33 +26,45 @@ const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "PreferNoSchedule"];
 
 pub(super) fn create(node: &Node, errors: &mut Errors) {
     meta::create(&node.metadata, meta::IN_CLUSTER, errors);
-    spec(node.spec.as_ref(), errors);
-    status(node, errors);
+    taints(node, errors);
+    resources(node, errors);
+    let ranges = node.spec.as_ref().and_then(|s| s.pod_cidrs.as_deref()).unwrap_or_default();
+    let list = SPEC.child("podCIDRs");
+    for (i, range) in ranges.iter().enumerate() {
+        ip::cidr(range, &list.index(i), errors);
+    }
+    let of_one_family = [true, false].into_iter().any(|v6| ranges.iter().all(|r| r.contains(':') == v6));
+    if ranges.len() > 2 || (ranges.len() == 2 && of_one_family) {
+        errors.invalid(&list, ranges, "may specify no more than one CIDR for each IP family");
+    }
+    unique(ranges, |range| Some(range.clone()), &list, None, errors);
 }
 
 pub(super) fn update(new: &Node, old: &Node, errors: &mut Errors) {
-    spec(new.spec.as_ref(), errors);
+    status(new, errors);
+    taints(new, errors);
     let default = NodeSpec::default();
     let (new, old) = (new.spec.as_ref().unwrap_or(&default), old.spec.as_ref().unwrap_or(&default));
-    for (field, new, old) in
-        [("podCIDR", &new.pod_cidr, &old.pod_cidr), ("providerID", &new.provider_id, &old.provider_id)]
-    {
-        if old.as_ref().is_some_and(|o| !o.is_empty()) && new != old {
-            errors.forbidden(&SPEC.child(field), "node updates may not change what is set");
-        }
+    if old.pod_cidrs.as_ref().is_some_and(|ranges| !ranges.is_empty()) && new.pod_cidrs != old.pod_cidrs {
+        errors.forbidden(&SPEC.child("podCIDRs"), "node updates may not change podCIDR except from \"\" to valid");
+    }
+    if !text(old.provider_id.as_ref()).is_empty() && new.provider_id != old.provider_id {
+        let rule = "node updates may not change providerID except from \"\" to valid";
+        errors.forbidden(&SPEC.child("providerID"), rule);
+    }
+    if text(new.external_id.as_ref()) != text(old.external_id.as_ref()) {
+        errors.forbidden(&SPEC.child("externalID"), "may not be updated");
     }
 }
 
-fn spec(spec: Option<&NodeSpec>, errors: &mut Errors) {
-    let Some(spec) = spec else { return };
-    let list = SPEC.child("podCIDRs");
-    for (i, cidr) in spec.pod_cidrs.iter().flatten().enumerate() {
-        ip::cidr(cidr, &list.index(i), errors);
-    }
-    taints(spec.taints.as_deref().unwrap_or_default(), &SPEC.child("taints"), errors);
+/// Taints, whose path Kubernetes gives as if they were metadata.
+fn taints(node: &Node, errors: &mut Errors) {
+    let all = node.spec.as_ref().and_then(|s| s.taints.as_deref()).unwrap_or_default();
+    let metadata = Path::new("metadata");
+    each_taint(all, &metadata.child("taints"), errors);
 }
 
-fn taints(taints: &[Taint], list: &Path<'_>, errors: &mut Errors) {
+fn each_taint(taints: &[Taint], list: &Path<'_>, errors: &mut Errors) {
     for (i, taint) in taints.iter().enumerate() {
         let path = list.index(i);
         errors.invalid_each(&path.child("key"), &taint.key, names::qualified(&taint.key));
@@ -68,17 +79,20 @@ fn taints(taints: &[Taint], list: &Path<'_>, errors: &mut Errors) {
 }
 
 pub(super) fn status(node: &Node, errors: &mut Errors) {
+    resources(node, errors);
+    let addresses = node.status.as_ref().and_then(|s| s.addresses.as_deref()).unwrap_or_default();
+    let path = Path::new("status");
+    unique(addresses, |a| Some((a.type_.clone(), a.address.clone())), &path.child("addresses"), None, errors);
+}
+
+fn resources(node: &Node, errors: &mut Errors) {
     let Some(status) = &node.status else { return };
     let path = Path::new("status");
     for (field, list) in [("capacity", &status.capacity), ("allocatable", &status.allocatable)] {
-        let path = path.child(field);
         for (name, amount) in list.iter().flatten() {
-            let units = quantity::parse(amount).map_or(0, |q| q.units());
-            not_negative(Some(units), &path.key(name), errors);
+            amounts::amount(name, amount, &path.child(field).child(name), errors);
         }
     }
-    let addresses = status.addresses.as_deref().unwrap_or_default();
-    unique(addresses, |a| Some((a.type_.clone(), a.address.clone())), &path.child("addresses"), None, errors);
 }
 
 #[cfg(test)]
@@ -90,14 +104,14 @@ mod tests {
     #[test]
     fn taints_keep_pods_off() {
         let node = r#"{"metadata":{"name":"n"},"spec":{"taints":[{"key":"a","effect":"NoSchedule"},{"key":"a","effect":"NoSchedule"},{"key":"","effect":"Odd"}]}}"#;
-        let mut expected = vec!["spec.taints[2].key Invalid"; 2];
-        expected.extend(["spec.taints[2].effect NotSupported", "spec.taints[1] Duplicate"]);
+        let mut expected = vec!["metadata.taints[2].key Invalid"; 2];
+        expected.extend(["metadata.taints[2].effect NotSupported", "metadata.taints[1] Duplicate"]);
         assert_eq!(refused::<Node>(node), expected);
     }
 
     #[test]
     fn ranges_stay() {
         let node = |cidr: &str| format!(r#"{{"metadata":{{"name":"n"}},"spec":{{"podCIDR":"{cidr}"}}}}"#);
-        assert_eq!(refused_update::<Node>(&node("127.64.0.0/16"), &node("127.65.0.0/16")), ["spec.podCIDR Forbidden"]);
+        assert_eq!(refused_update::<Node>(&node("127.64.0.0/16"), &node("127.65.0.0/16")), ["spec.podCIDRs Forbidden"]);
     }
 }

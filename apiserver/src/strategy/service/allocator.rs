@@ -9,11 +9,11 @@ use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard};
 
 use coracle_api::field::{Errors, Path};
-use coracle_api::kinds;
 use coracle_api::status::{ApiError, GroupKind};
+use coracle_api::{kinds, validation};
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
-use super::{has_cluster_ip, has_health_check_port, has_node_ports, is_headless};
+use super::{families, has_cluster_ip, has_health_check_port, has_node_ports, is_headless};
 use crate::api::Api;
 use crate::strategy::typed;
 
@@ -67,10 +67,16 @@ impl Allocators {
     pub(crate) fn admit(&self, api: &Api, service: &mut Service, dry_run: bool) -> Result<(), ApiError> {
         let owner = owner(service);
         let name = service.metadata.name.clone().unwrap_or_default();
+        let mut errors = validation::service_addresses(service);
         let Some(spec) = &mut service.spec else { return Ok(()) };
+        if errors.is_empty() {
+            families::check(spec, &mut errors);
+        }
+        if !errors.is_empty() {
+            return Err(ApiError::Invalid { kind: GroupKind::of(kinds::of::<Service>()), name, errors });
+        }
         let mut taken = self.taken(api);
         let mut fresh = Fresh::default();
-        let mut errors = Errors::new();
         self.give_address(&mut taken, &owner, spec, &mut fresh, &mut errors);
         self.give_ports(&mut taken, &owner, spec, &mut fresh, &mut errors);
         if dry_run || !errors.is_empty() {

@@ -38,6 +38,7 @@ impl Strategy for ServiceStrategy {
             keep_allocated(spec, old);
             drop_what_the_type_has_not(spec, old);
             same_first_address(spec);
+            families::downgrade(spec, old);
             families::complete(spec);
         }
     }
@@ -176,7 +177,10 @@ fn drop_what_the_type_has_not(spec: &mut ServiceSpec, old: &ServiceSpec) {
     {
         spec.health_check_node_port = None;
     }
-    let external = |spec: &ServiceSpec| matches!(type_of(spec), "NodePort" | "LoadBalancer");
+    let external = |spec: &ServiceSpec| {
+        matches!(type_of(spec), "NodePort" | "LoadBalancer")
+            || (type_of(spec) == "ClusterIP" && spec.external_ips.as_ref().is_some_and(|ips| !ips.is_empty()))
+    };
     if external(old) && !external(spec) && spec.external_traffic_policy == old.external_traffic_policy {
         spec.external_traffic_policy = None;
     }
