@@ -28,6 +28,14 @@ impl Resource {
         self.verbs.iter().any(|one| one == verb)
     }
 
+    /// `apps/v1`; `v1` for the core group.
+    pub fn api_version(&self) -> String {
+        match self.group.as_str() {
+            "" => self.version.clone(),
+            group => format!("{group}/{}", self.version),
+        }
+    }
+
     /// `deployments.apps`; `pods.` for the core group, which has no name.
     pub fn qualified_name(&self) -> String {
         format!("{}.{}", self.plural, self.group)
@@ -84,7 +92,8 @@ impl Resource {
         format!("{}/{name}", self.path(namespace))
     }
 
-    fn path(&self, namespace: &str) -> String {
+    /// Of the objects in a namespace, or everywhere where it is empty.
+    pub fn path(&self, namespace: &str) -> String {
         let Self { group, version, plural, .. } = self;
         let root = match group.as_str() {
             "" => format!("/api/{version}"),

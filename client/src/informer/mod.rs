@@ -7,6 +7,7 @@
 
 mod cache;
 mod dispatch;
+mod metadata;
 mod reflector;
 #[cfg(test)]
 mod simulation;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::dispatch::Dispatch;
+pub use self::metadata::{MetadataChange, follow_metadata};
 use self::reflector::Reflector;
 use crate::{Client, Key, path};
 

@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::{HeaderValue, Method, Request, header};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -19,6 +19,11 @@ use crate::backoff::{Backoff, jittered};
 use crate::objects::request;
 use crate::watch::{Frame, Frames};
 use crate::{Client, Error, path};
+
+const JSON: &str = "application/json";
+
+/// Of a list and of a watch alike.
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
 /// How many objects a page of a list holds. Source: client-go's pager.
 const PAGE_OBJECTS: &str = "500";
@@ -78,6 +83,8 @@ struct Stream {
 pub(super) struct Reflector {
     client: Client,
     path: String,
+    /// The media types that are asked for, in order.
+    accept: HeaderValue,
     selection: Selection,
     state: State,
     revision: String,
@@ -92,12 +99,18 @@ impl Reflector {
         Self {
             client,
             path,
+            accept: HeaderValue::from_static(JSON),
             selection: selection.clone(),
             state: State::Unlisted,
             revision: String::new(),
             streams_lists: true,
             failures: 0,
         }
+    }
+
+    /// Asks for the metadata of objects alone, which a server that cannot do that answers with whole objects.
+    pub(super) fn of_metadata(client: Client, path: String) -> Self {
+        Self { accept: HeaderValue::from_static(METADATA), ..Self::new(client, path, &Selection::default()) }
     }
 
     /// What there is to know next. Waits as long as it takes.
@@ -178,7 +191,7 @@ impl Reflector {
     async fn page(&mut self, next: Option<String>) -> Result<Option<Reading>, Error> {
         let pairs = [("limit", Some(PAGE_OBJECTS)), ("continue", next.as_deref()), self.labels(), self.fields()];
         let request = request(Method::GET, path::query(self.path.clone(), &pairs), None, Bytes::new())?;
-        Ok(Some(Reading::Page(self.client.raw(request).await?.into_body())))
+        Ok(Some(Reading::Page(self.client.raw(self.accepting(request)).await?.into_body())))
     }
 
     async fn resume(&mut self) -> Result<Option<Reading>, Error> {
@@ -200,7 +213,8 @@ impl Reflector {
             self.fields(),
         ];
         let target = path::query(self.path.clone(), &[pairs, &always].concat());
-        let answer = self.client.stream(request(Method::GET, target, None, Bytes::new())?).await?;
+        let request = self.accepting(request(Method::GET, target, None, Bytes::new())?);
+        let answer = self.client.stream(request).await?;
         Ok(Stream {
             frames: Frames::new(self.path.clone(), answer.into_body()),
             opened: Instant::now(),
@@ -281,6 +295,11 @@ impl Reflector {
         if self.failures > 0 {
             sleep(jittered(Backoff::RECONNECT.delay(self.failures - 1))).await;
         }
+    }
+
+    fn accepting(&self, mut request: Request<Bytes>) -> Request<Bytes> {
+        request.headers_mut().insert(header::ACCEPT, self.accept.clone());
+        request
     }
 
     fn labels(&self) -> (&'static str, Option<&str>) {

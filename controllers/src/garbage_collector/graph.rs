@@ -150,6 +150,22 @@ impl Graph {
         work
     }
 
+    /// Takes a whole kind as it is now: what the graph had of it, and is not among these, is no more.
+    pub fn replaced(&mut self, group: &str, kind: &str, objects: Vec<Arc<dyn Meta>>) -> Vec<Work> {
+        let listed: HashSet<&str> = objects.iter().filter_map(|object| object.meta().uid.as_deref()).collect();
+        let is_of_kind = |object: &dyn Meta| object.kind() == kind && group_of(object.api_version()) == group;
+        let vanished: Vec<String> = self
+            .nodes
+            .iter()
+            .filter(|(uid, _)| !listed.contains(uid.as_str()))
+            .filter(|(_, node)| matches!(&node.state, State::Seen(object) if is_of_kind(&**object)))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        let mut work: Vec<Work> = vanished.iter().flat_map(|uid| self.gone(uid)).collect();
+        work.extend(objects.into_iter().flat_map(|object| self.seen(object)));
+        work
+    }
+
     /// Moves the links to owners from what the object said before to what it says now.
     fn relink(&mut self, uid: &str, before: Option<&ObjectMeta>, object: &Arc<dyn Meta>, work: &mut Vec<Work>) {
         let now = object.meta();
@@ -335,12 +351,16 @@ fn is_orphaning(meta: &ObjectMeta) -> bool {
     meta.deletion_timestamp.is_some() && has_finalizer(meta, ORPHAN)
 }
 
+/// Empty for the core group, which has no name.
+fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
 /// Whether `object` is where `reference` says that it is.
 fn fits(object: &dyn Meta, reference: &OwnerReference, dependent: &ObjectMeta) -> bool {
-    let group = |api_version: &str| api_version.split_once('/').map_or(String::new(), |(group, _)| group.to_owned());
     let meta = object.meta();
     object.kind() == reference.kind
-        && group(object.api_version()) == group(&reference.api_version)
+        && group_of(object.api_version()) == group_of(&reference.api_version)
         && meta.name.as_deref() == Some(&reference.name)
         && (meta.namespace.is_none() || meta.namespace == dependent.namespace)
 }

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use coracle_client::{Action, Client, Error, WorkQueue, run_workers};
-use futures::future::{join_all, try_join_all};
+use futures::future::try_join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::graph::{Coordinates, FOREGROUND, Graph, Known, Look, Meta, ORPHAN, Orphans, Work};
-use super::kinds::{Watcher, watch};
+use super::kinds::{Kinds, Watcher};
 use super::mapper::Mapper;
 use super::plan::{Owner, Plan, plan};
 use crate::Context;
@@ -23,13 +23,20 @@ const UNWATCHED_RECHECK: Duration = Duration::from_secs(30);
 /// Runs the collector until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
     let collector = Arc::new(Collector::new(&context));
-    let synced = join_all(watch(&context.informers, &collector));
-    // Not before every kind has been read: until then, owners are missing that are there.
-    if shutdown.run_until_cancelled(synced).await.is_none() {
-        return;
+    let kinds = Kinds::new(&context.client, collector.clone());
+    let synced = kinds.synced();
+    let working = async {
+        // Not before every kind has been read: until then, owners are missing that are there.
+        if shutdown.run_until_cancelled(synced).await.is_none() {
+            return;
+        }
+        let (queue, workers) = (collector.queue.clone(), context.config.garbage_collector_workers);
+        run_workers(queue, workers, move |work| collector.clone().reconcile(work), shutdown.clone()).await;
+    };
+    tokio::select! {
+        () = working => {}
+        () = kinds.follow() => {}
     }
-    let (queue, workers) = (collector.queue.clone(), context.config.garbage_collector_workers);
-    run_workers(queue, workers, move |work| collector.clone().reconcile(work), shutdown).await;
 }
 
 struct Collector {
@@ -56,6 +63,11 @@ impl Watcher for Collector {
 
     fn gone(&self, uid: &str) {
         let work = self.graph().gone(uid);
+        self.add(work);
+    }
+
+    fn replaced(&self, group: &str, kind: &str, objects: Vec<Arc<dyn Meta>>) {
+        let work = self.graph().replaced(group, kind, objects);
         self.add(work);
     }
 }
