@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use coracle_testing::Cluster;
 use coracle_testing::k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use coracle_testing::kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, PostParams};
+use coracle_testing::kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ObjectMeta, PostParams,
+};
 use coracle_testing::kube::runtime::wait::{await_condition, conditions};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -27,6 +29,10 @@ fn map(name: &str, owners: Value) -> ConfigMap {
 
 fn owner(api_version: &str, kind: &str, name: &str, uid: Option<&String>) -> Value {
     json!([{"apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "blockOwnerDeletion": true}])
+}
+
+fn uid_of(meta: &ObjectMeta) -> String {
+    meta.uid.clone().unwrap_or_default()
 }
 
 #[tokio::test]
@@ -55,23 +61,28 @@ async fn custom_kinds_own_and_are_owned() -> Result<(), Box<dyn std::error::Erro
         let uid = second.metadata.uid.as_ref();
         let third = widgets.create(&new, &widget("third", owner("v1", "ConfigMap", "second", uid))).await?;
         widgets.delete("first", &propagation).await?;
-        let gone = |meta: &coracle_testing::kube::api::ObjectMeta| {
-            conditions::is_deleted(meta.uid.as_deref().unwrap_or_default())
-        };
-        let third = await_condition(widgets.clone(), "third", gone(&third.metadata));
-        tokio::time::timeout(DEADLINE, third).await??;
-        let second = await_condition(maps.clone(), "second", gone(&second.metadata));
-        tokio::time::timeout(DEADLINE, second).await??;
-        let first = await_condition(widgets.clone(), "first", gone(&first.metadata));
-        tokio::time::timeout(DEADLINE, first).await??;
+        tokio::time::timeout(
+            DEADLINE,
+            await_condition(widgets.clone(), "third", conditions::is_deleted(&uid_of(&third.metadata))),
+        )
+        .await??;
+        tokio::time::timeout(
+            DEADLINE,
+            await_condition(maps.clone(), "second", conditions::is_deleted(&uid_of(&second.metadata))),
+        )
+        .await??;
+        tokio::time::timeout(
+            DEADLINE,
+            await_condition(widgets.clone(), "first", conditions::is_deleted(&uid_of(&first.metadata))),
+        )
+        .await??;
     }
     let namespace = namespaces.create(&new, &object(json!({"metadata": {"name": "short"}}))).await?;
     let widgets: Api<DynamicObject> = Api::namespaced_with(cluster.client(), "short", &kind);
     let last = widgets.create(&new, &widget("last", json!([]))).await?;
     namespaces.delete("short", &DeleteParams::default()).await?;
-    let uid = namespace.metadata.uid.unwrap_or_default();
-    let gone = await_condition(namespaces, "short", conditions::is_deleted(&uid));
-    tokio::time::timeout(DEADLINE, gone).await??;
+    let uid = uid_of(&namespace.metadata);
+    tokio::time::timeout(DEADLINE, await_condition(namespaces, "short", conditions::is_deleted(&uid))).await??;
     assert!(last.metadata.uid.is_some() && widgets.get_opt("last").await?.is_none());
     cluster.stop().await?;
     Ok(())
