@@ -44,6 +44,11 @@ async fn kr8s_takes_a_deployment_through_its_life() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_kopf_operator_with_its_own_definition_does_its_work() -> anyhow::Result<()> {
+    run("kopf", "python/with_kopf.py").await
+}
+
+#[tokio::test]
 async fn a_test_in_python_has_a_cluster_to_itself() -> anyhow::Result<()> {
     let python = python();
     if !python.has("module named kubernetes", &["-c", "import kubernetes"]).await {

@@ -67,14 +67,11 @@ async fn it_has_the_parts_that_are_asked_for() -> anyhow::Result<()> {
     let out = ["--kubeconfig-out", file.to_str().context("a path in UTF-8")?];
     // Nodes that pretend: any image runs, and what is applied first is there first.
     let manifest = folder.path().join("first.yaml");
-    std::fs::write(
-        &manifest,
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}).to_string(),
-    )?;
+    std::fs::write(&manifest, first().to_string())?;
     let manifest = manifest.to_str().context("a path in UTF-8")?;
     let mut child = up(&[&out[..], &["--nodes", "2", manifest]].concat()).spawn()?;
     let pretended = world(&line(&mut child).await?).await?;
-    pretended.server.get("/api/v1/namespaces/team").await?;
+    pretended.server.get("/apis/tests.coracle.dev/v1/namespaces/team/boats/first").await?;
     pretended.deployment("web", "example.org/any:v1", 3).await?;
     let pods = pretended.ready_pods("web", 3).await?;
     let log = pretended.server.get(&format!("/api/v1/namespaces/default/pods/{}/log", name(&pods[0]))).await?;
@@ -109,6 +106,28 @@ async fn it_runs_webassembly_where_that_is_wanted() -> anyhow::Result<()> {
     until_within(DEADLINE, "its end", async { Ok(child.wait().await?) }).await?;
     ensure!(std::fs::read_dir(folder.path())?.next().is_none(), "its folder and its file are gone");
     Ok(())
+}
+
+/// A namespace, a kind, and an object of that kind.
+fn first() -> Value {
+    let boat = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "boats.tests.coracle.dev"},
+        "spec": {
+            "group": "tests.coracle.dev", "scope": "Namespaced", "names": {"plural": "boats", "kind": "Boat"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}},
+            }],
+        },
+    });
+    let items = [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}),
+        boat,
+        json!({
+            "apiVersion": "tests.coracle.dev/v1", "kind": "Boat", "metadata": {"name": "first", "namespace": "team"},
+        }),
+    ];
+    json!({"apiVersion": "v1", "kind": "List", "items": items})
 }
 
 fn name(pod: &Value) -> &str {

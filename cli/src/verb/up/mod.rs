@@ -1,5 +1,6 @@
 //! `coracle up`: a whole cluster in this process, until Ctrl-C.
 
+mod definition;
 mod node;
 mod parent;
 mod progress;

@@ -21,7 +21,7 @@ use crate::manifest::Filenames;
 use crate::server::Server;
 use crate::verb::apply::{Applier, Validate};
 use crate::verb::up::parent::Parent;
-use crate::verb::up::{Signals, node};
+use crate::verb::up::{Signals, definition, node};
 use crate::yaml;
 
 /// How long the parts may take to end: nobody waits for what they would still write.
@@ -75,10 +75,13 @@ pub async fn run(options: super::Options) -> Result {
         if options.throwaway.wasm {
             node::until_open(&server, &options.node_name).await?;
         }
-        let discovery = server.discover().await?;
-        let applier = Applier { server: &server, discovery: &discovery, dry_run: false, validate: Validate::Strict };
         for document in &documents {
-            applier.apply(document, None).await?;
+            // Asked again each time: a document may define the kind of the next one.
+            let discovery = server.discover().await?;
+            let applier =
+                Applier { server: &server, discovery: &discovery, dry_run: false, validate: Validate::Strict };
+            let applied = applier.apply(document, None).await?;
+            definition::until_established(&server, &applied).await?;
         }
         Ok(())
     };
