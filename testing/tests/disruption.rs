@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use coracle_testing::k8s_openapi::api::apps::v1::Deployment;
+use coracle_testing::k8s_openapi::api::batch::v1::Job;
 use coracle_testing::k8s_openapi::api::core::v1::Pod;
 use coracle_testing::k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use coracle_testing::kube::api::{Api, EvictParams, ListParams, Patch, PatchParams, PostParams};
@@ -115,4 +116,32 @@ async fn running_beside(pods: &Api<Pod>, known: &[String]) -> String {
     });
     let found = tokio::time::timeout(DEADLINE, std::pin::pin!(found).try_next()).await;
     found.expect("it runs in time").expect("the server answers").expect("the watch does not end").name_any()
+}
+
+#[tokio::test]
+async fn a_share_of_what_nobody_scales_allows_nothing() -> Test {
+    let cluster = Cluster::builder().controllers().start().await?;
+    let job: Job = object(json!({"metadata": {"name": "j"}, "spec": {"template": {"spec": {
+        "restartPolicy": "Never", "containers": [{"name": "main", "image": "app:v1"}],
+    }}}}));
+    let job = Api::<Job>::default_namespaced(cluster.client()).create(&PostParams::default(), &job).await?;
+    let jobs = json!([{
+        "apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": job.metadata.uid, "controller": true,
+    }]);
+    let pod: Pod = object(json!({
+        "metadata": {"name": "p", "labels": {"app": "web"}, "ownerReferences": jobs},
+        "spec": {"containers": [{"name": "main", "image": "app:v1"}]},
+    }));
+    Api::<Pod>::default_namespaced(cluster.client()).create(&PostParams::default(), &pod).await?;
+    let budgets: Api<PodDisruptionBudget> = Api::default_namespaced(cluster.client());
+    budgets.create(&PostParams::default(), &budget(json!({"minAvailable": "50%"}))).await?;
+    let told = |budget: Option<&PodDisruptionBudget>| {
+        let condition = budget.and_then(|budget| budget.status.as_ref()?.conditions.as_ref()?.first());
+        condition.is_some_and(|own| {
+            own.reason == "SyncFailed" && own.message.contains("jobs.batch does not implement the scale subresource")
+        })
+    };
+    let failed = tokio::time::timeout(DEADLINE, await_condition(budgets, "web", told)).await;
+    failed.expect("it is said in time").expect("the server answers");
+    Ok(cluster.stop().await?)
 }
