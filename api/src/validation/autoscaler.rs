@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::autoscaling::{v1, v2};
 
-use super::pod::resource_name;
+use super::amounts::container_resource_name;
 use super::rules::{POSITIVE, named, not_negative};
 use super::{Validate, meta};
 use crate::convert::autoscaling::to_v2;
@@ -205,7 +205,7 @@ fn pods(source: &v2::PodsMetricSource, path: &Path<'_>, errors: &mut Errors) {
 fn container_resource(source: &v2::ContainerResourceMetricSource, path: &Path<'_>, errors: &mut Errors) {
     match source.name.as_str() {
         "" => errors.required(&path.child("name"), "must specify a resource name"),
-        name => resource_name(name, &path.child("name"), errors),
+        name => container_resource_name(name, &path.child("name"), errors),
     }
     named(&source.container, names::dns_label, &path.child("container"), errors);
     one_of_both(&source.target, &path.child("target"), errors);

@@ -48,7 +48,6 @@ impl Validate for PodTemplate {
     }
 }
 
-pub(super) use resources::resource_name;
 pub(super) use update::{update, update_status};
 pub use update::{update_ephemeral_containers, update_resize};
 

@@ -6,11 +6,9 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 use crate::field::{Errors, Path};
-use crate::names;
 use crate::quantity::parse_or_zero;
+use crate::validation::amounts;
 use crate::validation::rules::NOT_NEGATIVE;
-
-const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 
 pub(super) fn requirements(resources: Option<&ResourceRequirements>, path: &Path<'_>, errors: &mut Errors) {
     let Some(resources) = resources else { return };
@@ -48,7 +46,7 @@ pub(super) fn requirements(resources: Option<&ResourceRequirements>, path: &Path
 pub(super) fn list(list: Option<&BTreeMap<String, Text>>, path: &Path<'_>, errors: &mut Errors) {
     for (name, text) in list.into_iter().flatten() {
         let path = path.key(name);
-        resource_name(name, &path, errors);
+        amounts::container_resource_name(name, &path, errors);
         let amount = parse_or_zero(Some(text));
         if amount.is_negative() {
             errors.invalid(&path, text, NOT_NEGATIVE);
@@ -59,16 +57,6 @@ pub(super) fn list(list: Option<&BTreeMap<String, Text>>, path: &Path<'_>, error
         if name == "cpu" && !amount.is_whole_milli() {
             errors.invalid(&path, text, "must be a whole number of thousandths");
         }
-    }
-}
-
-/// A resource of Kubernetes' own, or one with a domain.
-pub(in crate::validation) fn resource_name(name: &str, path: &Path<'_>, errors: &mut Errors) {
-    let wrong = names::qualified(name);
-    if !wrong.is_empty() {
-        errors.invalid_each(path, name, wrong);
-    } else if !name.contains('/') && !STANDARD.contains(&name) && !name.starts_with("hugepages-") {
-        errors.invalid(path, name, "must be a standard resource for containers");
     }
 }
 

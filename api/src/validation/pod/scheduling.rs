@@ -85,11 +85,7 @@ fn spread(constraints: &[TopologySpreadConstraint], list: &Path<'_>, errors: &mu
         labels::selector(constraint.label_selector.as_ref(), &path.child("labelSelector"), errors);
         let keys = constraint.match_label_keys.as_deref().unwrap_or_default();
         label_keys(keys, constraint.label_selector.as_ref(), &path.child("matchLabelKeys"), errors);
-        let selected = selected_keys(constraint.label_selector.as_ref());
-        let list = path.child("matchLabelKeys");
-        for (i, key) in keys.iter().enumerate().filter(|(_, key)| selected.contains(&key.as_str())) {
-            errors.invalid(&list.index(i), key, "exists in both matchLabelKeys and labelSelector");
-        }
+        selected_twice(keys, constraint.label_selector.as_ref(), &path, errors);
     }
     let key_of = |c: &TopologySpreadConstraint| Some((c.topology_key.clone(), c.when_unsatisfiable.clone()));
     unique(constraints, key_of, list, Some("{topologyKey, whenUnsatisfiable}"), errors);
@@ -105,10 +101,18 @@ fn label_keys(keys: &[String], selector: Option<&LabelSelector>, list: &Path<'_>
     }
 }
 
-fn selected_keys(selector: Option<&LabelSelector>) -> Vec<&str> {
-    let labels = selector.and_then(|s| s.match_labels.as_ref()).into_iter().flatten().map(|(key, _)| key.as_str());
-    let requirements = selector.and_then(|s| s.match_expressions.as_ref()).into_iter().flatten();
-    labels.chain(requirements.map(|requirement| requirement.key.as_str())).collect()
+/// A pod's keys are in the selector already, each as one requirement: one more is the client's own. A path as upstream has it.
+fn selected_twice(keys: &[String], selector: Option<&LabelSelector>, path: &Path<'_>, errors: &mut Errors) {
+    let Some(selector) = selector else { return };
+    let mut seen: Vec<&String> = selector.match_labels.iter().flatten().map(|(key, _)| key).collect();
+    for key in selector.match_expressions.iter().flatten().map(|requirement| &requirement.key) {
+        if let Some(i) = keys.iter().rposition(|own| own == key)
+            && seen.contains(&key)
+        {
+            errors.invalid(&path.index(i), key, "exists in both matchLabelKeys and labelSelector");
+        }
+        seen.push(key);
+    }
 }
 
 fn topology_key(key: &str, path: &Path<'_>, errors: &mut Errors) {
@@ -228,6 +232,7 @@ fn pod_term(term: &PodAffinityTerm, path: &Path<'_>, errors: &mut Errors) {
         (term.match_label_keys.as_deref().unwrap_or_default(), term.mismatch_label_keys.as_deref().unwrap_or_default());
     label_keys(same, term.label_selector.as_ref(), &path.child("matchLabelKeys"), errors);
     label_keys(other, term.label_selector.as_ref(), &path.child("mismatchLabelKeys"), errors);
+    selected_twice(same, term.label_selector.as_ref(), path, errors);
     for (i, key) in same.iter().enumerate().filter(|(_, key)| other.contains(key)) {
         let list = path.child("matchLabelKeys");
         errors.invalid(&list.index(i), key, "exists in both matchLabelKeys and mismatchLabelKeys");

@@ -2,6 +2,8 @@
 //!
 //! Source: `pkg/registry/core/pod/strategy.go`.
 
+mod label_keys;
+
 use coracle_api::any::AnyObject;
 use coracle_api::pods;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
@@ -16,6 +18,7 @@ impl Strategy for PodStrategy {
         let pod = typed_mut::<Pod>(object);
         first_generation(&mut pod.metadata);
         let spec = pod.spec.get_or_insert_with(PodSpec::default);
+        label_keys::merge(spec, &pod.metadata.labels.clone().unwrap_or_default());
         pod.status = Some(PodStatus {
             phase: Some("Pending".to_owned()),
             qos_class: Some(pods::qos_class(spec).to_owned()),
