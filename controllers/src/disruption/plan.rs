@@ -147,7 +147,7 @@ fn gone_by(since: &Time) -> Timestamp {
 /// Whether a pod is one of the healthy: it is ready, and nobody has asked it to go.
 fn counts(pod: &Pod, disrupted: &BTreeMap<String, Time>, now: Timestamp) -> bool {
     let since = pod.metadata.name.as_ref().and_then(|name| disrupted.get(name));
-    !pod::is_deleting(pod) && !since.is_some_and(|since| gone_by(since) > now) && pod::is_ready(pod)
+    !pod::is_deleting(pod) && since.is_none_or(|since| gone_by(since) <= now) && pod::is_ready(pod)
 }
 
 fn verdict(allowed: i32, generation: i64) -> Condition {
