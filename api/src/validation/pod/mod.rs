@@ -314,7 +314,10 @@ mod tests {
                 r#""resources":{"limits":{"cpu":"-1"}}"#,
                 &["resources.limits[cpu] Invalid", "resources.requests[cpu] Invalid"],
             ),
-            (r#""resources":{"requests":{"gold":"1"}}"#, &["resources.requests[gold] Invalid"]),
+            (
+                r#""resources":{"requests":{"gold":"1"}}"#,
+                &["resources.requests[gold] Invalid", "resources.requests[gold] Invalid"],
+            ),
             (r#""resources":{"requests":{"example.com/gold":"1"}}"#, &["resources.limits Required"]),
             (r#""securityContext":{"runAsUser":-1}"#, &["securityContext.runAsUser Invalid"]),
             (r#""securityContext":{"procMount":"Unmasked"}"#, &["securityContext.procMount Invalid"]),
