@@ -75,7 +75,7 @@ pub const MEMORY_AVAILABLE_MIN: u64 = 100 << 20;
 /// Share of the disk free below which the node reports `DiskPressure`. Source: kubelet, `nodefs.available<10%`.
 pub const DISK_AVAILABLE_MIN_PERCENT: u64 = 10;
 /// Free bytes that are never pressure, whatever share of a large disk they are.
-pub const DISK_AVAILABLE_PLENTY: u64 = 20 << 30;
+pub const DISK_AVAILABLE_PLENTY: u64 = 4 << 30;
 
 /// Connections that the proxy carries at once for one node; one more is closed at once.
 pub const PROXY_CONNECTIONS_MAX: usize = 16_384;
