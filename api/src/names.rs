@@ -77,7 +77,15 @@ pub fn dns_subdomain(text: &str) -> Vec<String> {
     checked(text, SUBDOMAIN_BYTES_MAX, text.split('.').all(is_label), SUBDOMAIN)
 }
 
-/// A DNS label that starts with a letter: services.
+/// A DNS subdomain whose labels may have underscores, and begin with one: where names are searched.
+#[must_use]
+pub fn dns_subdomain_with_underscore(text: &str) -> Vec<String> {
+    let inner = |b: u8| lower_or_digit(b) || b == b'-' || b == b'_';
+    let is_label = |label: &str| framed(label.strip_prefix('_').unwrap_or(label), lower_or_digit, inner);
+    checked(text, SUBDOMAIN_BYTES_MAX, text.split('.').all(is_label), SUBDOMAIN)
+}
+
+/// A DNS label that starts with a letter.
 #[must_use]
 pub fn dns_1035_label(text: &str) -> Vec<String> {
     let right = is_label(text) && text.as_bytes()[0].is_ascii_lowercase();

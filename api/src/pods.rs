@@ -107,7 +107,28 @@ pub fn limits(spec: &PodSpec) -> BTreeMap<String, Quantity> {
     total.0
 }
 
+/// What the containers of the pod ask for, summed as [`requests`]: without the pod's own, and the overhead. Source:
+/// `AggregateContainerRequests`.
+#[must_use]
+pub fn requests_of_containers(spec: &PodSpec) -> BTreeMap<String, Quantity> {
+    of_containers(spec, |resources| resources.requests.as_ref()).0
+}
+
+/// What the containers of the pod may use. Source: `AggregateContainerLimits`.
+#[must_use]
+pub fn limits_of_containers(spec: &PodSpec) -> BTreeMap<String, Quantity> {
+    of_containers(spec, |resources| resources.limits.as_ref()).0
+}
+
 fn total(spec: &PodSpec, list: ListOf) -> Sums {
+    let mut total = of_containers(spec, list);
+    if let Some(own) = spec.resources.as_ref().and_then(list) {
+        total.0.extend(own.iter().map(|(name, quantity)| (name.clone(), parse_or_zero(Some(quantity)))));
+    }
+    total
+}
+
+fn of_containers(spec: &PodSpec, list: ListOf) -> Sums {
     let mut total = Sums::default();
     spec.containers.iter().for_each(|c| total.add(of(c, list)));
     let (mut sidecars, mut most) = (Sums::default(), Sums::default());
@@ -123,9 +144,6 @@ fn total(spec: &PodSpec, list: ListOf) -> Sums {
         }
     }
     total.raise(&most);
-    if let Some(own) = spec.resources.as_ref().and_then(list) {
-        total.0.extend(own.iter().map(|(name, quantity)| (name.clone(), parse_or_zero(Some(quantity)))));
-    }
     total
 }
 

@@ -12,13 +12,13 @@ impl Validate for PersistentVolume {
     fn validate(&self, errors: &mut Errors) {
         meta::create(&self.metadata, meta::IN_CLUSTER, errors);
         let default = PersistentVolumeSpec::default();
-        spec(self.spec.as_ref().unwrap_or(&default), &SPEC, errors);
+        spec(self.spec.as_ref().unwrap_or(&default), text(self.metadata.name.as_ref()), &SPEC, errors);
     }
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
         let default = PersistentVolumeSpec::default();
         let (new, old) = (self.spec.as_ref().unwrap_or(&default), old.spec.as_ref().unwrap_or(&default));
-        spec(new, &SPEC, errors);
+        spec(new, text(self.metadata.name.as_ref()), &SPEC, errors);
         update(new, old, errors);
     }
 }
@@ -28,7 +28,7 @@ const ACCESS_MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce
 pub(super) const VOLUME_MODES: [&str; 2] = ["Block", "Filesystem"];
 const RECLAIM_POLICIES: [&str; 3] = ["Delete", "Recycle", "Retain"];
 
-fn spec(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Errors) {
+fn spec(spec: &PersistentVolumeSpec, name: &str, path: &Path<'_>, errors: &mut Errors) {
     let modes = spec.access_modes.as_deref().unwrap_or_default();
     if modes.is_empty() {
         errors.required(&path.child("accessModes"), "");
@@ -40,7 +40,7 @@ fn spec(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Errors) {
     if let Some(affinity) = &spec.node_affinity {
         node_affinity(affinity, &path.child("nodeAffinity"), errors);
     }
-    volume_source::check(spec, path, errors);
+    volume_source::check(spec, name, path, errors);
     let root =
         spec.host_path.as_ref().is_some_and(|volume| volume.path.split('/').all(|part| matches!(part, "" | ".")));
     if root && policy.map(String::as_str) == Some("Recycle") {
@@ -76,7 +76,7 @@ pub(super) fn inline_spec(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: 
         errors.forbidden(&path.child("persistentVolumeReclaimPolicy"), rule);
     }
     absent(spec.node_affinity.is_some(), "nodeAffinity", errors);
-    volume_source::check(spec, path, errors);
+    volume_source::check(spec, "", path, errors);
     absent(!text(spec.storage_class_name.as_ref()).is_empty(), "storageClassName", errors);
     if !matches!(spec.volume_mode.as_deref(), None | Some("Filesystem")) {
         let rule = "may not specify volumeMode other than Filesystem in the context of inline volumes";

@@ -1,5 +1,7 @@
 //! What a volume of the cluster is made of: exactly one source, each with the fields that it needs.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{
     AWSElasticBlockStoreVolumeSource, AzureDiskVolumeSource, AzureFilePersistentVolumeSource,
     CSIPersistentVolumeSource, CephFSPersistentVolumeSource, CinderPersistentVolumeSource, FCVolumeSource,
@@ -17,9 +19,12 @@ const HOST_PATH_TYPES: [&str; 8] =
     ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 const QUOBYTE_BYTES_MAX: usize = 65;
 const DRIVER_BYTES_MAX: usize = 63;
+/// How long the name of a volume and that of its portal may be together, where both make the name of who asks.
+pub(super) const INITIATOR_BYTES_MAX: usize = 64;
+pub(super) const INITIATOR_TOO_LONG: &str = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
 
 /// The first source is looked into; any other is one too many.
-pub(super) fn check(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn check(spec: &PersistentVolumeSpec, name: &str, path: &Path<'_>, errors: &mut Errors) {
     let mut count = 0;
     macro_rules! sources {
         ($($field:ident $name:literal $(as $shown:literal)? $check:expr;)*) => {$(
@@ -58,6 +63,12 @@ pub(super) fn check(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut E
         storageos "storageos" storageos;
         csi "csi" csi;
     }
+    if let Some(iscsi) = &spec.iscsi
+        && iscsi.initiator_name.is_some()
+        && name.len() + 1 + iscsi.target_portal.len() > INITIATOR_BYTES_MAX
+    {
+        errors.invalid(&path.child("iscsi").child("targetportal"), &iscsi.target_portal, INITIATOR_TOO_LONG);
+    }
     if spec.local.is_some() && spec.node_affinity.is_none() {
         errors.required(&path.child("nodeAffinity"), "Local volume requires node affinity");
     }
@@ -68,14 +79,16 @@ pub(super) fn check(spec: &PersistentVolumeSpec, path: &Path<'_>, errors: &mut E
 
 /// The name of a driver, which nodes register it by.
 pub(super) fn driver_name(name: &str, path: &Path<'_>, errors: &mut Errors) {
-    required(name, path, errors);
+    if name.is_empty() {
+        return errors.required(path, "");
+    }
     if name.len() > DRIVER_BYTES_MAX {
         errors.too_long(path, DRIVER_BYTES_MAX);
     }
     errors.invalid_each(path, name, names::dns_subdomain(&name.to_lowercase()));
 }
 
-fn host_path(volume: &HostPathVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn host_path(volume: &HostPathVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     if volume.path.is_empty() {
         return errors.required(&path.child("path"), "");
     }
@@ -118,7 +131,7 @@ pub(super) fn flocker(volume: &FlockerVolumeSource, path: &Path<'_>, errors: &mu
     }
 }
 
-fn nfs(volume: &NFSVolumeSource, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn nfs(volume: &NFSVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.server, &path.child("server"), errors);
     required(&volume.path, &path.child("path"), errors);
     if !volume.path.starts_with('/') {
@@ -145,41 +158,63 @@ pub(super) fn quobyte(volume: &QuobyteVolumeSource, path: &Path<'_>, errors: &mu
     let registry = path.child("registry");
     if volume.registry.is_empty() {
         errors.required(&registry, "must be a host:port pair or multiple pairs separated by commas");
-    } else if volume.registry.len() >= QUOBYTE_BYTES_MAX {
-        errors.invalid(&registry, &volume.registry, "length must be less than or equal to 65");
+    } else if volume.tenant.as_ref().is_some_and(|tenant| tenant.len() >= QUOBYTE_BYTES_MAX) {
+        errors.required(&path.child("tenant"), "must be a UUID and may not exceed a length of 64 characters");
     } else {
         for _ in volume.registry.split(',').filter(|pair| pair.matches(':').count() != 1) {
-            errors.invalid(
-                &registry,
-                &volume.registry,
-                "must be a host:port pair or multiple pairs separated by commas",
-            );
+            let rule = "must be a host:port pair or multiple pairs separated by commas";
+            errors.invalid(&registry, &volume.registry, rule);
         }
     }
-    if volume.tenant.as_ref().is_some_and(|tenant| tenant.len() >= QUOBYTE_BYTES_MAX) {
-        errors.invalid(&path.child("tenant"), &volume.tenant, "length must be less than or equal to 65");
-    }
     required(&volume.volume, &path.child("volume"), errors);
-    if volume.volume.len() >= QUOBYTE_BYTES_MAX {
-        errors.invalid(&path.child("volume"), &volume.volume, "length must be less than or equal to 65");
-    }
 }
 
 fn iscsi(volume: &ISCSIPersistentVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.target_portal, &path.child("targetPortal"), errors);
-    if volume.iqn.is_empty() {
-        errors.required(&path.child("iqn"), "");
-    } else if !["iqn", "eui", "naa"].iter().any(|prefix| volume.iqn.starts_with(prefix)) {
-        errors.invalid(&path.child("iqn"), &volume.iqn, "must be valid format starting with iqn, eui, or naa");
-    }
+    required(&volume.iqn, &path.child("iqn"), errors);
+    initiator(&volume.iqn, &path.child("iqn"), errors);
     between(volume.lun, 0, 255, &path.child("lun"), errors);
     let chap = volume.chap_auth_discovery == Some(true) || volume.chap_auth_session == Some(true);
-    let path = path.child("secretRef");
+    let secret_path = path.child("secretRef");
     match &volume.secret_ref {
-        Some(secret) => named_secret(secret, &path, errors),
-        None if chap => errors.required(&path, ""),
+        Some(secret) => required(text(secret.name.as_ref()), &secret_path.child("name"), errors),
+        None if chap => errors.required(&secret_path, ""),
         None => {}
     }
+    if let Some(name) = &volume.initiator_name {
+        initiator(name, &path.child("initiatorname"), errors);
+    }
+}
+
+/// `iqn.2001-04.com.example:disk`, `eui.…` or `naa.…`
+pub(super) fn initiator(name: &str, path: &Path<'_>, errors: &mut Errors) {
+    let letters = |rest: &str, count: usize| {
+        let mut rest = rest.chars();
+        rest.next().is_some() && rest.clone().count() == count && rest.all(|c| c.is_ascii_alphanumeric())
+    };
+    let right = match name.get(..3).map(|prefix| (prefix, &name[3..])) {
+        _ if name.is_empty() => true,
+        Some(("iqn", rest)) => is_dated(rest),
+        Some(("eui", rest)) => letters(rest, 16),
+        Some(("naa", rest)) => letters(rest, 32),
+        _ => false,
+    };
+    if !right {
+        errors.invalid(path, name, "must be valid format");
+    }
+}
+
+/// `.2001-04.com.example:disk`
+fn is_dated(name: &str) -> bool {
+    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    let Some((date, rest)) = name.strip_prefix('.').and_then(|name| name.split_once('.')) else { return false };
+    let dated = date.split_once('-').is_some_and(|(year, month)| digits(year, 4) && digits(month, 2));
+    dated
+        && rest.split_once(':').is_some_and(|(domain, own)| {
+            let of_domain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
+            let of_own = |c: char| !c.is_whitespace() && !",;*&$|".contains(c);
+            !domain.is_empty() && domain.bytes().all(of_domain) && !own.is_empty() && own.chars().all(of_own)
+        })
 }
 
 fn named_secret(secret: &SecretReference, path: &Path<'_>, errors: &mut Errors) {
@@ -219,12 +254,15 @@ pub(super) fn fibre_channel(volume: &FCVolumeSource, path: &Path<'_>, errors: &m
 
 fn flex(volume: &FlexPersistentVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.driver, &path.child("driver"), errors);
-    let options = path.child("options");
-    for (key, value) in volume.options.iter().flatten() {
-        let domain = key.split_once('/').map_or("", |(domain, _)| domain);
-        let reserved = |own: &str| domain == own || domain.ends_with(&format!(".{own}"));
-        if reserved("kubernetes.io") || reserved("k8s.io") {
-            errors.invalid(&options.key(key), value, "kubernetes.io and k8s.io namespaces are reserved");
+    options(volume.options.as_ref(), &path.child("options"), errors);
+}
+
+/// What a driver is told is in its own words, not in Kubernetes'.
+pub(super) fn options(options: Option<&BTreeMap<String, String>>, path: &Path<'_>, errors: &mut Errors) {
+    for key in options.into_iter().flatten().map(|(key, _)| key) {
+        let domain = format!(".{}", key.split('/').next().unwrap_or_default().to_lowercase());
+        if domain.ends_with(".kubernetes.io") || domain.ends_with(".k8s.io") {
+            errors.invalid(&path.key(key), key, "kubernetes.io and k8s.io namespaces are reserved");
         }
     }
 }

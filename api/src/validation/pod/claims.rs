@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use k8s_openapi::api::core::v1::{PodResourceClaim, PodSpec, ResourceClaim};
+use k8s_openapi::api::core::v1::{PodResourceClaim, ResourceClaim};
 
 use crate::field::{Errors, Path};
 use crate::names;
-use crate::validation::rules::named_if_set;
+use crate::validation::rules::text;
 
 pub(super) fn of_pod(claims: &[PodResourceClaim], list: &Path<'_>, errors: &mut Errors) {
     let mut seen = HashSet::new();
@@ -32,22 +32,37 @@ pub(super) fn of_pod(claims: &[PodResourceClaim], list: &Path<'_>, errors: &mut 
             }
             _ => {}
         }
-        named_if_set(own.as_ref(), names::dns_subdomain, &path.child("resourceClaimName"), errors);
-        named_if_set(template.as_ref(), names::dns_subdomain, &path.child("resourceClaimTemplateName"), errors);
+        for (field, name) in [("resourceClaimName", own), ("resourceClaimTemplateName", template)] {
+            if let Some(name) = name {
+                errors.invalid_each(&path.child(field), name, names::dns_subdomain(name));
+            }
+        }
     }
 }
 
-/// A container uses what its pod claims.
-pub(super) fn of_container(claims: &[ResourceClaim], spec: &PodSpec, list: &Path<'_>, errors: &mut Errors) {
-    let mut seen = HashSet::new();
+/// A container uses what its pod claims, each claim as a whole or request by request.
+pub(super) fn of_container(claims: &[ResourceClaim], claimed: &HashSet<&str>, list: &Path<'_>, errors: &mut Errors) {
+    let mut seen: Vec<(&str, &str)> = Vec::new();
     for (i, claim) in claims.iter().enumerate() {
         let path = list.index(i);
-        if claim.name.is_empty() {
+        let (name, request) = (claim.name.as_str(), text(claim.request.as_ref()));
+        if name.is_empty() {
             errors.required(&path, "");
-        } else if !seen.insert((&claim.name, &claim.request)) {
-            errors.duplicate(&path, &claim.name);
-        } else if !spec.resource_claims.iter().flatten().any(|own| own.name == claim.name) {
-            errors.not_found(&path, &claim.name);
+            continue;
+        }
+        if seen.contains(&(name, "")) {
+            errors.duplicate(&path, name);
+        } else {
+            if !request.is_empty() {
+                errors.invalid_each(&path.child("request"), request, names::dns_label(request));
+            }
+            if seen.iter().any(|(other, of)| *other == name && (request.is_empty() || *of == request)) {
+                errors.duplicate(&path, name);
+            }
+            seen.push((name, request));
+        }
+        if !claimed.contains(name) {
+            errors.not_found(&path, name);
         }
     }
 }

@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use k8s_openapi::api::core::v1::{
     Container, ContainerPort, ExecAction, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, Probe,
-    SleepAction, TCPSocketAction,
+    SleepAction, TCPSocketAction, Volume,
 };
 
 use super::devices::Seen;
-use super::{claims, env, ephemeral, resources, security};
+use super::{env, ephemeral, resources, security};
 use crate::field::{Errors, Path};
 use crate::names;
 use crate::pods;
@@ -18,9 +18,58 @@ use crate::validation::rules::{
 
 const RESTART_RULES_MAX: usize = 20;
 const EXIT_CODES_MAX: usize = 255;
+const SIGNALS: [&str; 36] = [
+    "SIGABRT",
+    "SIGALRM",
+    "SIGBUS",
+    "SIGCHLD",
+    "SIGCLD",
+    "SIGCONT",
+    "SIGFPE",
+    "SIGHUP",
+    "SIGILL",
+    "SIGINT",
+    "SIGIO",
+    "SIGIOT",
+    "SIGKILL",
+    "SIGPIPE",
+    "SIGPOLL",
+    "SIGPROF",
+    "SIGPWR",
+    "SIGQUIT",
+    "SIGRTMAX",
+    "SIGRTMIN",
+    "SIGSEGV",
+    "SIGSTKFLT",
+    "SIGSTOP",
+    "SIGSYS",
+    "SIGTERM",
+    "SIGTRAP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGVTALRM",
+    "SIGWINCH",
+    "SIGXCPU",
+    "SIGXFSZ",
+];
+const NO_POLICY: &str = "must specify restartPolicy when restart rules are used";
+
+/// What the containers of one pod have around them.
+pub(super) struct Around<'p> {
+    pub spec: &'p PodSpec,
+    /// The volumes that are as they must be.
+    pub volumes: Vec<&'p Volume>,
+    /// The names of the devices that the pod claims.
+    pub claimed: HashSet<&'p str>,
+}
 
 /// All containers of a pod: their names are unique among all of them, and so are the host's ports.
-pub(super) fn all(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn all(around: &Around<'_>, path: &Path<'_>, errors: &mut Errors) {
+    let spec = around.spec;
     let list = path.child("containers");
     if spec.containers.is_empty() {
         errors.required(&list, "");
@@ -28,26 +77,51 @@ pub(super) fn all(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     let mut names: HashSet<&str> = HashSet::new();
     for (i, container) in spec.containers.iter().enumerate() {
         let path = list.index(i);
-        common(container, spec, &path, errors);
+        common(container, around, &path, errors);
+        unique_name(&container.name, &mut names, &path, errors);
         probes(container, spec, &path, errors);
         restarts(container, &path, errors);
-        unique_name(&container.name, &mut names, &path, errors);
     }
+    host_ports(&spec.containers, &list, errors);
     let list = path.child("initContainers");
     for (i, container) in spec.init_containers.iter().flatten().enumerate() {
         let path = list.index(i);
-        common(container, spec, &path, errors);
-        restarts(container, &path, errors);
-        init(container, spec, &path, errors);
+        common(container, around, &path, errors);
+        if container.restart_policy.is_some() || container.restart_policy_rules.is_none() {
+            restarts(container, &path, errors);
+        } else {
+            errors.required(&path.child("restartPolicy"), NO_POLICY);
+        }
         unique_name(&container.name, &mut names, &path, errors);
+        // They run one after the other; Kubernetes tells of each as if it were the first.
+        host_ports(std::slice::from_ref(container), &list, errors);
+        init(container, spec, &path, errors);
     }
     let list = path.child("ephemeralContainers");
     for (i, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
         let path = list.index(i);
-        ephemeral::check(container, spec, &path, errors);
+        ephemeral::check(container, around, &path, errors);
         unique_name(&container.name, &mut names, &path, errors);
     }
-    host_ports(spec, path, errors);
+}
+
+/// The images of a pod's own containers are not padded; a template's may be.
+pub(super) fn images(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    let init = spec.init_containers.as_deref().unwrap_or_default();
+    let guests = spec.ephemeral_containers.iter().flatten().map(|guest| &guest.image).collect();
+    for (field, images) in [
+        ("containers", spec.containers.iter().map(|container| &container.image).collect::<Vec<_>>()),
+        ("initContainers", init.iter().map(|container| &container.image).collect()),
+        ("ephemeralContainers", guests),
+    ] {
+        let list = path.child(field);
+        for (i, image) in images.into_iter().enumerate() {
+            let image = text(image.as_ref());
+            if image.trim() != image {
+                errors.invalid(&list.index(i).child("image"), image, "must not have leading or trailing whitespace");
+            }
+        }
+    }
 }
 
 fn unique_name<'c>(name: &'c str, names: &mut HashSet<&'c str>, path: &Path<'_>, errors: &mut Errors) {
@@ -56,10 +130,9 @@ fn unique_name<'c>(name: &'c str, names: &mut HashSet<&'c str>, path: &Path<'_>,
     }
 }
 
-fn host_ports(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+fn host_ports(containers: &[Container], list: &Path<'_>, errors: &mut Errors) {
     let mut seen = HashSet::new();
-    let list = path.child("containers");
-    for (i, container) in spec.containers.iter().enumerate() {
+    for (i, container) in containers.iter().enumerate() {
         let path = list.index(i);
         let ports = path.child("ports");
         for (i, port) in container.ports.iter().flatten().enumerate() {
@@ -70,33 +143,32 @@ fn host_ports(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
             }
             seen.insert(key);
         }
-        if spec.host_network == Some(true) {
-            of_host(container, &ports, errors);
+    }
+}
+
+/// On the host's network a container's port is the host's. In a template it need not be said yet.
+pub(super) fn ports_of_host(spec: &PodSpec, in_template: bool, path: &Path<'_>, errors: &mut Errors) {
+    if spec.host_network != Some(true) {
+        return;
+    }
+    let list = path.child("containers");
+    for (i, container) in spec.containers.iter().enumerate() {
+        let path = list.index(i);
+        let list = path.child("ports");
+        for (i, port) in container.ports.iter().flatten().enumerate() {
+            let of_host = port.host_port.unwrap_or(0);
+            if of_host != port.container_port && !(in_template && of_host == 0) {
+                let rule = "must match `containerPort` when `hostNetwork` is true";
+                errors.invalid(&list.index(i).child("hostPort"), &of_host, rule);
+            }
         }
     }
 }
 
-/// On the host's network a container's port is the host's.
-fn of_host(container: &Container, list: &Path<'_>, errors: &mut Errors) {
-    for (i, port) in container.ports.iter().flatten().enumerate() {
-        if port.host_port.unwrap_or(0) != port.container_port {
-            let rule = "must match `hostPort` when `hostNetwork` is true";
-            errors.invalid(&list.index(i).child("containerPort"), &port.container_port, rule);
-        }
-    }
-}
-
-fn image(image: &str, path: &Path<'_>, errors: &mut Errors) {
-    if image.is_empty() {
-        errors.required(path, "");
-    } else if image.trim() != image {
-        errors.invalid(path, image, "must not have leading or trailing whitespace");
-    }
-}
-
-pub(super) fn common(container: &Container, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+pub(super) fn common(container: &Container, around: &Around<'_>, path: &Path<'_>, errors: &mut Errors) {
+    let spec = around.spec;
     named(&container.name, names::dns_label, &path.child("name"), errors);
-    image(text(container.image.as_ref()), &path.child("image"), errors);
+    required(text(container.image.as_ref()), &path.child("image"), errors);
     let policies = ["FallbackToLogsOnError", "File"];
     let policy = text(container.termination_message_policy.as_ref());
     required_one_of(policy, &policies, &path.child("terminationMessagePolicy"), errors);
@@ -106,17 +178,15 @@ pub(super) fn common(container: &Container, spec: &PodSpec, path: &Path<'_>, err
     let seen = Seen {
         mounts: container.volume_mounts.as_deref().unwrap_or_default(),
         devices: container.volume_devices.as_deref().unwrap_or_default(),
-        volumes: spec.volumes.as_deref().unwrap_or_default(),
+        volumes: &around.volumes,
         context: container.security_context.as_ref(),
     };
     seen.check(path, errors);
     let pull = text(container.image_pull_policy.as_ref());
     required_one_of(pull, &["Always", "IfNotPresent", "Never"], &path.child("imagePullPolicy"), errors);
-    resources::requirements(container.resources.as_ref(), &path.child("resources"), errors);
-    let claims = container.resources.as_ref().and_then(|resources| resources.claims.as_deref()).unwrap_or_default();
-    claims::of_container(claims, spec, &path.child("resources").child("claims"), errors);
-    security::container(container.security_context.as_ref(), spec, &path.child("securityContext"), errors);
+    resources::of_container(container.resources.as_ref(), &around.claimed, &path.child("resources"), errors);
     resize_policies(container, spec, &path.child("resizePolicy"), errors);
+    security::container(container.security_context.as_ref(), spec, &path.child("securityContext"), errors);
 }
 
 /// Upstream tells of the list what is wrong with one of its policies.
@@ -140,7 +210,7 @@ fn restarts(container: &Container, path: &Path<'_>, errors: &mut Errors) {
     let rules = rules.unwrap_or_default();
     one_of_if_set(policy, &["Always", "Never", "OnFailure"], &policy_path, errors);
     if policy.is_none() && !rules.is_empty() {
-        errors.required(&policy_path, "must specify restartPolicy when restart rules are used");
+        errors.required(&policy_path, NO_POLICY);
     }
     if rules.len() > RESTART_RULES_MAX {
         errors.too_many(&list, rules.len(), RESTART_RULES_MAX);
@@ -177,15 +247,13 @@ fn ports(ports: &[ContainerPort], list: &Path<'_>, errors: &mut Errors) {
         let protocol = text(container_port.protocol.as_ref());
         required_one_of(protocol, &["SCTP", "TCP", "UDP"], &path.child("protocol"), errors);
     }
-    unique(ports, |p| p.name.clone().filter(|n| !n.is_empty()), list, Some("name"), errors);
+    let right = |p: &ContainerPort| p.name.clone().filter(|n| !n.is_empty() && names::port_name(n).is_empty());
+    unique(ports, right, list, Some("name"), errors);
 }
 
 fn init(container: &Container, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     if pods::is_sidecar(container) {
         return probes(container, spec, path, errors);
-    }
-    if let Some(policies) = container.resize_policy.as_ref().filter(|policies| !policies.is_empty()) {
-        errors.invalid(&path.child("resizePolicy"), policies, "must not be set for init containers");
     }
     let rule = "may not be set for init containers without restartPolicy=Always";
     for (field, set) in [
@@ -198,11 +266,22 @@ fn init(container: &Container, spec: &PodSpec, path: &Path<'_>, errors: &mut Err
             errors.forbidden(&path.child(field), rule);
         }
     }
+    let list = path.child("resizePolicy");
+    for (i, policy) in container.resize_policy.iter().flatten().enumerate() {
+        if policy.restart_policy == "RestartContainer" {
+            let rule = "must not be set to 'RestartContainer' for non-sidecar initContainers";
+            errors.invalid(&list.index(i).child("restartPolicy"), &policy.restart_policy, rule);
+        }
+    }
 }
 
 fn probes(container: &Container, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     if let Some(hooks) = &container.lifecycle {
-        lifecycle(hooks, spec.termination_grace_period_seconds, &path.child("lifecycle"), errors);
+        let path = path.child("lifecycle");
+        lifecycle(hooks, spec.termination_grace_period_seconds, &path, errors);
+        if let Some(signal) = &hooks.stop_signal {
+            stop_signal(signal, spec, &path.child("stopSignal"), errors);
+        }
     }
     for (field, checked) in [
         ("livenessProbe", &container.liveness_probe),
@@ -220,6 +299,24 @@ fn probes(container: &Container, spec: &PodSpec, path: &Path<'_>, errors: &mut E
             errors.invalid(&path.child("terminationGracePeriodSeconds"), value, "must not be set for readinessProbes");
         }
     }
+}
+
+/// The signal that ends a container is one of its system's.
+fn stop_signal(signal: &str, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    match spec.os.as_ref().map(|os| os.name.as_str()) {
+        None => errors.forbidden(path, "may not be set for containers with empty `spec.os.name`"),
+        Some("windows") => one_of(signal, &["SIGKILL", "SIGTERM"], path, errors),
+        Some(_) if is_real_time(signal) => {}
+        Some(_) => one_of(signal, &SIGNALS, path, errors),
+    }
+}
+
+/// `SIGRTMIN+1`, `SIGRTMAX-14`
+fn is_real_time(signal: &str) -> bool {
+    let within =
+        |step: &str, most: u8| step.parse::<u8>().is_ok_and(|n| (1..=most).contains(&n) && step == n.to_string());
+    let (low, high) = (signal.strip_prefix("SIGRTMIN+"), signal.strip_prefix("SIGRTMAX-"));
+    low.is_some_and(|step| within(step, 15)) || high.is_some_and(|step| within(step, 14))
 }
 
 fn probe(probe: &Probe, path: &Path<'_>, errors: &mut Errors) {
@@ -309,7 +406,7 @@ impl<'h> Handler<'h> {
         if let Some(sleep) = self.sleep
             && first("sleep", errors)
         {
-            let most = grace_seconds.unwrap_or(0);
+            let most = grace_seconds.unwrap_or(i64::MAX);
             if !(0..=most).contains(&sleep.seconds) {
                 let rule = format!("must be non-negative and less than terminationGracePeriodSeconds ({most})");
                 errors.invalid(&path.child("sleep"), &sleep.seconds, &rule);

@@ -11,7 +11,7 @@ use crate::validation::rules::{no_backsteps, one_of, relative_path, required, te
 pub(super) struct Seen<'c> {
     pub mounts: &'c [VolumeMount],
     pub devices: &'c [VolumeDevice],
-    pub volumes: &'c [Volume],
+    pub volumes: &'c [&'c Volume],
     pub context: Option<&'c SecurityContext>,
 }
 
@@ -22,7 +22,7 @@ impl Seen<'_> {
     }
 
     fn volume(&self, name: &str) -> Option<&Volume> {
-        self.volumes.iter().find(|volume| volume.name == name)
+        self.volumes.iter().copied().find(|volume| volume.name == name)
     }
 
     fn mounts(&self, list: &Path<'_>, errors: &mut Errors) {
@@ -44,9 +44,10 @@ impl Seen<'_> {
             if self.devices.iter().any(|device| device.device_path == mount.mount_path) {
                 errors.invalid(&at, &mount.mount_path, "must not already exist as a path in volumeDevices");
             }
-            sub_path(mount, &path, errors);
-            self.propagation(mount, &path.child("mountPropagation"), errors);
-            recursive_read_only(mount, &path.child("recursiveReadOnly"), errors);
+            // Of these Kubernetes does not tell which mount it is.
+            sub_path(mount, (list, &path), errors);
+            self.propagation(mount, &list.child("mountPropagation"), errors);
+            recursive_read_only(mount, &list.child("recursiveReadOnly"), errors);
         }
     }
 
@@ -65,7 +66,7 @@ impl Seen<'_> {
             let path = list.index(i);
             let (name, at) = (path.child("name"), path.child("devicePath"));
             required(&device.name, &name, errors);
-            if !names.insert(&device.name) {
+            if !device.name.is_empty() && !names.insert(&device.name) {
                 errors.invalid(&name, &device.name, "must be unique");
             }
             match self.volume(&device.name) {
@@ -91,17 +92,13 @@ impl Seen<'_> {
     }
 }
 
-fn sub_path(mount: &VolumeMount, path: &Path<'_>, errors: &mut Errors) {
+fn sub_path(mount: &VolumeMount, (list, path): (&Path<'_>, &Path<'_>), errors: &mut Errors) {
     let (sub, expression) = (text(mount.sub_path.as_ref()), text(mount.sub_path_expr.as_ref()));
-    relative_path(sub, &path.child("subPath"), errors);
-    if expression.is_empty() {
-        return;
+    relative_path(sub, &list.child("subPath"), errors);
+    if !sub.is_empty() && !expression.is_empty() {
+        errors.invalid(&path.child("subPathExpr"), expression, "subPathExpr and subPath are mutually exclusive");
     }
-    let path = path.child("subPathExpr");
-    if !sub.is_empty() {
-        errors.invalid(&path, expression, "subPathExpr and subPath are mutually exclusive");
-    }
-    relative_path(expression, &path, errors);
+    relative_path(expression, &list.child("subPathExpr"), errors);
 }
 
 fn recursive_read_only(mount: &VolumeMount, path: &Path<'_>, errors: &mut Errors) {

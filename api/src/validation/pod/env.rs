@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, EnvVarSource, ObjectFiel
 
 use crate::field::{Errors, Path};
 use crate::names;
-use crate::validation::rules::{named, required, text};
+use crate::quantity;
+use crate::validation::rules::{named, no_backsteps, required, text};
 
 /// What a variable may be of its pod.
 const FIELDS: [&str; 9] = [
@@ -29,6 +30,10 @@ const RESOURCES: [&str; 6] = [
     "requests.ephemeral-storage",
     "requests.memory",
 ];
+/// What selectors may name of a pod, and containers can't see.
+const OTHER_FIELDS: [&str; 3] = ["spec.restartPolicy", "spec.schedulerName", "status.phase"];
+/// What bytes may be counted in.
+const BYTES: [&str; 13] = ["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
 const MANY: &str = "may not have more than one field specified at a time";
 
 pub(super) fn variables(variables: &[EnvVar], list: &Path<'_>, errors: &mut Errors) {
@@ -66,13 +71,14 @@ fn value_source(source: &EnvVarSource, path: &Path<'_>, errors: &mut Errors) {
     if let Some(key) = &source.file_key_ref {
         count += 1;
         let path = path.child("fileKeyRef");
-        required(&key.volume_name, &path.child("volumeName"), errors);
-        required(&key.path, &path.child("path"), errors);
         named(&key.key, names::env_name, &path.child("key"), errors);
+        named(&key.volume_name, names::dns_label, &path.child("volumeName"), errors);
+        required(&key.path, &path.child("path"), errors);
+        no_backsteps(&key.path, &path.child("path"), errors);
     }
     match count {
         0 => {
-            let rule = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`";
+            let rule = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
             errors.invalid(path, "", rule);
         }
         1 => {}
@@ -91,26 +97,28 @@ pub(super) fn file_field_ref(field: &ObjectFieldSelector, path: &Path<'_>, error
 }
 
 fn field_ref(field: &ObjectFieldSelector, supported: &[&str], path: &Path<'_>, errors: &mut Errors) {
-    required(text(field.api_version.as_ref()), &path.child("apiVersion"), errors);
-    let path = path.child("fieldPath");
-    let name = field.field_path.as_str();
-    if name.is_empty() {
-        return errors.required(&path, "");
+    let version = text(field.api_version.as_ref());
+    if version.is_empty() {
+        return errors.required(&path.child("apiVersion"), "");
     }
-    if let Some((map, key)) = subscript(name) {
-        return match map {
-            "metadata.labels" => errors.invalid_each(&path, key, names::qualified(key)),
-            "metadata.annotations" => errors.invalid_each(&path, key, names::qualified(&key.to_lowercase())),
-            _ => errors.invalid(&path, name, "does not support subscript"),
-        };
-    }
-    if supported.contains(&name) {
-        return;
-    }
-    if FIELDS.contains(&name) || FILE_FIELDS.contains(&name) {
-        errors.not_supported(&path, name, supported);
-    } else {
-        errors.invalid(&path, name, &format!("error converting fieldPath: field label not supported: {name}"));
+    let field_path = path.child("fieldPath");
+    // A name of before 1.0, under which the node was known.
+    let name = if field.field_path == "spec.host" { "spec.nodeName" } else { field.field_path.as_str() };
+    let unknown = |errors: &mut Errors| {
+        let rule = format!("error converting fieldPath: field label not supported: {name}");
+        errors.invalid(&field_path, name, &rule);
+    };
+    match subscript(name) {
+        _ if name.is_empty() => errors.required(&field_path, ""),
+        _ if version != "v1" => unknown(errors),
+        Some(("metadata.labels", key)) => errors.invalid_each(path, key, names::qualified(key)),
+        Some(("metadata.annotations", key)) => errors.invalid_each(path, key, names::qualified(&key.to_lowercase())),
+        Some(_) => unknown(errors),
+        None if supported.contains(&name) => {}
+        None if [&FIELDS[..], &FILE_FIELDS, &OTHER_FIELDS].iter().any(|known| known.contains(&name)) => {
+            errors.not_supported(&field_path, name, supported);
+        }
+        None => unknown(errors),
     }
 }
 
@@ -121,16 +129,24 @@ fn subscript(name: &str) -> Option<(&str, &str)> {
 
 /// A resource of a container; a file must say of which.
 pub(super) fn resource_ref(resource: &ResourceFieldSelector, in_file: bool, path: &Path<'_>, errors: &mut Errors) {
-    if in_file {
-        required(text(resource.container_name.as_ref()), &path.child("containerName"), errors);
-    }
-    let path = path.child("resource");
     let name = resource.resource.as_str();
     let huge = name.starts_with("limits.hugepages-") || name.starts_with("requests.hugepages-");
-    if name.is_empty() {
-        errors.required(&path, "");
+    if in_file && text(resource.container_name.as_ref()).is_empty() {
+        errors.required(&path.child("containerName"), "");
+    } else if name.is_empty() {
+        errors.required(&path.child("resource"), "");
     } else if !huge && !RESOURCES.contains(&name) {
-        errors.not_supported(&path, name, &RESOURCES);
+        errors.not_supported(&path.child("resource"), name, &RESOURCES);
+    }
+    let divisor = quantity::parse_or_zero(resource.divisor.as_ref()).to_text().0;
+    let divisors: &[&str] = match name {
+        "limits.cpu" | "requests.cpu" => &["1m", "1"],
+        _ if huge || RESOURCES.contains(&name) => &BYTES,
+        _ => return,
+    };
+    if divisor != "0" && !divisors.contains(&divisor.as_str()) {
+        let rule = format!("only divisor's values {} are supported with the resource", divisors.join(", "));
+        errors.invalid(&path.child("divisor"), name, &rule);
     }
 }
 

@@ -1,16 +1,18 @@
 //! Ephemeral containers: guests in a pod that runs, who have fewer rights than those who live there.
 
-use k8s_openapi::api::core::v1::{Container, EphemeralContainer, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer};
 
-use super::container;
+use super::container::{self, Around};
 use crate::field::{Errors, Path};
 
 const CANNOT: &str = "cannot be set for an Ephemeral Container";
 
-pub(super) fn check(guest: &EphemeralContainer, spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
-    container::common(&as_container(guest), spec, path, errors);
+pub(super) fn check(guest: &EphemeralContainer, around: &Around<'_>, path: &Path<'_>, errors: &mut Errors) {
+    container::common(&as_container(guest), around, path, errors);
     let target = guest.target_container_name.as_deref().unwrap_or_default();
-    if !target.is_empty() && !spec.containers.iter().any(|container| container.name == target) {
+    let spec = around.spec;
+    let mut others = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    if !target.is_empty() && !others.any(|container| container.name == target) {
         errors.not_found(&path.child("targetContainerName"), target);
     }
     let resources = guest.resources.as_ref();
@@ -48,6 +50,9 @@ fn as_container(guest: &EphemeralContainer) -> Container {
         env: guest.env,
         env_from: guest.env_from,
         image_pull_policy: guest.image_pull_policy,
+        ports: guest.ports,
+        resize_policy: guest.resize_policy,
+        resources: guest.resources,
         security_context: guest.security_context,
         termination_message_policy: guest.termination_message_policy,
         volume_devices: guest.volume_devices,

@@ -2,17 +2,17 @@
 
 use k8s_openapi::api::core::v1::{PodSecurityContext, PodSpec, SecurityContext};
 
+use super::each::each_container;
 use crate::field::{Errors, Path};
-use crate::validation::rules::required_one_of;
 
 pub(super) fn check(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
     let Some(os) = &spec.os else { return };
     let os_path = path.child("os");
-    required_one_of(&os.name, &["linux", "windows"], &os_path.child("name"), errors);
     match os.name.as_str() {
+        "" => errors.required(&os_path.child("name"), ""),
         "linux" => linux(spec, path, errors),
         "windows" => windows(spec, path, errors),
-        _ => {}
+        other => errors.not_supported(&os_path, other, &["linux", "windows"]),
     }
 }
 
@@ -42,21 +42,21 @@ fn windows(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
             ("hostPID", spec.host_pid == Some(true)),
             ("hostIPC", spec.host_ipc == Some(true)),
             ("hostUsers", spec.host_users.is_some()),
-            ("resources", spec.resources.is_some()),
+            ("shareProcessNamespace", spec.share_process_namespace.is_some()),
         ],
         "windows",
         path,
         errors,
     );
     if let Some(context) = &spec.security_context {
-        refuse(&of_pod(context, spec), "windows", &path.child("securityContext"), errors);
+        refuse(&of_pod(context), "windows", &path.child("securityContext"), errors);
     }
     each_context(spec, path, errors, &|context, path, errors| {
         refuse(&of_container(context), "windows", path, errors);
     });
 }
 
-fn of_pod<'f>(context: &PodSecurityContext, spec: &PodSpec) -> [(&'f str, bool); 12] {
+fn of_pod<'f>(context: &PodSecurityContext) -> [(&'f str, bool); 11] {
     [
         ("appArmorProfile", context.app_armor_profile.is_some()),
         ("seLinuxOptions", context.se_linux_options.is_some()),
@@ -64,7 +64,6 @@ fn of_pod<'f>(context: &PodSecurityContext, spec: &PodSpec) -> [(&'f str, bool);
         ("fsGroup", context.fs_group.is_some()),
         ("fsGroupChangePolicy", context.fs_group_change_policy.is_some()),
         ("sysctls", context.sysctls.as_ref().is_some_and(|all| !all.is_empty())),
-        ("shareProcessNamespace", spec.share_process_namespace.is_some()),
         ("runAsUser", context.run_as_user.is_some()),
         ("runAsGroup", context.run_as_group.is_some()),
         ("supplementalGroups", context.supplemental_groups.is_some()),
@@ -92,15 +91,9 @@ type Rule<'r> = &'r dyn Fn(&SecurityContext, &Path<'_>, &mut Errors);
 
 /// Calls `rule` with what each container may do, of containers of all sorts.
 fn each_context(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors, rule: Rule<'_>) {
-    let own: Vec<_> = spec.containers.iter().map(|c| c.security_context.as_ref()).collect();
-    let init: Vec<_> = spec.init_containers.iter().flatten().map(|c| c.security_context.as_ref()).collect();
-    let guests: Vec<_> = spec.ephemeral_containers.iter().flatten().map(|c| c.security_context.as_ref()).collect();
-    for (list, contexts) in [("containers", own), ("initContainers", init), ("ephemeralContainers", guests)] {
-        let list = path.child(list);
-        for (i, context) in contexts.into_iter().enumerate() {
-            if let Some(context) = context {
-                rule(context, &list.index(i).child("securityContext"), errors);
-            }
+    each_container(spec, path, &mut |container, path| {
+        if let Some(context) = container.context {
+            rule(context, &path.child("securityContext"), errors);
         }
-    }
+    });
 }

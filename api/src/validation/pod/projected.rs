@@ -24,6 +24,10 @@ pub(super) fn volume(volume: &ProjectedVolumeSource, path: &Path<'_>, errors: &m
     let mut paths = HashSet::new();
     for (i, source) in volume.sources.iter().flatten().enumerate() {
         let source_path = list.index(i);
+        if let Some(token) = &source.service_account_token {
+            // Kubernetes tells of this file as if it were the volume.
+            file(&token.path, &path.child("path"), errors);
+        }
         let written = projection(source, &source_path, errors);
         for file in written.into_iter().filter(|file| !file.is_empty()) {
             if !paths.insert(file) {
@@ -53,13 +57,12 @@ fn projection<'s>(source: &'s VolumeProjection, path: &Path<'_>, errors: &mut Er
     if let Some(api) = &source.downward_api {
         count += 1;
         let path = path.child("downwardAPI");
-        downward(api.items.as_deref(), &path.child("items"), errors);
+        downward(api.items.as_deref(), &path, errors);
         written.extend(api.items.iter().flatten().map(|item| item.path.as_str()));
     }
     if let Some(token) = &source.service_account_token {
         count += 1;
-        service_account_token(token, &path.child("serviceAccountToken"), errors);
-        written.push(&token.path);
+        token_seconds(token, &path.child("serviceAccountToken").child("expirationSeconds"), errors);
     }
     if let Some(bundle) = &source.cluster_trust_bundle {
         count += 1;
@@ -76,18 +79,16 @@ fn projection<'s>(source: &'s VolumeProjection, path: &Path<'_>, errors: &mut Er
     written
 }
 
-fn service_account_token(token: &ServiceAccountTokenProjection, path: &Path<'_>, errors: &mut Errors) {
-    let seconds_path = path.child("expirationSeconds");
+fn token_seconds(token: &ServiceAccountTokenProjection, path: &Path<'_>, errors: &mut Errors) {
     match token.expiration_seconds {
         Some(seconds) if seconds < TOKEN_SECONDS_MIN => {
-            errors.invalid(&seconds_path, &seconds, "may not specify a duration less than 10 minutes");
+            errors.invalid(path, &seconds, "may not specify a duration less than 10 minutes");
         }
         Some(seconds) if seconds > TOKEN_SECONDS_MAX => {
-            errors.invalid(&seconds_path, &seconds, "may not specify a duration larger than 2^32 seconds");
+            errors.invalid(path, &seconds, "may not specify a duration larger than 2^32 seconds");
         }
         _ => {}
     }
-    file(&token.path, &path.child("path"), errors);
 }
 
 fn trust_bundle(bundle: &ClusterTrustBundleProjection, path: &Path<'_>, errors: &mut Errors) {

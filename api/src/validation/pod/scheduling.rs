@@ -12,6 +12,7 @@ use crate::names;
 use crate::validation::labels;
 use crate::validation::rules::{POSITIVE, one_of, one_of_if_set, text, unique};
 
+const NO_KEY: &str = "can not be empty";
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
@@ -53,7 +54,7 @@ pub(in crate::validation) fn tolerations(tolerations: &[Toleration], list: &Path
         match operator {
             "" | "Equal" => errors.invalid_each(&operator_path, value, names::label_value(value)),
             "Exists" if value.is_empty() => {}
-            "Exists" => errors.invalid(&operator_path, toleration, "value must be empty when `operator` is 'Exists'"),
+            "Exists" => errors.invalid(&operator_path, value, "value must be empty when `operator` is 'Exists'"),
             other => errors.not_supported(&operator_path, other, &["Equal", "Exists"]),
         }
         if !effect.is_empty() {
@@ -68,13 +69,23 @@ fn spread(constraints: &[TopologySpreadConstraint], list: &Path<'_>, errors: &mu
         if constraint.max_skew <= 0 {
             errors.invalid(&path.child("maxSkew"), &constraint.max_skew, POSITIVE);
         }
-        topology_key(&constraint.topology_key, &path, errors);
+        if constraint.topology_key.is_empty() {
+            errors.required(&path.child("topologyKey"), NO_KEY);
+        }
         let actions = ["DoNotSchedule", "ScheduleAnyway"];
         one_of(&constraint.when_unsatisfiable, &actions, &path.child("whenUnsatisfiable"), errors);
+        let again = |other: &TopologySpreadConstraint| {
+            other.topology_key == constraint.topology_key && other.when_unsatisfiable == constraint.when_unsatisfiable
+        };
+        if constraints[i + 1..].iter().any(again) {
+            let pair = format!("{{{}, {}}}", constraint.topology_key, constraint.when_unsatisfiable);
+            errors.duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), &pair);
+        }
         if let Some(domains) = constraint.min_domains {
             if domains <= 0 {
                 errors.invalid(&path.child("minDomains"), &domains, POSITIVE);
-            } else if constraint.when_unsatisfiable != "DoNotSchedule" {
+            }
+            if constraint.when_unsatisfiable != "DoNotSchedule" {
                 let rule = "can only use minDomains if whenUnsatisfiable=DoNotSchedule";
                 errors.invalid(&path.child("minDomains"), &domains, rule);
             }
@@ -87,14 +98,12 @@ fn spread(constraints: &[TopologySpreadConstraint], list: &Path<'_>, errors: &mu
         label_keys(keys, constraint.label_selector.as_ref(), &path.child("matchLabelKeys"), errors);
         selected_twice(keys, constraint.label_selector.as_ref(), &path, errors);
     }
-    let key_of = |c: &TopologySpreadConstraint| Some((c.topology_key.clone(), c.when_unsatisfiable.clone()));
-    unique(constraints, key_of, list, Some("{topologyKey, whenUnsatisfiable}"), errors);
 }
 
 /// Keys of labels whose values are the pod's own: they narrow a selector.
 fn label_keys(keys: &[String], selector: Option<&LabelSelector>, list: &Path<'_>, errors: &mut Errors) {
     if selector.is_none() && !keys.is_empty() {
-        errors.forbidden(list, "must not be specified when labelSelector is not set");
+        return errors.forbidden(list, "must not be specified when labelSelector is not set");
     }
     for (i, key) in keys.iter().enumerate() {
         errors.invalid_each(&list.index(i), key, names::qualified(key));
@@ -115,15 +124,6 @@ fn selected_twice(keys: &[String], selector: Option<&LabelSelector>, path: &Path
     }
 }
 
-fn topology_key(key: &str, path: &Path<'_>, errors: &mut Errors) {
-    let path = path.child("topologyKey");
-    if key.is_empty() {
-        errors.required(&path, "can not be empty");
-    } else {
-        errors.invalid_each(&path, key, names::qualified(key));
-    }
-}
-
 pub(super) fn affinity(affinity: Option<&Affinity>, path: &Path<'_>, errors: &mut Errors) {
     let Some(affinity) = affinity else { return };
     if let Some(node) = &affinity.node_affinity {
@@ -136,7 +136,7 @@ pub(super) fn affinity(affinity: Option<&Affinity>, path: &Path<'_>, errors: &mu
         for (i, term) in node.preferred_during_scheduling_ignored_during_execution.iter().flatten().enumerate() {
             let path = list.index(i);
             weight(term.weight, &path, errors);
-            node_term(&term.preference, &path.child("preference"), errors);
+            node_term(&term.preference, false, &path.child("preference"), errors);
         }
     }
     if let Some(pods) = &affinity.pod_affinity {
@@ -164,16 +164,21 @@ pub(in crate::validation) fn node_terms(terms: &[NodeSelectorTerm], path: &Path<
         errors.required(&list, "must have at least one node selector term");
     }
     for (i, term) in terms.iter().enumerate() {
-        node_term(term, &list.index(i), errors);
+        node_term(term, true, &list.index(i), errors);
     }
 }
 
-fn node_term(term: &NodeSelectorTerm, path: &Path<'_>, errors: &mut Errors) {
+/// What no node has may be preferred, and not be required.
+fn node_term(term: &NodeSelectorTerm, is_required: bool, path: &Path<'_>, errors: &mut Errors) {
     let list = path.child("matchExpressions");
     for (i, requirement) in term.match_expressions.iter().flatten().enumerate() {
         let path = list.index(i);
         node_requirement(requirement, &path, errors);
         errors.invalid_each(&path.child("key"), &requirement.key, names::qualified(&requirement.key));
+        let list = path.child("values");
+        for (i, value) in requirement.values.iter().flatten().enumerate().filter(|_| is_required) {
+            errors.invalid_each(&list.index(i), value, names::label_value(value));
+        }
     }
     let list = path.child("matchFields");
     for (i, requirement) in term.match_fields.iter().flatten().enumerate() {
@@ -240,5 +245,9 @@ fn pod_term(term: &PodAffinityTerm, path: &Path<'_>, errors: &mut Errors) {
     for namespace in term.namespaces.iter().flatten() {
         errors.invalid_each(&path.child("namespace"), namespace, names::dns_label(namespace));
     }
-    topology_key(&term.topology_key, path, errors);
+    let path = path.child("topologyKey");
+    if term.topology_key.is_empty() {
+        errors.required(&path, NO_KEY);
+    }
+    errors.invalid_each(&path, &term.topology_key, names::qualified(&term.topology_key));
 }

@@ -2,9 +2,12 @@
 
 use k8s_openapi::api::core::v1::{AppArmorProfile, PodSpec, SeccompProfile, SecurityContext};
 
+use super::each::each_container;
+use super::windows;
 use crate::field::{Errors, Path};
-use crate::validation::rules::{between, named, one_of_if_set, relative_path, required_one_of, text, unique};
+use crate::validation::rules::{between, named, one_of_if_set, relative_path, required_one_of, unique};
 
+const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
 const APP_ARMOR_BYTES_MAX: usize = 4095;
 const ID_MAX: i64 = i32::MAX as i64;
 
@@ -40,42 +43,39 @@ pub(super) fn pod(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
         }
     }
     unique(sysctls, |s| Some(s.name.clone()), &list, Some("name"), errors);
-    one_of_if_set(
-        context.fs_group_change_policy.as_ref(),
-        &["Always", "OnRootMismatch"],
-        &path.child("fsGroupChangePolicy"),
-        errors,
-    );
-    one_of_if_set(
-        context.supplemental_groups_policy.as_ref(),
-        &["Merge", "Strict"],
-        &path.child("supplementalGroupsPolicy"),
-        errors,
-    );
-    one_of_if_set(
-        context.se_linux_change_policy.as_ref(),
-        &["MountOption", "Recursive"],
-        &path.child("seLinuxChangePolicy"),
-        errors,
-    );
+    let changes = ["Always", "OnRootMismatch"];
+    one_of_if_set(context.fs_group_change_policy.as_ref(), &changes, &path.child("fsGroupChangePolicy"), errors);
+    let groups = ["Merge", "Strict"];
+    let groups_path = path.child("supplementalGroupsPolicy");
+    one_of_if_set(context.supplemental_groups_policy.as_ref(), &groups, &groups_path, errors);
+    // To mount with a label is behind a gate that is closed.
+    let policy = context.se_linux_change_policy.as_ref();
+    one_of_if_set(policy, &["Recursive"], &path.child("seLinuxChangePolicy"), errors);
     profiles(context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref(), path, errors);
+    windows::options(context.windows_options.as_ref(), &path.child("windowsOptions"), errors);
     if spec.share_process_namespace == Some(true) && spec.host_pid == Some(true) {
         let rule = "ShareProcessNamespace and HostPID cannot both be enabled";
         errors.invalid(&path.child("shareProcessNamespace"), &true, rule);
     }
 }
 
-/// A pod with users of its own shares nothing of the host's.
+/// A pod with users of its own shares nothing of the host's. Kubernetes writes two of these fields with capital letters.
 pub(super) fn host_users(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
+    const RULE: &str = "when `hostUsers` is false";
     if spec.host_users != Some(false) {
         return;
     }
-    for (field, shared) in [("hostNetwork", spec.host_network), ("hostPID", spec.host_pid), ("hostIPC", spec.host_ipc)]
+    for (field, shared) in [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)]
     {
         if shared == Some(true) {
-            errors.forbidden(&path.child(field), "when `hostUsers` is false");
+            errors.forbidden(&path.child(field), RULE);
         }
     }
+    each_container(spec, path, &mut |container, path| {
+        if container.has_devices {
+            errors.forbidden(&path.child("volumeDevices"), RULE);
+        }
+    });
 }
 
 /// `net.ipv4.tcp_syncookies`, or with slashes.
@@ -102,6 +102,7 @@ pub(super) fn container(context: Option<&SecurityContext>, spec: &PodSpec, path:
     id(context.run_as_group, &path.child("runAsGroup"), errors);
     one_of_if_set(context.proc_mount.as_ref(), &["Default", "Unmasked"], &path.child("procMount"), errors);
     profiles(context.seccomp_profile.as_ref(), context.app_armor_profile.as_ref(), path, errors);
+    windows::options(context.windows_options.as_ref(), &path.child("windowsOptions"), errors);
     if context.proc_mount.as_deref() == Some("Unmasked") && spec.host_users != Some(false) {
         errors.invalid(&path.child("procMount"), "Unmasked", "`hostUsers` must be false to use `Unmasked`");
     }
@@ -124,35 +125,38 @@ fn profiles(
     errors: &mut Errors,
 ) {
     if let Some(profile) = seccomp {
-        let (path, localhost) = (path.child("seccompProfile"), profile.localhost_profile.as_ref());
-        one_profile(&profile.type_, localhost, &path, errors);
-        if profile.type_ == "Localhost" {
-            relative_path(text(localhost), &path.child("localhostProfile"), errors);
+        let path = path.child("seccompProfile");
+        required_one_of(&profile.type_, &PROFILES, &path.child("type"), errors);
+        let path = path.child("localhostProfile");
+        match (profile.type_.as_str(), &profile.localhost_profile) {
+            ("Localhost", None) => errors.required(&path, "must be set when seccomp type is Localhost"),
+            ("Localhost", Some(name)) => relative_path(name, &path, errors),
+            (_, Some(_)) => errors.invalid(&path, profile, "can only be set when seccomp type is Localhost"),
+            (_, None) => {}
         }
     }
     if let Some(profile) = app_armor {
-        let (path, localhost) = (path.child("appArmorProfile"), profile.localhost_profile.as_ref());
-        one_profile(&profile.type_, localhost, &path, errors);
-        let name = text(localhost);
-        if profile.type_ == "Localhost" && !name.is_empty() && name.trim() != name {
-            errors.invalid(&path.child("localhostProfile"), name, "must not be padded with whitespace");
-        }
-        if name.len() > APP_ARMOR_BYTES_MAX {
-            errors.too_long(&path.child("localhostProfile"), APP_ARMOR_BYTES_MAX);
-        }
+        self::app_armor(profile, &path.child("appArmorProfile"), errors);
     }
 }
 
 /// A profile of the node's is named; the others are not.
-fn one_profile(type_: &str, localhost: Option<&String>, path: &Path<'_>, errors: &mut Errors) {
-    required_one_of(type_, &["Localhost", "RuntimeDefault", "Unconfined"], &path.child("type"), errors);
+fn app_armor(profile: &AppArmorProfile, path: &Path<'_>, errors: &mut Errors) {
+    required_one_of(&profile.type_, &PROFILES, &path.child("type"), errors);
     let path = path.child("localhostProfile");
-    match (type_, localhost) {
-        ("Localhost", None) => errors.required(&path, "must be set when type is Localhost"),
-        ("Localhost", Some(name)) if name.trim().is_empty() => {
-            errors.required(&path, "must be set when type is Localhost");
+    match (profile.type_.as_str(), profile.localhost_profile.as_deref()) {
+        ("Localhost", None | Some("")) => errors.required(&path, "must be set when AppArmor type is Localhost"),
+        ("Localhost", Some(name)) => {
+            if name.trim() != name {
+                errors.invalid(&path, name, "must not be padded with whitespace");
+            }
+            if name.len() > APP_ARMOR_BYTES_MAX {
+                errors.too_long(&path, APP_ARMOR_BYTES_MAX);
+            }
         }
-        ("Localhost", Some(_)) | (_, None) => {}
-        (_, Some(name)) => errors.invalid(&path, name, "can only be set when type is Localhost"),
+        ("RuntimeDefault" | "Unconfined", Some(name)) => {
+            errors.invalid(&path, name, "can only be set when AppArmor type is Localhost");
+        }
+        _ => {}
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{
 use crate::field::{Errors, Path};
 use crate::names;
 use crate::validation::rules::{between, named, relative_path, required, text};
+use crate::validation::volume_source;
 
 const LUN_MAX: i64 = 255;
 
@@ -24,38 +25,14 @@ pub(super) fn glusterfs(volume: &GlusterfsVolumeSource, path: &Path<'_>, errors:
 pub(super) fn iscsi(volume: &ISCSIVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.target_portal, &path.child("targetPortal"), errors);
     required(&volume.iqn, &path.child("iqn"), errors);
-    qualified_name(&volume.iqn, &path.child("iqn"), errors);
+    volume_source::initiator(&volume.iqn, &path.child("iqn"), errors);
     between(volume.lun, 0, LUN_MAX, &path.child("lun"), errors);
     let with_secret = volume.chap_auth_discovery == Some(true) || volume.chap_auth_session == Some(true);
-    let secret = path.child("secretRef");
-    match &volume.secret_ref {
-        Some(reference) => required(&reference.name, &secret.child("name"), errors),
-        None if with_secret => errors.required(&secret, ""),
-        None => {}
+    if with_secret && volume.secret_ref.is_none() {
+        errors.required(&path.child("secretRef"), "");
     }
     if let Some(name) = &volume.initiator_name {
-        qualified_name(name, &path.child("initiatorName"), errors);
-    }
-}
-
-/// `iqn.2001-04.com.example:disk`, `eui.…` or `naa.…`
-fn qualified_name(name: &str, path: &Path<'_>, errors: &mut Errors) {
-    let hexadecimal = |digits: &str, lengths: &[usize]| {
-        lengths.contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit())
-    };
-    let right = match name.split_once('.') {
-        _ if name.is_empty() => true,
-        Some(("iqn", rest)) => {
-            let date: Vec<&str> = rest.split('.').next().unwrap_or_default().split('-').collect();
-            let number = |text: &str, len: usize| text.len() == len && text.bytes().all(|b| b.is_ascii_digit());
-            rest.contains('.') && matches!(date[..], [year, month] if number(year, 4) && number(month, 2))
-        }
-        Some(("eui", rest)) => hexadecimal(rest, &[16]),
-        Some(("naa", rest)) => hexadecimal(rest, &[16, 32]),
-        _ => false,
-    };
-    if !right {
-        errors.invalid(path, name, "must be valid format");
+        volume_source::initiator(name, &path.child("initiatorname"), errors);
     }
 }
 
@@ -82,6 +59,7 @@ pub(super) fn cephfs(volume: &CephFSVolumeSource, path: &Path<'_>, errors: &mut 
 
 pub(super) fn flex(volume: &FlexVolumeSource, path: &Path<'_>, errors: &mut Errors) {
     required(&volume.driver, &path.child("driver"), errors);
+    volume_source::options(volume.options.as_ref(), &path.child("options"), errors);
 }
 
 pub(super) fn azure_file(volume: &AzureFileVolumeSource, path: &Path<'_>, errors: &mut Errors) {
