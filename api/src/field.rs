@@ -157,13 +157,33 @@ impl Display for Error {
 
 /// Everything that is wrong with an object, in the order of its fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Errors(Vec<Error>);
+pub struct Errors {
+    found: Vec<Error>,
+    tolerated: Vec<Error>,
+}
 
 impl Errors {
     /// Nothing wrong so far.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self { found: Vec::new(), tolerated: Vec::new() }
+    }
+
+    /// What is wrong but was so before, and is told as a warning.
+    pub fn tolerated(&self) -> impl Iterator<Item = String> + '_ {
+        self.tolerated.iter().map(Error::to_string)
+    }
+
+    /// Lets pass everything that `other` found.
+    pub fn tolerate(&mut self, mut other: Errors) {
+        self.tolerated.append(&mut other.found);
+        self.tolerated.append(&mut other.tolerated);
+    }
+
+    /// Forgets what is told a second time.
+    pub fn dedup(&mut self) {
+        let mut seen = HashSet::new();
+        self.found.retain(|error| seen.insert(error.to_string()));
     }
 
     /// The value is missing; `detail` may be empty.
@@ -228,6 +248,11 @@ impl Errors {
         self.push(path, Reason::TypeInvalid, Some(shown(value)), detail);
     }
 
+    /// What a rule of a custom resource says of a value, which is not shown if it is large.
+    pub fn rule<V: Serialize + ?Sized>(&mut self, path: &Path<'_>, reason: Reason, value: Option<&V>, detail: &str) {
+        self.push(path, reason, value.map(shown), detail);
+    }
+
     /// The value could not be judged, for no fault of its own.
     pub fn internal(&mut self, path: &Path<'_>, detail: &str) {
         self.push(path, Reason::Internal, None, detail);
@@ -241,43 +266,44 @@ impl Errors {
                 message.push_str(part);
             }
         }
-        self.0.push(Error { field: path.to_string(), reason, message });
+        self.found.push(Error { field: path.to_string(), reason, message });
     }
 
     /// Adds what another check found.
     pub fn append(&mut self, mut other: Errors) {
-        self.0.append(&mut other.0);
+        self.found.append(&mut other.found);
+        self.tolerated.append(&mut other.tolerated);
     }
 
     /// Adds what another check found of a part, whose fields are told from the part on.
     pub fn append_below(&mut self, path: &Path<'_>, other: Errors) {
-        for mut error in other.0 {
+        for mut error in other.found {
             error.field = match error.field.as_str() {
                 "" | "<nil>" => path.to_string(),
                 field if field.starts_with('[') => format!("{path}{field}"),
                 field => format!("{path}.{field}"),
             };
-            self.0.push(error);
+            self.found.push(error);
         }
     }
 
     /// Sorts what was found by what is told of it.
     pub fn sort(&mut self) {
-        self.0.sort_by_cached_key(Error::to_string);
+        self.found.sort_by_cached_key(Error::to_string);
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty()
     }
 
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.found.len()
     }
 
     pub fn iter(&self) -> std::slice::Iter<'_, Error> {
-        self.0.iter()
+        self.found.iter()
     }
 }
 
@@ -295,7 +321,8 @@ impl Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A body of 3 MB has room for a hundred thousand faults: each is looked up, never searched for.
         let mut seen = HashSet::new();
-        let lines: Vec<String> = self.0.iter().map(Error::to_string).filter(|line| seen.insert(line.clone())).collect();
+        let lines: Vec<String> =
+            self.found.iter().map(Error::to_string).filter(|line| seen.insert(line.clone())).collect();
         match lines.as_slice() {
             [one] => f.write_str(one),
             many => write!(f, "[{}]", many.join(", ")),

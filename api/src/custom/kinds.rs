@@ -25,7 +25,7 @@ pub struct Kinds {
 
 const READ_WRITE: Verbs = Verbs::of(&[Verb::Get, Verb::Patch, Verb::Update]);
 
-/// The rows of a definition under the names that it was given. While its objects are being deleted, none can be written.
+/// The rows of a definition under the names that it was given.
 ///
 /// # Errors
 /// When a schema cannot be used, as no schema can be that passed validation.
@@ -35,15 +35,14 @@ pub fn kinds(
 ) -> Result<Kinds, SchemaError> {
     let versions = &definition.spec.versions;
     let storage = versions.iter().find(|version| version.storage).or(versions.first());
-    let storage = storage.map(|version| version.name.clone()).unwrap_or_default();
-    let row = |version: &CustomResourceDefinitionVersion| row(definition, names, version, &storage);
-    let mut stored = match versions.iter().find(|version| version.name == storage) {
-        Some(version) => row(version)?,
-        None => row(&CustomResourceDefinitionVersion::default())?,
-    };
+    let none = CustomResourceDefinitionVersion::default();
+    let storage = storage.unwrap_or(&none);
+    let row = |version: &CustomResourceDefinitionVersion| row(definition, names, version, &storage.name);
+    let mut stored = row(storage)?;
     let mut served = Vec::new();
     for version in versions.iter().filter(|version| version.served) {
-        served.push(Arc::new(row(version)?));
+        // The model is large: a version that is both stored and served has one.
+        served.push(Arc::new(if version.name == storage.name { stored.clone() } else { row(version)? }));
     }
     let mut selectable: Vec<Name> = versions.iter().flat_map(selectable_of).collect();
     selectable.sort_unstable();
@@ -59,9 +58,6 @@ fn row(
     storage: &str,
 ) -> Result<Kind, SchemaError> {
     let model = CustomModel::new(definition, names, version)?;
-    let is_terminating = definition.metadata.deletion_timestamp.is_some();
-    let writes = [Verb::Create, Verb::Update, Verb::Patch];
-    let all = if is_terminating { writes.into_iter().fold(Verbs::ALL, Verbs::without) } else { Verbs::ALL };
     let part = |name: &'static str, kind: Name, group_version| Subresource {
         name: Cow::Borrowed(name),
         kind,
@@ -85,7 +81,7 @@ fn row(
         short_names: names.short_names.iter().flatten().map(|name| owned(name)).collect(),
         categories: names.categories.iter().flatten().map(|name| owned(name)).collect(),
         scope: if model.namespaced { Scope::Namespaced } else { Scope::Cluster },
-        verbs: all,
+        verbs: Verbs::ALL,
         subresources: subresources.into(),
         selectable: selectable_of(version).collect(),
         storage: (group.clone(), owned(storage)),

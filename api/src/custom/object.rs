@@ -17,14 +17,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 
 use super::columns::{self, Column};
+use super::kinds::by_preference;
 use super::structural::{SchemaError, Structural};
-use super::{default, prune, scale, validate};
+use super::validate::{judge, judge_status};
+use super::{default, prune, scale};
 use crate::any::{AnyObject, Erased};
 use crate::field::Errors;
 use crate::object::DecodeError;
 use crate::table::cells::text;
 use crate::validation::meta;
-use crate::{codec, schema, table};
+use crate::{codec, names, schema, table};
 
 /// What is known of the objects of one version of a custom kind.
 #[derive(Debug)]
@@ -40,6 +42,10 @@ pub struct CustomModel {
     pub scale: Option<CustomResourceSubresourceScale>,
     /// What who uses the version is told.
     pub warning: Option<String>,
+    /// Whether the definition is being deleted: then no objects are made.
+    pub is_terminating: bool,
+    /// Whether objects of other versions become such of this by asking a webhook.
+    pub converts_by_webhook: bool,
     columns: Vec<Column>,
     /// The heads of the columns, that of the name first.
     pub heads: Vec<table::Column>,
@@ -78,10 +84,10 @@ impl CustomModel {
             namespaced: spec.scope == "Namespaced",
             has_status: subresources.is_some_and(|subresources| subresources.status.is_some()),
             scale: subresources.and_then(|subresources| subresources.scale.clone()),
-            warning: (version.deprecated == Some(true)).then(|| {
-                let usual = || format!("{api_version} {} is deprecated", names.kind);
-                version.deprecation_warning.clone().unwrap_or_else(usual)
-            }),
+            warning: (version.deprecated == Some(true))
+                .then(|| version.deprecation_warning.clone().unwrap_or_else(|| deprecation(definition, version))),
+            is_terminating: definition.metadata.deletion_timestamp.is_some(),
+            converts_by_webhook: spec.conversion.as_ref().is_some_and(|conversion| conversion.strategy == "Webhook"),
             heads: std::iter::once(name_column()).chain(columns.iter().map(head)).collect(),
             columns,
             api_version,
@@ -245,29 +251,18 @@ impl Erased for CustomObject {
     }
 
     fn validate(&self, errors: &mut Errors) {
-        let naming = if self.model.namespaced { meta::IN_NAMESPACE } else { meta::IN_CLUSTER };
-        meta::create(&self.metadata, naming, errors);
-        let whole = self.to_value();
-        if let Some(scale) = &self.model.scale {
-            scale::validate(&whole, scale, errors);
-        }
-        errors.append(validate(&whole, None, &self.model.schema));
+        meta::create_extension(&self.metadata, names::dns_subdomain, self.model.namespaced, errors);
+        judge(&self.to_value(), None, &self.model.schema, self.model.scale.as_ref(), errors);
     }
 
     fn validate_update(&self, old: &dyn Erased, errors: &mut Errors) {
-        let whole = self.to_value();
-        if let Some(scale) = &self.model.scale {
-            scale::validate(&whole, scale, errors);
-        }
-        errors.append(validate(&whole, of(old).map(CustomObject::to_value).as_ref(), &self.model.schema));
+        let old = of(old).map(CustomObject::to_value);
+        judge(&self.to_value(), old.as_ref(), &self.model.schema, self.model.scale.as_ref(), errors);
     }
 
     fn validate_status(&self, old: &dyn Erased, errors: &mut Errors) {
-        let whole = self.to_value();
-        if let Some(scale) = &self.model.scale {
-            scale::validate_status(&whole, scale, errors);
-        }
-        errors.append(validate(&whole, of(old).map(CustomObject::to_value).as_ref(), &self.model.schema));
+        let old = of(old).map(CustomObject::to_value);
+        judge_status(&self.to_value(), old.as_ref(), &self.model.schema, self.model.scale.as_ref(), errors);
     }
 
     fn cells(&self, now: Timestamp) -> Vec<Value> {
@@ -279,6 +274,18 @@ impl Erased for CustomObject {
 
 fn of(object: &dyn Erased) -> Option<&CustomObject> {
     (object as &dyn Any).downcast_ref()
+}
+
+/// What is told of a deprecated version that says nothing itself: which one to use instead, if there is a newer one.
+fn deprecation(definition: &CustomResourceDefinition, version: &CustomResourceDefinitionVersion) -> String {
+    let spec = &definition.spec;
+    let named = |version: &str| format!("{}/{version} {}", spec.group, spec.names.kind);
+    let is_better = |other: &&CustomResourceDefinitionVersion| {
+        other.served && other.deprecated != Some(true) && by_preference(&other.name, &version.name).is_lt()
+    };
+    let best = spec.versions.iter().filter(is_better).min_by(|one, other| by_preference(&one.name, &other.name));
+    let instead = best.map(|best| format!("; use {}", named(&best.name))).unwrap_or_default();
+    format!("{} is deprecated{instead}", named(&version.name))
 }
 
 fn name_column() -> table::Column {

@@ -29,42 +29,54 @@ pub(crate) const IN_NAMESPACE: Naming = Naming { name: names::dns_subdomain, nam
 pub(crate) const IN_CLUSTER: Naming = Naming { name: names::dns_subdomain, namespaced: false };
 
 pub(crate) fn create(meta: &ObjectMeta, naming: Naming, errors: &mut Errors) {
+    create_extension(meta, |name| (naming.name)(name), naming.namespaced, errors);
+    kube_finalizers(meta, &META.child("finalizers"), errors);
+}
+
+/// As [`create`], for what is not Kubernetes' own, whose finalizers need no domain.
+pub(crate) fn create_extension(
+    meta: &ObjectMeta,
+    wrong: impl Fn(&str) -> Vec<String>,
+    namespaced: bool,
+    errors: &mut Errors,
+) {
     if let Some(prefix) = meta.generate_name.as_ref().filter(|p| !p.is_empty()) {
-        let wrong = (naming.name)(&names::without_trailing_dash(prefix));
+        let wrong = wrong(&names::without_trailing_dash(prefix));
         errors.invalid_each(&META.child("generateName"), prefix, wrong);
     }
     match text(meta.name.as_ref()) {
         "" => errors.required(&META.child("name"), "name or generateName is required"),
-        name => errors.invalid_each(&META.child("name"), name, (naming.name)(name)),
+        name => errors.invalid_each(&META.child("name"), name, wrong(name)),
     }
-    match (naming.namespaced, text(meta.namespace.as_ref())) {
+    match (namespaced, text(meta.namespace.as_ref())) {
         (true, "") => errors.required(&META.child("namespace"), ""),
         (true, namespace) => errors.invalid_each(&META.child("namespace"), namespace, names::dns_label(namespace)),
         (false, "") => {}
         (false, _) => errors.forbidden(&META.child("namespace"), "not allowed on this type"),
     }
-    common(meta, errors);
+    common(meta, &META, errors);
 }
 
 /// What both creations and updates are held to.
-fn common(meta: &ObjectMeta, errors: &mut Errors) {
-    not_negative(meta.generation, &META.child("generation"), errors);
-    labels::labels(meta.labels.as_ref(), &META.child("labels"), errors);
-    annotations(meta.annotations.as_ref(), &META.child("annotations"), errors);
-    owners(meta.owner_references.as_deref().unwrap_or_default(), errors);
-    finalizers(meta.finalizers.as_deref().unwrap_or_default(), errors);
+fn common(meta: &ObjectMeta, path: &Path<'_>, errors: &mut Errors) {
+    not_negative(meta.generation, &path.child("generation"), errors);
+    labels::labels(meta.labels.as_ref(), &path.child("labels"), errors);
+    annotations(meta.annotations.as_ref(), &path.child("annotations"), errors);
+    owners(meta.owner_references.as_deref().unwrap_or_default(), &path.child("ownerReferences"), errors);
+    finalizers(meta.finalizers.as_deref().unwrap_or_default(), &path.child("finalizers"), errors);
 }
 
 /// The metadata of an object that is within another, at a path.
 pub(crate) fn embedded(meta: &ObjectMeta, path: &Path<'_>, errors: &mut Errors) {
-    let name = text(meta.name.as_ref());
-    errors.invalid_each(&path.child("name"), name, names::path_segment(name));
+    for (field, name) in [("generateName", &meta.generate_name), ("name", &meta.name)] {
+        let name = text(name.as_ref());
+        errors.invalid_each(&path.child(field), name, names::path_segment(name));
+    }
     let namespace = text(meta.namespace.as_ref());
     if !namespace.is_empty() {
         errors.invalid_each(&path.child("namespace"), namespace, names::dns_label(namespace));
     }
-    labels::labels(meta.labels.as_ref(), &path.child("labels"), errors);
-    annotations(meta.annotations.as_ref(), &path.child("annotations"), errors);
+    common(meta, path, errors);
 }
 
 /// The metadata of a pod template, which has labels and annotations alone. `path` is the template's: Kubernetes leaves
@@ -86,8 +98,7 @@ pub(super) fn annotations(annotations: Option<&BTreeMap<String, String>>, path: 
     }
 }
 
-fn owners(owners: &[OwnerReference], errors: &mut Errors) {
-    let path = META.child("ownerReferences");
+fn owners(owners: &[OwnerReference], path: &Path<'_>, errors: &mut Errors) {
     for owner in owners {
         if owner.api_version.is_empty() || owner.api_version.ends_with('/') {
             errors.invalid(&path.child("apiVersion"), &owner.api_version, "version must not be empty");
@@ -98,32 +109,48 @@ fn owners(owners: &[OwnerReference], errors: &mut Errors) {
             }
         }
         if owner.kind == "Event" && matches!(owner.api_version.as_str(), "v1" | "events.k8s.io/v1") {
-            errors.invalid(&path, owner, &format!("{} is disallowed from being an owner", owner.api_version));
+            errors.invalid(path, owner, &format!("{} is disallowed from being an owner", owner.api_version));
         }
     }
     let controllers: Vec<&str> =
         owners.iter().filter(|o| o.controller == Some(true)).map(|o| o.name.as_str()).collect();
     if let [first, second, ..] = controllers[..] {
         let rule = "Only one reference can have Controller set to true. Found \"true\" in references for";
-        errors.invalid(&path, owners, &format!("{rule} {first} and {second}"));
+        errors.invalid(path, owners, &format!("{rule} {first} and {second}"));
     }
 }
 
-fn finalizers(finalizers: &[String], errors: &mut Errors) {
-    let path = META.child("finalizers");
-    for (i, finalizer) in finalizers.iter().enumerate() {
-        errors.invalid_each(&path, finalizer, names::qualified(finalizer));
-        if !finalizer.contains('/') && !STANDARD_FINALIZERS.contains(&finalizer.as_str()) {
+fn finalizers(finalizers: &[String], path: &Path<'_>, errors: &mut Errors) {
+    for finalizer in finalizers {
+        errors.invalid_each(path, finalizer, names::qualified(finalizer));
+    }
+    if [ORPHAN, FOREGROUND].iter().all(|f| finalizers.iter().any(|g| g == f)) {
+        errors.invalid(path, finalizers, &format!("finalizer {ORPHAN} and {FOREGROUND} cannot be both set"));
+    }
+}
+
+/// Finalizers of Kubernetes' own kinds have a domain, unless they are of its own.
+fn kube_finalizers(meta: &ObjectMeta, path: &Path<'_>, errors: &mut Errors) {
+    for (i, finalizer) in meta.finalizers.iter().flatten().enumerate() {
+        if !finalizer.contains('/') && !is_standard_finalizer(finalizer) {
             let rule = "name is neither a standard finalizer name nor is it fully qualified";
             errors.invalid(&path.index(i), finalizer, rule);
         }
     }
-    if [ORPHAN, FOREGROUND].iter().all(|f| finalizers.iter().any(|g| g == f)) {
-        errors.invalid(&path, finalizers, &format!("finalizer {ORPHAN} and {FOREGROUND} cannot be both set"));
-    }
+}
+
+/// Whether a finalizer is one of Kubernetes' own, which needs no domain.
+pub(crate) fn is_standard_finalizer(finalizer: &str) -> bool {
+    STANDARD_FINALIZERS.contains(&finalizer)
 }
 
 pub(super) fn update(new: &ObjectMeta, old: &ObjectMeta, errors: &mut Errors) {
+    update_extension(new, old, errors);
+    kube_finalizers(new, &META.child("finalizers"), errors);
+}
+
+/// As [`update`], for what is not Kubernetes' own.
+pub(super) fn update_extension(new: &ObjectMeta, old: &ObjectMeta, errors: &mut Errors) {
     immutable(&new.name, &old.name, &META.child("name"), errors);
     immutable(&new.namespace, &old.namespace, &META.child("namespace"), errors);
     immutable(&new.uid, &old.uid, &META.child("uid"), errors);
@@ -137,7 +164,7 @@ pub(super) fn update(new: &ObjectMeta, old: &ObjectMeta, errors: &mut Errors) {
     if old.deletion_timestamp.is_some() {
         no_new_finalizers(new, old, errors);
     }
-    common(new, errors);
+    common(new, &META, errors);
 }
 
 fn no_new_finalizers(new: &ObjectMeta, old: &ObjectMeta, errors: &mut Errors) {

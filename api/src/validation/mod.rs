@@ -47,12 +47,16 @@ mod volume_source;
 mod workload;
 
 pub use certificate::update_approval;
+pub(crate) use custom_resource_definition::walk as schema_walk;
+pub use custom_resource_definition::{approval_of, ca_bundle, is_ca_bundle};
 pub use job::{NAME_LABELS as JOB_NAME_LABELS, UID_LABELS as JOB_UID_LABELS};
-pub(crate) use meta::embedded as embedded_meta;
+pub(crate) use meta::{embedded as embedded_meta, is_standard_finalizer};
 pub use pod::{update_ephemeral_containers, update_resize};
 pub use scheduling_class::{SYSTEM_PRIORITIES, USER_PRIORITY_MAX};
 pub use service::service_addresses;
 pub use subresource::{binding, delete_options, token_request};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 use crate::any::AnyObject;
 use crate::field::Errors;
@@ -80,8 +84,7 @@ pub fn create(object: &AnyObject) -> Errors {
 /// What is wrong with an object that is to replace `old`, an object of the same type.
 #[must_use]
 pub fn update(new: &AnyObject, old: &AnyObject) -> Errors {
-    let mut errors = Errors::new();
-    meta::update(new.meta(), old.meta(), &mut errors);
+    let mut errors = updated_meta(new, old);
     new.erased().validate_update(old.erased(), &mut errors);
     errors
 }
@@ -89,9 +92,16 @@ pub fn update(new: &AnyObject, old: &AnyObject) -> Errors {
 /// What is wrong with an object whose status is to replace that of `old`.
 #[must_use]
 pub fn update_status(new: &AnyObject, old: &AnyObject) -> Errors {
-    let mut errors = Errors::new();
-    meta::update(new.meta(), old.meta(), &mut errors);
+    let mut errors = updated_meta(new, old);
     new.erased().validate_status(old.erased(), &mut errors);
+    errors
+}
+
+fn updated_meta(new: &AnyObject, old: &AnyObject) -> Errors {
+    let mut errors = Errors::new();
+    let is_extension = new.custom().is_some() || new.is::<CustomResourceDefinition>();
+    let judge = if is_extension { meta::update_extension } else { meta::update };
+    judge(new.meta(), old.meta(), &mut errors);
     errors
 }
 

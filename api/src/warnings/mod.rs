@@ -2,10 +2,12 @@
 //!
 //! Source: `WarningsOnCreate` and `WarningsOnUpdate` of each strategy.
 
+mod custom;
 mod pod;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::any::AnyObject;
@@ -35,14 +37,24 @@ pub fn on_create(object: &AnyObject) -> Vec<String> {
     if named {
         name(object.meta(), IN_NAMES, &mut warnings);
     }
+    of_extension(object, None, &mut warnings);
     of_spec(object, &mut warnings);
     warnings
+}
+
+fn of_extension(object: &AnyObject, old: Option<&AnyObject>, warnings: &mut Vec<String>) {
+    if object.custom().is_some() {
+        custom::finalizers(object.meta(), old.map(AnyObject::meta), warnings);
+    } else if let Some(definition) = object.downcast_ref::<CustomResourceDefinition>() {
+        custom::formats(definition, old.and_then(|old| old.downcast_ref()), warnings);
+    }
 }
 
 /// What is to be said about an object that replaces `old`: nothing, unless what is wanted of it has changed.
 #[must_use]
 pub fn on_update(object: &AnyObject, old: &AnyObject) -> Vec<String> {
     let mut warnings = Vec::new();
+    of_extension(object, Some(old), &mut warnings);
     if object.meta().generation != old.meta().generation && !object.is::<core::Pod>() {
         of_spec(object, &mut warnings);
     }

@@ -56,7 +56,7 @@ pub(crate) struct Definitions {
     watch: WatchStream,
 }
 
-/// A definition as it was last seen.
+/// A definition as it was last seen, without its schemas.
 struct Known {
     definition: Arc<CustomResourceDefinition>,
     cached: Arc<Cached>,
@@ -134,7 +134,9 @@ impl Definitions {
     }
 
     fn seen(&mut self, cached: Arc<Cached>) {
-        let Some(definition) = self.resource.load(&cached).ok().and_then(typed) else { return };
+        let Some(mut definition) = self.resource.load(&cached).ok().and_then(typed) else { return };
+        // Schemas take much memory, and are read again where they are needed.
+        definition.spec.versions.iter_mut().for_each(|version| version.schema = None);
         let (name, definition) = (cached.name().to_owned(), Arc::new(definition));
         self.look_at_refused(&definition.spec.group);
         let served = self.known.remove(&name).and_then(|known| known.served);
@@ -170,9 +172,10 @@ impl Definitions {
         let mut named = Vec::new();
         for name in &due {
             let Some(known) = self.known.get(name) else { continue };
-            let taken = self.names_in_use(name, &known.definition.spec.group);
+            let taken = self.names_in_use(&known.definition.spec.group);
             let mut decided = CustomResourceDefinition::clone(&known.definition);
             names::decide(&mut decided, &taken);
+            status::conform(&mut decided);
             if serve::is_wanted(&decided) && !self.serve(name, &decided).await {
                 self.due.insert(name.clone());
                 continue;
@@ -195,7 +198,8 @@ impl Definitions {
     /// Opens a cache for the objects of a definition, unless it has one, and makes its resources. `false`: not now.
     async fn serve(&mut self, name: &str, decided: &CustomResourceDefinition) -> bool {
         let Some(known) = self.known.get_mut(name) else { return true };
-        let made = serve::make(&self.api, decided, &known.cached, known.served.as_ref()).await;
+        let whole = || self.resource.load(&known.cached).ok().and_then(typed);
+        let made = serve::make(&self.api, decided, whole, &known.cached, known.served.as_ref()).await;
         match made {
             Ok(Some(served)) => known.served = Some(served),
             Ok(None) => return false,
@@ -204,10 +208,10 @@ impl Definitions {
         true
     }
 
-    /// The names that the other definitions of a group have.
-    fn names_in_use(&self, name: &str, group: &str) -> names::Taken {
-        let others = self.known.iter().filter(|(other, known)| *other != name && known.definition.spec.group == group);
-        names::Taken::of(others.map(|(_, known)| &*known.definition))
+    /// The names that the definitions of a group have, each its own included: what it has been given as one name it is not
+    /// given as another.
+    fn names_in_use(&self, group: &str) -> names::Taken {
+        names::Taken::of(self.known.values().map(|known| &*known.definition).filter(|one| one.spec.group == group))
     }
 
     async fn write_statuses(&mut self, named: Vec<(String, names::Taken)>) {
@@ -217,6 +221,7 @@ impl Definitions {
                 let mut new = old.clone();
                 if let Some(definition) = new.downcast_mut::<CustomResourceDefinition>() {
                     names::decide(definition, &taken);
+                    status::conform(definition);
                     status::establish(definition);
                 }
                 new

@@ -38,14 +38,15 @@ pub(super) fn is_wanted(definition: &CustomResourceDefinition) -> bool {
 }
 
 /// Makes the resources of a definition anew where it has changed. The cache is kept where objects look as before; with
-/// another schema they are read anew, and who watches them begins anew, as upstream has it. `None`: the store cannot be
-/// read now.
+/// another schema they are read anew, and who watches them begins anew, as upstream has it. `definition` is without its
+/// schemas, which `whole` reads where they are needed. `None`: the store cannot be read now.
 ///
 /// # Errors
 /// When a schema cannot be used.
 pub(super) async fn make(
     api: &Arc<Api>,
     definition: &CustomResourceDefinition,
+    whole: impl FnOnce() -> Option<CustomResourceDefinition>,
     cached: &Arc<Cached>,
     before: Option<&Served>,
 ) -> Result<Option<Served>, SchemaError> {
@@ -55,7 +56,9 @@ pub(super) async fn make(
         let Served { cache, resources, stored, .. } = before;
         return Ok(Some(Served { of, cache: cache.clone(), resources: resources.clone(), stored: stored.clone() }));
     }
-    let Kinds { stored, served } = kinds(definition, &of.names)?;
+    let Some(whole) = whole() else { return Ok(None) };
+    let Kinds { stored, served } = kinds(&whole, &of.names)?;
+    drop(whole);
     let cache = match kept {
         Some(before) => before.cache.clone(),
         None => match api.cache.add(fields::layout(&stored)).await {

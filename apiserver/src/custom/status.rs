@@ -9,6 +9,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use coracle_api::validation;
+
 use crate::clock;
 
 /// The finalizer that holds a definition until its objects are gone.
@@ -17,6 +19,7 @@ pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 pub(super) const NAMES_ACCEPTED: &str = "NamesAccepted";
 pub(super) const ESTABLISHED: &str = "Established";
 const TERMINATING: &str = "Terminating";
+const CONFORMANT: &str = "KubernetesAPIApprovalPolicyConformant";
 
 /// What a condition is to say.
 pub(crate) struct Condition {
@@ -36,6 +39,8 @@ pub(super) const NOT_ACCEPTED: Condition =
     Condition::new(ESTABLISHED, false, "NotAccepted", "not all names are accepted");
 const INITIAL_NAMES: Condition =
     Condition::new(ESTABLISHED, true, "InitialNamesAccepted", "the initial names have been accepted");
+const INVALID_BUNDLE: Condition =
+    Condition::new(ESTABLISHED, false, "InvalidCABundle", "The conversion webhook CABundle is invalid");
 pub(crate) const DELETION_PENDING: Condition = Condition::new(
     TERMINATING,
     true,
@@ -71,10 +76,21 @@ pub(crate) fn set(definition: &mut CustomResourceDefinition, condition: &Conditi
 /// Says that a definition is established that has got its names. Whether that is new.
 pub(super) fn establish(definition: &mut CustomResourceDefinition) -> bool {
     let is_new = is_true(definition, NAMES_ACCEPTED) && !is_true(definition, ESTABLISHED);
-    if is_new {
+    if is_new && validation::ca_bundle(definition).is_none_or(validation::is_ca_bundle) {
         set(definition, &INITIAL_NAMES);
+        return true;
     }
-    is_new
+    if is_new {
+        set(definition, &INVALID_BUNDLE);
+    }
+    false
+}
+
+/// Says of an API of a group of Kubernetes' own whether it was approved.
+pub(super) fn conform(definition: &mut CustomResourceDefinition) {
+    if let Some((is_true, reason, message)) = validation::approval_of(definition) {
+        set(definition, &Condition { type_: CONFORMANT, is_true, reason, message: message.into() });
+    }
 }
 
 pub(super) fn is_true(definition: &CustomResourceDefinition, type_: &str) -> bool {

@@ -56,8 +56,12 @@ fn kinds_of<'a>(resources: &'a Catalog, group: &'a str, version: &'a str) -> imp
 fn verbs(kind: &Kind) -> Vec<&'static str> {
     use Verb::{Create, Delete, DeleteCollection, Get, List, Patch, Update, Watch};
     const CUSTOM: [Verb; 8] = [Delete, DeleteCollection, Get, List, Patch, Create, Update, Watch];
-    let order = if kind.model.custom().is_some() { CUSTOM } else { Verb::ALL };
-    order.into_iter().filter(|verb| kind.verbs.contains(*verb)).map(Verb::as_str).collect()
+    let Some(custom) = kind.model.custom() else {
+        return kind.verbs.iter().map(Verb::as_str).collect();
+    };
+    // Of a kind that is going nothing is written any more.
+    let is_told = |verb: &Verb| !(custom.is_terminating && matches!(verb, Create | Patch | Update));
+    CUSTOM.into_iter().filter(is_told).map(Verb::as_str).collect()
 }
 
 fn verbs_of_part(part: &Subresource) -> Vec<&'static str> {

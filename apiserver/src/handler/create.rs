@@ -46,6 +46,7 @@ pub(super) async fn create(
         owner.created(&mut object);
     }
     admission::admit(&mut review(call, &mut object, dry_run)).await?;
+    refuse_terminating(call, object.name())?;
     let prefix = object.meta().generate_name.clone().filter(|prefix| object.name().is_empty() && !prefix.is_empty());
     // What a strategy makes may have the name in it, as a job's labels do: each name is tried on an object without one.
     let unnamed = prefix.map(|prefix| (prefix, object.clone()));
@@ -64,6 +65,16 @@ pub(super) async fn create(
         }
     }
     Err(ApiError::NoUniqueName { resource: GroupResource::of(&call.resource().kind), name: object.name().to_owned() })
+}
+
+/// Of a custom kind whose definition is being deleted nothing is made any more.
+fn refuse_terminating(call: &Call, name: &str) -> Result<(), ApiError> {
+    let kind = &call.resource().kind;
+    if kind.model.custom().is_none_or(|model| !model.is_terminating) {
+        return Ok(());
+    }
+    let reason = "create not allowed while custom resource definition is terminating".to_owned();
+    Err(ApiError::Forbidden { resource: GroupResource::of(kind), name: name.to_owned(), reason })
 }
 
 /// One try under one name.

@@ -67,6 +67,7 @@ pub(crate) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
 }
 
 async fn answer(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
+    refuse_conversion(call)?;
     let part = match call.target.subresource {
         None => Part::Main,
         Some(Subresource::Status) => Part::Status,
@@ -96,6 +97,24 @@ async fn answer(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
         Verb::Delete => delete::run(call, body).await,
         Verb::DeleteCollection => delete_collection::run(call, body).await,
     }
+}
+
+/// Objects of one version become those of another by asking nobody: a definition that wants a webhook asked is told so,
+/// once there is something to convert.
+fn refuse_conversion(call: &Call) -> Result<(), ApiError> {
+    let resource = call.resource();
+    let converts = resource.is_view && resource.kind.model.custom().is_some_and(|model| model.converts_by_webhook);
+    let writes = matches!(call.target.verb, Verb::Create | Verb::Update | Verb::Patch);
+    if !converts || (!writes && resource.cache.sizes().0 == 0) {
+        return Ok(());
+    }
+    let (from, to) = if writes { (&resource.kind, &resource.stored) } else { (&resource.stored, &resource.kind) };
+    Err(ApiError::Internal(format!(
+        "conversion webhook for {}, Kind={} failed: this server converts to {} by strategy None only",
+        from.api_version(),
+        from.kind,
+        to.api_version()
+    )))
 }
 
 impl Call {

@@ -30,7 +30,11 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
             call.api.be_fresh().await?;
             let found = call.resource().cache.get(&call.target.path());
             let found = found.ok_or_else(|| call.writer(true).not_found(call.name()))?;
-            of_object(&call.resource().load(&found)?)?
+            let scale = of_object(&call.resource().load(&found)?)?;
+            if scale.spec.as_ref().is_none_or(|spec| spec.replicas.is_none()) {
+                return Err(missing(call, ApiError::Internal, "does not exist"));
+            }
+            scale
         }
         Verb::Update => replace(call, body).await?,
         Verb::Patch => change_by_patch(call, body).await?,
@@ -124,8 +128,16 @@ async fn change(
             let live = State { json: &before, managed: &present.managed };
             owner.request(&subject()).updated(live, State { json: &after, managed: &[] })
         });
-        let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
-        check(call.name(), replicas)?;
+        let replicas = scale.spec.as_ref().and_then(|spec| spec.replicas);
+        if old.custom().is_some() {
+            // Its own rules judge what the paths lead to.
+            if replicas.is_none() && call.target.verb == Verb::Patch {
+                return Err(missing(call, ApiError::BadRequest, "cannot be empty"));
+            }
+        } else {
+            check(call.name(), replicas.unwrap_or_default())?;
+        }
+        let replicas = replicas.unwrap_or_default();
         update::check_uid(
             &call.writer(true),
             call.name(),
@@ -140,6 +152,13 @@ async fn change(
     })
     .await?;
     of_object(&call.resource().load(&changed)?)
+}
+
+/// What is told of replicas that nobody has set.
+fn missing(call: &Call, error: fn(String) -> ApiError, why: &str) -> ApiError {
+    let path = call.resource().kind.model.custom().and_then(|model| model.scale.as_ref());
+    let path = path.map_or(".spec.replicas", |scale| &scale.spec_replicas_path);
+    error(format!("the spec replicas field {path:?} {why}"))
 }
 
 fn check(name: &str, replicas: i32) -> Result<(), ApiError> {

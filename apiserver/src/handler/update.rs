@@ -133,6 +133,7 @@ async fn store(
         strategy.admit_update(&call.api, new, writer.dry_run)?;
     }
     let errors = check(part, new, old);
+    call.warn(errors.tolerated());
     let stored = if !errors.is_empty() {
         Err(Lost::Refused(call.invalid(call.name(), errors)))
     } else if let Err(refused) = admission::validate(&review(call, part, new, old, writer.dry_run)).await {

@@ -37,10 +37,6 @@ impl Strategy for CustomStrategy {
         kept.metadata.resource_version = object.metadata.resource_version.take();
         *object = kept;
     }
-
-    fn creates_on_update(&self) -> bool {
-        false
-    }
 }
 
 fn custom(object: &AnyObject) -> &CustomObject {

@@ -29,15 +29,10 @@ impl Strategy for DefinitionStrategy {
         note_stored_version(definition);
     }
 
+    /// The metadata is written, too: so the finalizer goes when all objects have gone.
     fn prepare_for_status(&self, object: &mut AnyObject, old: &AnyObject) {
         let (definition, old) = (typed_mut::<CustomResourceDefinition>(object), typed::<CustomResourceDefinition>(old));
         definition.spec.clone_from(&old.spec);
-        let meta = &mut definition.metadata;
-        meta.labels.clone_from(&old.metadata.labels);
-        meta.annotations.clone_from(&old.metadata.annotations);
-        meta.finalizers.clone_from(&old.metadata.finalizers);
-        meta.owner_references.clone_from(&old.metadata.owner_references);
-        meta.deletion_timestamp.clone_from(&old.metadata.deletion_timestamp);
     }
 
     fn deletion_finalizer(&self) -> Option<&'static str> {

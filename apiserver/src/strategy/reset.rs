@@ -30,9 +30,7 @@ pub(crate) fn of(kind: &Kind, part: Part) -> Reset {
             ("certificates.k8s.io", "certificatesigningrequests") => {
                 Reset::Except(&[&["spec"], &["status", "conditions"]])
             }
-            ("storage.k8s.io", "volumeattachments")
-            | ("apiextensions.k8s.io", "customresourcedefinitions")
-            | ("resource.k8s.io", "resourceclaims") => SPEC_AND_METADATA,
+            ("storage.k8s.io", "volumeattachments") | ("resource.k8s.io", "resourceclaims") => SPEC_AND_METADATA,
             _ => SPEC,
         },
         Part::Approval => Reset::AllBut(&[&["status", "conditions"]]),

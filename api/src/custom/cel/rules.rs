@@ -7,9 +7,10 @@ use serde_json::Value as Json;
 use super::eval::{COST_MAX, Evaluator};
 use super::value::Value;
 use super::{Program, Programs, Rule};
-use crate::custom::structural::Structural;
-use crate::custom::validate::{NOWHERE, lists::Correlation};
-use crate::field::{Errors, Path};
+use crate::custom::structural::{Structural, Type};
+use crate::custom::validate::NOWHERE;
+use crate::custom::validate::lists::{Correlation, unchanged};
+use crate::field::{Errors, Path, Reason};
 
 /// What all rules of an object may cost together. Source: `RuntimeCELCostBudget`.
 const BUDGET: u64 = 10_000_000;
@@ -17,12 +18,30 @@ const BUDGET: u64 = 10_000_000;
 const MESSAGE_BYTES_MAX: usize = 5 * 1024;
 const OUT_OF_BUDGET: &str =
     "validation failed due to running out of cost budget, no further validation rules will be run";
+const MESSAGE_OUT_OF_BUDGET: &str =
+    "messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run";
+const MESSAGE_TOO_COSTLY: &str =
+    "no further validation rules will be run due to call cost exceeds limit for messageExpression";
 
 /// Judges an object that is created, or replaces `old`, by the rules of its schema.
-pub(in crate::custom) fn validate(object: &Json, old: Option<&Json>, schema: &Structural, errors: &mut Errors) {
+pub(in crate::custom) fn validate(
+    object: &Json,
+    old: Option<&Json>,
+    schema: &Structural,
+    is_root: bool,
+    errors: &mut Errors,
+) {
     let mut run = Run { budget: Some(BUDGET), errors };
-    let kept = old.map(|old| (old, object));
-    run.value(&Node { value: object, old, kept, schema, is_root: true }, &Path::ROOT);
+    let kept = old.map(|old| Kept { old, new: object, schema });
+    run.value(&Node { value: object, old, kept, schema, is_root }, &Path::ROOT);
+}
+
+/// A value that can be told what it was, and what it was.
+#[derive(Clone, Copy)]
+struct Kept<'a> {
+    old: &'a Json,
+    new: &'a Json,
+    schema: &'a Structural,
 }
 
 /// A value and what it was.
@@ -30,8 +49,8 @@ struct Node<'a> {
     value: &'a Json,
     /// What `oldSelf` is.
     old: Option<&'a Json>,
-    /// The nearest value above that can be told what it was, and what it was: if it is the same, its faults are tolerated.
-    kept: Option<(&'a Json, &'a Json)>,
+    /// The nearest value from here on upwards that can be told what it was: if it is the same, its faults are tolerated.
+    kept: Option<Kept<'a>>,
     schema: &'a Structural,
     is_root: bool,
 }
@@ -57,11 +76,12 @@ impl Run<'_> {
             Json::Object(map) => {
                 for (name, value) in map {
                     let Some(child) = node.schema.child(name) else { continue };
-                    let before = node.old.and_then(|old| old.get(name));
-                    let old = before.filter(|_| !node.schema.atomic_map);
+                    let old = node.old.and_then(|old| old.get(name));
                     let is_type = node.is_root && matches!(name.as_str(), "apiVersion" | "kind");
-                    let kept = if is_type { None } else { before.map(|before| (before, value)).or(node.kept) };
-                    let below = Node { value, old, kept, schema: child, is_root: false };
+                    let kept = old.map(|old| Kept { old, new: value, schema: child }).or(node.kept);
+                    let kept = kept.filter(|_| !is_type);
+                    let is_root = child.embedded_resource;
+                    let below = Node { value, old, kept, schema: child, is_root };
                     let is_property = node.schema.properties.contains_key(name);
                     self.value(&below, &if is_property { path.child(name) } else { path.key(name) });
                 }
@@ -70,9 +90,10 @@ impl Run<'_> {
                 let Some(items) = &node.schema.items else { return };
                 let correlation = Correlation::new(node.old, node.schema);
                 for (i, value) in list.iter().enumerate() {
-                    let kept = correlation.placed(value, i).map(|before| (before, value)).or(node.kept);
                     let old = correlation.keyed(value);
-                    self.value(&Node { value, old, kept, schema: items, is_root: false }, &path.index(i));
+                    let kept = old.map(|old| Kept { old, new: value, schema: items }).or(node.kept);
+                    let is_root = items.embedded_resource;
+                    self.value(&Node { value, old, kept, schema: items, is_root }, &path.index(i));
                 }
             }
             _ => {}
@@ -126,34 +147,59 @@ impl Run<'_> {
         }
     }
 
-    /// Tells that a rule is broken, unless it was before and nothing has changed since.
+    /// Tells that a rule is broken; if it was before and nothing has changed since, as a warning.
     fn refuse(&mut self, rule: &Rule, programs: &Programs, node: &Node<'_>, old: Option<&Json>, path: &Path<'_>) {
-        if !programs.uses_old_self && node.kept.is_some_and(|(before, now)| before == now) {
-            return;
-        }
-        let kind = node.schema.kind.map_or("", |kind| kind.as_str());
-        let optional = rule.source.optional_old_self == Some(true);
-        let budget = self.budget.unwrap_or(0);
-        let made = programs.message.as_ref().map(|program| run(program, node, old, optional, COST_MAX.min(budget)));
-        let made = made.and_then(|(result, spent)| {
-            self.budget = Some(budget - spent.min(budget));
-            message(&result.ok()?)
-        });
-        let detail = made.unwrap_or_else(|| match rule.source.message.as_deref().unwrap_or_default() {
-            "" => format!("failed rule: {}", rule.source.rule.trim()),
-            message => message.trim().to_owned(),
-        });
         let field = programs.field.as_str();
         let at = match (path.is_root(), field) {
             (true, "") => NOWHERE,
             (false, "") => *path,
             _ => path.child(field),
         };
-        match rule.source.reason.as_deref() {
-            Some("FieldValueForbidden") => self.errors.forbidden(&at, &detail),
-            Some("FieldValueRequired") => self.errors.required(&at, &detail),
-            Some("FieldValueDuplicate") => self.errors.duplicate(&at, kind),
-            _ => self.errors.invalid(&at, kind, &detail),
+        let mut broken = Errors::new();
+        match self.detail(rule, programs, node, old) {
+            Ok(detail) => {
+                // What is large is not shown.
+                let value = (!matches!(node.schema.kind, Some(Type::Object | Type::Array))).then_some(node.value);
+                match rule.source.reason.as_deref() {
+                    Some("FieldValueForbidden") => broken.forbidden(&at, &detail),
+                    Some("FieldValueRequired") => broken.required(&at, &detail),
+                    Some("FieldValueDuplicate") => broken.rule(&at, Reason::Duplicate, value, ""),
+                    _ => broken.rule(&at, Reason::Invalid, value, &detail),
+                }
+            }
+            Err(reason) => {
+                self.budget = None;
+                broken.invalid(&at, node.schema.kind.map_or("", |kind| kind.as_str()), &reason);
+            }
+        }
+        let is_kept = node.kept.is_some_and(|kept| unchanged(kept.old, kept.new, kept.schema));
+        if is_kept && !programs.uses_old_self { self.errors.tolerate(broken) } else { self.errors.append(broken) }
+    }
+
+    /// What is said of a broken rule, or why no more rules can be run.
+    fn detail(
+        &mut self,
+        rule: &Rule,
+        programs: &Programs,
+        node: &Node<'_>,
+        old: Option<&Json>,
+    ) -> Result<String, String> {
+        let usual = || match rule.source.message.as_deref().unwrap_or_default() {
+            "" => format!("failed rule: {}", rule.source.rule.trim()),
+            message => message.trim().to_owned(),
+        };
+        let Some(program) = &programs.message else { return Ok(usual()) };
+        let budget = self.budget.unwrap_or(0);
+        // The old value is given to it as it is, even where the rule sees it as one that may be missing.
+        let (result, spent) = run(program, node, old, false, COST_MAX.min(budget));
+        self.budget = Some(budget - spent.min(budget));
+        match result {
+            Err(error) if error.is_limit && budget < COST_MAX => Err(MESSAGE_OUT_OF_BUDGET.to_owned()),
+            Err(error) if error.is_limit => {
+                let source = rule.source.message_expression.as_deref().unwrap_or_default();
+                Err(format!("{MESSAGE_TOO_COSTLY}: {source:?}"))
+            }
+            result => Ok(result.ok().and_then(|value| message(&value)).unwrap_or_else(usual)),
         }
     }
 }

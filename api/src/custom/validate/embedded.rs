@@ -33,6 +33,9 @@ pub(super) fn validate(value: &Value, schema: &Structural, path: &Path<'_>, erro
 }
 
 fn resource(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Errors) {
+    for field in ["apiVersion", "kind"].into_iter().filter(|field| !map.contains_key(*field)) {
+        errors.required(&path.child(field), "");
+    }
     if let Some(version) = text(map, "apiVersion", path, errors)
         && version.matches('/').count() > 1
     {
@@ -53,12 +56,12 @@ fn resource(map: &Map<String, Value>, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-/// A field that must be there and be text.
+/// A field that is text, and not empty.
 fn text<'a>(map: &'a Map<String, Value>, field: &str, path: &Path<'_>, errors: &mut Errors) -> Option<&'a str> {
-    match map.get(field) {
-        Some(Value::String(text)) if !text.is_empty() => return Some(text),
-        None | Some(Value::String(_)) => errors.required(&path.child(field), ""),
-        Some(other) => errors.invalid(&path.child(field), other, "must be a string"),
+    match map.get(field)? {
+        Value::String(text) if text.is_empty() => errors.invalid(&path.child(field), "", "must not be empty"),
+        Value::String(text) => return Some(text),
+        other => errors.invalid(&path.child(field), other, "must be a string"),
     }
     None
 }

@@ -8,7 +8,48 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::custom::cel::duration;
+use crate::custom::structural::Type;
 use crate::names;
+
+/// The formats of text, without dashes.
+const OF_TEXT: [&str; 26] = [
+    "bsonobjectid",
+    "uri",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "cidr",
+    "mac",
+    "uuid",
+    "uuid3",
+    "uuid4",
+    "uuid5",
+    "isbn",
+    "isbn10",
+    "isbn13",
+    "creditcard",
+    "ssn",
+    "hexcolor",
+    "rgbcolor",
+    "byte",
+    "password",
+    "date",
+    "duration",
+    "datetime",
+    "k8sshortname",
+    "k8slongname",
+];
+
+/// Whether values of a type may have a format; those of others are not looked at.
+pub(crate) fn is_known(kind: Option<Type>, format: &str) -> bool {
+    match kind {
+        None | Some(Type::String) => OF_TEXT.contains(&format.replace('-', "").as_str()),
+        Some(Type::Integer) => matches!(format, "int32" | "int64"),
+        Some(Type::Number) => matches!(format, "float" | "double"),
+        Some(_) => false,
+    }
+}
 
 /// Whether a text is of a format; every text is of an unknown one.
 pub(crate) fn fits(format: &str, text: &str) -> bool {

@@ -60,10 +60,9 @@ fn key(element: &Value, names: &[String]) -> Map<String, Value> {
     names.iter().filter_map(|name| Some((name.clone(), element.get(name)?.clone()))).collect()
 }
 
-/// Finds for the elements of a list what they were in the old one: by their keys or by their place.
+/// Finds for the elements of a list what they were in the old one, if their keys tell.
 pub(in crate::custom) struct Correlation<'a> {
     schema: &'a Structural,
-    old: &'a [Value],
     by_key: Option<HashMap<Map<String, Value>, &'a Value>>,
 }
 
@@ -72,17 +71,35 @@ impl<'a> Correlation<'a> {
         let old = old.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         let by_key = (schema.list_type == Some(ListType::Map))
             .then(|| old.iter().rev().map(|element| (key(element, &schema.list_map_keys), element)).collect());
-        Self { schema, old, by_key }
+        Self { schema, by_key }
     }
 
-    /// What the element of a place was, which without keys may be another one.
-    pub(in crate::custom) fn placed(&self, element: &Value, at: usize) -> Option<&'a Value> {
-        if self.schema.list_type.is_none() { self.old.get(at) } else { self.keyed(element) }
-    }
-
-    /// What the element was, if its keys tell.
+    /// What the element was.
     pub(in crate::custom) fn keyed(&self, element: &Value) -> Option<&'a Value> {
-        self.by_key.as_ref()?.get(&key(element, &self.schema.list_map_keys)).copied()
+        let old = self.by_key.as_ref()?.get(&key(element, &self.schema.list_map_keys)).copied()?;
+        (!old.is_null()).then_some(old)
+    }
+}
+
+/// Whether a value is what it was. Of what the schema does not know nobody can say so.
+///
+/// Source: `CachedDeepEqual` in `k8s.io/apiserver/pkg/cel/common/equality.go`.
+pub(in crate::custom) fn unchanged(old: &Value, new: &Value, schema: &Structural) -> bool {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => {
+            old.len() == new.len()
+                && new.iter().all(|(name, value)| {
+                    let (Some(old), Some(child)) = (old.get(name), schema.child(name)) else { return false };
+                    unchanged(old, value, child)
+                })
+        }
+        (Value::Array(list), Value::Array(elements)) => {
+            let (Some(ListType::Map), Some(items)) = (schema.list_type, &schema.items) else { return old == new };
+            let correlation = Correlation::new(Some(old), schema);
+            let same = |element: &Value| correlation.keyed(element).is_some_and(|old| unchanged(old, element, items));
+            list.len() == elements.len() && elements.iter().all(same)
+        }
+        (old, new) => old == new,
     }
 }
 

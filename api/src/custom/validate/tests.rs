@@ -74,6 +74,50 @@ fn values_are_judged_by_their_schema() {
             &[r#"a.k: Invalid value: "integer": a.k in body must be of type string: "integer""#],
         ),
         (
+            r#"{"a":{"type":"integer"}}"#,
+            r#"{"a":1.5}"#,
+            &[
+                r#"a: Invalid value: "number": a in body must be of type integer: "number""#,
+                r#"<nil>: Invalid value: "": Checked value must be of type integer (default format) in a"#,
+            ],
+        ),
+        (
+            r#"{"a":{"type":"integer","format":"int32","maximum":3000000000}}"#,
+            r#"{"a":2147483648}"#,
+            &[
+                r#"<nil>: Invalid value: "": Checked value must be of type integer with format int32 in a"#,
+                r#"<nil>: Invalid value: "": Maximum boundary value must be of type integer with format int32 in a"#,
+            ],
+        ),
+        (
+            r#"{"a":{"type":"string","format":"date-time"}}"#,
+            r#"{"a":5}"#,
+            &[r#"a: Invalid value: "int64": a in body must be of type date-time: "int64""#],
+        ),
+        (
+            r#"{"a":{"type":"string","enum":[null,"x"],"nullable":true}}"#,
+            r#"{"a":null}"#,
+            &["a: Unsupported value: null"],
+        ),
+        (r#"{"a":{"type":"number","enum":[1.0]}}"#, r#"{"a":1}"#, &[]),
+        (
+            r#"{"a":{"type":"object","properties":{"b":{"type":"string"}},"additionalProperties":false,"minProperties":3}}"#,
+            r#"{"a":{"c":1,"b":2}}"#,
+            &[
+                "a: Invalid value: 2: a in body should have at least 3 properties",
+                r#"a: Invalid value: "c": a.c in body is a forbidden property"#,
+                r#"a.b: Invalid value: "integer": a.b in body must be of type string: "integer""#,
+            ],
+        ),
+        (
+            r#"{"a":{"type":"object","allOf":[{"required":["x"]},{"required":["x"]}]}}"#,
+            r#"{"a":{}}"#,
+            &[
+                "a.x: Required value",
+                r#"<nil>: Invalid value: "": "a" must validate all the schemas (allOf). None validated"#,
+            ],
+        ),
+        (
             r#"{"a":{"type":"object","minProperties":1}}"#,
             r#"{"a":{}}"#,
             &["a: Invalid value: 0: a in body should have at least 1 properties"],
@@ -139,8 +183,9 @@ fn what_was_wrong_and_is_untouched_is_tolerated() {
     for (old, new, refused_fields) in [
         (r#"{"a":"long","b":1}"#, r#"{"a":"long","b":2}"#, &[][..]),
         (r#"{"a":"long"}"#, r#"{"a":"longer"}"#, &["a"]),
-        (r#"{"l":["long"]}"#, r#"{"l":["long","x"]}"#, &[]),
-        (r#"{"l":["long"]}"#, r#"{"l":["x","long"]}"#, &["l[1]"]),
+        // Elements without keys are nobody's.
+        (r#"{"l":["long"]}"#, r#"{"l":["long"],"b":1}"#, &[]),
+        (r#"{"l":["long"]}"#, r#"{"l":["long","x"]}"#, &["l[0]"]),
         (r#"{"m":[{"k":"1","v":"long"}]}"#, r#"{"m":[{"k":"0"},{"k":"1","v":"long"}]}"#, &[]),
         (r#"{"s":["x","x"]}"#, r#"{"s":["x","x","y"]}"#, &[]),
         (r#"{"s":["x"]}"#, r#"{"s":["x","x"]}"#, &["s[1]"]),

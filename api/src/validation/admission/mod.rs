@@ -2,7 +2,7 @@
 
 mod policy;
 mod rule;
-mod webhook;
+pub(super) mod webhook;
 
 use k8s_openapi::api::admissionregistration::v1::MatchCondition;
 

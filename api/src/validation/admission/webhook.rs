@@ -152,7 +152,7 @@ fn client(client: &WebhookClientConfig, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn url(url: &str, path: &Path<'_>, errors: &mut Errors) {
+pub(in crate::validation) fn url(url: &str, path: &Path<'_>, errors: &mut Errors) {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -174,7 +174,7 @@ fn url(url: &str, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn service(service: &ServiceReference, path: &Path<'_>, errors: &mut Errors) {
+pub(in crate::validation) fn service(service: &ServiceReference, path: &Path<'_>, errors: &mut Errors) {
     required(&service.name, &path.child("name"), errors);
     required(&service.namespace, &path.child("namespace"), errors);
     let port = service.port.unwrap_or_default();

@@ -1,12 +1,16 @@
 //! How objects of one version become those of another.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::admissionregistration::v1::ServiceReference;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinitionSpec, ServiceReference, WebhookClientConfig,
+    CustomResourceDefinition, CustomResourceDefinitionSpec, WebhookClientConfig,
 };
 
 use super::rules;
 use crate::field::{Errors, Path};
 use crate::names;
+use crate::validation::admission::webhook;
 
 /// The versions of `ConversionReview` that are understood.
 const REVIEWS: [&str; 2] = ["v1", "v1beta1"];
@@ -38,70 +42,43 @@ pub(super) fn validate(spec: &CustomResourceDefinitionSpec, path: &Path<'_>, err
     }
 }
 
+/// The certificates by which the conversion is trusted, if it says any.
+#[must_use]
+pub fn ca_bundle(definition: &CustomResourceDefinition) -> Option<&[u8]> {
+    let config = definition.spec.conversion.as_ref()?.webhook.as_ref()?.client_config.as_ref()?;
+    config.ca_bundle.as_ref().map(|bundle| bundle.0.as_slice()).filter(|bundle| !bundle.is_empty())
+}
+
+/// Whether these are certificates, as text.
+#[must_use]
+pub fn is_ca_bundle(bundle: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bundle);
+    text.split_once("-----BEGIN CERTIFICATE-----").is_some_and(|(_, rest)| rest.contains("-----END CERTIFICATE-----"))
+}
+
+/// A definition that is established is not given certificates that are none.
+pub(super) fn validate_bundle(definition: &CustomResourceDefinition, path: &Path<'_>, errors: &mut Errors) {
+    if let Some(bundle) = ca_bundle(definition).filter(|bundle| !is_ca_bundle(bundle)) {
+        let rule = "unable to load root certificates: unable to parse bytes as PEM block";
+        let config = path.child("webhookClientConfig");
+        errors.invalid(&config.child("caBundle"), &STANDARD.encode(bundle), rule);
+    }
+}
+
 fn client(config: &WebhookClientConfig, path: &Path<'_>, errors: &mut Errors) {
     match (&config.url, &config.service) {
-        (Some(url), None) => webhook_url(url, &path.child("url"), errors),
-        (None, Some(service)) => webhook_service(service, &path.child("service"), errors),
+        (Some(url), None) => webhook::url(url, &path.child("url"), errors),
+        (None, Some(service)) => {
+            // Upstream asks for the one under the other's name.
+            let asked = ServiceReference {
+                name: service.namespace.clone(),
+                namespace: service.name.clone(),
+                path: service.path.clone(),
+                port: service.port,
+            };
+            webhook::service(&asked, &path.child("service"), errors);
+        }
         _ => errors.required(path, "exactly one of url or service is required"),
-    }
-}
-
-/// Source: `k8s.io/apiserver/pkg/util/webhook`.
-fn webhook_url(url: &str, path: &Path<'_>, errors: &mut Errors) {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return errors.invalid(
-            path,
-            url,
-            "'https' is the only allowed URL scheme; desired format: https://host[/path]",
-        );
-    };
-    if scheme != "https" {
-        errors.invalid(path, scheme, "'https' is the only allowed URL scheme; desired format: https://host[/path]");
-    }
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(end);
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    if host.is_empty() {
-        errors.invalid(path, host, "host must be specified; desired format: https://host[/path]");
-    }
-    if authority.contains('@') {
-        errors.invalid(path, "", "user information is not permitted in the URL");
-    }
-    if tail.contains('#') {
-        errors.invalid(path, tail, "fragments are not permitted in the URL");
-    }
-    if tail.contains('?') {
-        errors.invalid(path, tail, "query parameters are not permitted in the URL");
-    }
-}
-
-fn webhook_service(service: &ServiceReference, path: &Path<'_>, errors: &mut Errors) {
-    rules::required(&service.name, &path.child("name"), errors);
-    rules::required(&service.namespace, &path.child("namespace"), errors);
-    let port = service.port.unwrap_or(443);
-    let wrong = names::port_number(port);
-    if !wrong.is_empty() {
-        errors.invalid(&path.child("port"), &port, &format!("port is not valid: {}", wrong.join(",")));
-    }
-    let Some(url_path) = service.path.as_deref().filter(|p| !p.is_empty()) else { return };
-    let path = path.child("path");
-    if url_path == "/" {
-        return;
-    }
-    if !url_path.starts_with('/') {
-        errors.invalid(&path, url_path, "must start with a '/'");
-    }
-    let segments: Vec<&str> = url_path.trim_start_matches('/').split('/').collect();
-    for (i, segment) in segments.iter().enumerate() {
-        if segment.is_empty() {
-            if i + 1 < segments.len() {
-                errors.invalid(&path, url_path, &format!("segment[{i}] may not be empty"));
-            }
-            continue;
-        }
-        for wrong in names::dns_subdomain(segment) {
-            errors.invalid(&path, url_path, &format!("segment[{i}]: {wrong}"));
-        }
     }
 }
 

@@ -10,13 +10,18 @@ mod rule;
 mod schema;
 mod structural;
 mod version;
+pub(crate) mod walk;
+
+pub use conversion::{ca_bundle, is_ca_bundle};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, CustomResourceDefinitionNames, CustomResourceDefinitionSpec,
     CustomResourceDefinitionVersion, CustomResourceValidation, JSONSchemaProps,
 };
 
-use super::meta::{self, Naming};
+use serde::Serialize;
+
+use super::meta;
 use super::rules::{immutable, required, required_one_of, text};
 use super::{Validate, rules};
 use crate::field::{Errors, Path};
@@ -29,8 +34,15 @@ const APPROVED: &str = "api-approved.kubernetes.io";
 
 impl Validate for CustomResourceDefinition {
     fn validate(&self, errors: &mut Errors) {
-        meta::create(&self.metadata, Naming { name: names::dns_subdomain, namespaced: false }, errors);
-        name(self, errors);
+        let required = format!("{}.{}", self.spec.names.plural, self.spec.group);
+        let wrong = |name: &str| {
+            let mut wrong = names::dns_subdomain(name);
+            if name != required {
+                wrong.push(r#"must be spec.names.plural+"."+spec.group"#.to_owned());
+            }
+            wrong
+        };
+        meta::create_extension(&self.metadata, wrong, false, errors);
         whole(self, errors);
         approval(self, None, errors);
         preserving(self, errors);
@@ -38,6 +50,9 @@ impl Validate for CustomResourceDefinition {
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
         spec(&self.spec, errors);
+        if is_established(old) && ca_bundle(old).is_none_or(is_ca_bundle) {
+            conversion::validate_bundle(self, &SPEC.child("conversion"), errors);
+        }
         if is_established(old) {
             immutable(&self.spec.scope, &old.spec.scope, &SPEC.child("scope"), errors);
             immutable(&self.spec.names.kind, &old.spec.names.kind, &SPEC.child("names").child("kind"), errors);
@@ -63,13 +78,6 @@ fn whole(definition: &CustomResourceDefinition, errors: &mut Errors) {
     stored_versions(definition, errors);
 }
 
-fn name(definition: &CustomResourceDefinition, errors: &mut Errors) {
-    let name = text(definition.metadata.name.as_ref());
-    if !name.is_empty() && name != format!("{}.{}", definition.spec.names.plural, definition.spec.group) {
-        errors.invalid(&Path::new("metadata").child("name"), name, r#"must be spec.names.plural+"."+spec.group"#);
-    }
-}
-
 fn is_established(definition: &CustomResourceDefinition) -> bool {
     let conditions = definition.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.into_iter().any(|c| c.type_ == "Established" && c.status == "True")
@@ -84,9 +92,13 @@ fn spec(spec: &CustomResourceDefinitionSpec, errors: &mut Errors) {
         for (i, version) in spec.versions.iter().enumerate() {
             if schema_of(version).is_none() || common.schema.is_some() {
                 let (path, version) = (versions.index(i), "schema");
-                errors.required(&path.child(version).child("openAPIV3Schema"), "schemas are required");
+                errors.required(&path.child(version).child("openAPIV3Schema"), "");
             }
         }
+    }
+    if spec.preserve_unknown_fields == Some(true) && spec.versions.iter().filter_map(schema_of).any(has_defaults) {
+        let rule = "must be false in order to use defaults in the schema";
+        errors.invalid(&SPEC.child("preserveUnknownFields"), &true, rule);
     }
     for (i, version) in spec.versions.iter().enumerate() {
         joined(&version.name, names::dns_1035_label(&version.name), &versions.index(i).child("name"), errors);
@@ -95,10 +107,10 @@ fn spec(spec: &CustomResourceDefinitionSpec, errors: &mut Errors) {
     let mut seen: Vec<&str> = spec.versions.iter().map(|v| v.name.as_str()).collect();
     seen.sort_unstable();
     if seen.windows(2).any(|pair| pair[0] == pair[1]) {
-        errors.invalid(&versions, &seen, "must contain unique version names");
+        errors.invalid(&versions, &shown(&spec.versions), "must contain unique version names");
     }
     if spec.versions.iter().filter(|v| v.storage).count() != 1 {
-        errors.invalid(&versions, &seen, "must have exactly one version marked as storage version");
+        errors.invalid(&versions, &shown(&spec.versions), "must have exactly one version marked as storage version");
     }
     if let Some(first) = spec.versions.first() {
         joined(&first.name, names::dns_1035_label(&first.name), &SPEC.child("version"), errors);
@@ -111,6 +123,42 @@ fn spec(spec: &CustomResourceDefinitionSpec, errors: &mut Errors) {
     all_names(&spec.names, &names, errors);
     version::validate_common(&common, errors);
     conversion::validate(spec, &SPEC.child("conversion"), errors);
+}
+
+/// A version as Kubernetes' internal type has it, without what it has in common with the others.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    name: &'a str,
+    served: bool,
+    storage: bool,
+    deprecated: bool,
+    deprecation_warning: Option<&'a str>,
+    schema: (),
+    subresources: (),
+    additional_printer_columns: (),
+    selectable_fields: (),
+}
+
+fn shown(versions: &[CustomResourceDefinitionVersion]) -> Vec<Shown<'_>> {
+    fn one(version: &CustomResourceDefinitionVersion) -> Shown<'_> {
+        Shown {
+            name: &version.name,
+            served: version.served,
+            storage: version.storage,
+            deprecated: version.deprecated == Some(true),
+            deprecation_warning: version.deprecation_warning.as_deref(),
+            schema: (),
+            subresources: (),
+            additional_printer_columns: (),
+            selectable_fields: (),
+        }
+    }
+    versions.iter().map(one).collect()
+}
+
+fn has_defaults(schema: &JSONSchemaProps) -> bool {
+    walk::any(schema, &mut |schema| schema.default.is_some())
 }
 
 fn schema_of(version: &CustomResourceDefinitionVersion) -> Option<&JSONSchemaProps> {
@@ -189,31 +237,43 @@ fn stored_versions(definition: &CustomResourceDefinition, errors: &mut Errors) {
 
 /// An API of a group of Kubernetes' own says where it was approved, unless nothing of that changes.
 fn approval(new: &CustomResourceDefinition, old: Option<&CustomResourceDefinition>, errors: &mut Errors) {
-    let group = &new.spec.group;
-    let is_protected = ["k8s.io", "kubernetes.io"]
-        .iter()
-        .any(|own| group.strip_suffix(own).is_some_and(|before| before.is_empty() || before.ends_with('.')));
     let state = Approval::of(new);
-    if !is_protected || old.is_some_and(|old| Approval::of(old) == state) {
+    if !is_protected(&new.spec.group) || old.is_some_and(|old| Approval::of(old) == state) {
         return;
     }
     let annotations = Path::new("metadata");
     let annotations = annotations.child("annotations");
     let path = annotations.key(APPROVED);
-    let rule = "protected groups must have approval annotation \"api-approved.kubernetes.io\"";
     match state {
-        Approval::Missing => {
-            let see = "see https://github.com/kubernetes/enhancements/pull/1111";
-            errors.required(&path, &format!("{rule}, {see}"));
-        }
-        Approval::Wrong => {
-            let see = "with either a URL or a reason starting with \"unapproved\"";
-            let value = new.metadata.annotations.as_ref().and_then(|a| a.get(APPROVED));
-            let see_also = "see https://github.com/kubernetes/enhancements/pull/1111";
-            errors.invalid(&path, &value, &format!("{rule} {see}, {see_also}"));
-        }
+        Approval::Missing => errors.required(&path, &state.words(new)),
+        Approval::Wrong => errors.invalid(&path, &approved(new), &state.words(new)),
         Approval::Given | Approval::Bypassed => {}
     }
+}
+
+/// How an API of a group of Kubernetes' own stands with its approval, as a condition says it: whether it has it, the
+/// reason and the message.
+#[must_use]
+pub fn approval_of(definition: &CustomResourceDefinition) -> Option<(bool, &'static str, String)> {
+    let state = Approval::of(definition);
+    let reason = match state {
+        Approval::Missing => "MissingAnnotation",
+        Approval::Given => "ApprovedAnnotation",
+        Approval::Bypassed => "UnapprovedAnnotation",
+        Approval::Wrong => "InvalidAnnotation",
+    };
+    is_protected(&definition.spec.group).then(|| (state == Approval::Given, reason, state.words(definition)))
+}
+
+/// Whether a group is Kubernetes' own.
+fn is_protected(group: &str) -> bool {
+    let is_below = |own: &str| group.strip_suffix(own).is_some_and(|before| before.is_empty() || before.ends_with('.'));
+    ["k8s.io", "kubernetes.io"].into_iter().any(is_below)
+}
+
+/// What the annotation says.
+fn approved(definition: &CustomResourceDefinition) -> &str {
+    definition.metadata.annotations.as_ref().and_then(|all| all.get(APPROVED)).map_or("", String::as_str)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -226,15 +286,25 @@ enum Approval {
 
 impl Approval {
     fn of(definition: &CustomResourceDefinition) -> Self {
-        let value = definition.metadata.annotations.as_ref().and_then(|a| a.get(APPROVED));
-        match value.map(String::as_str) {
-            None | Some("") => Approval::Missing,
-            Some(reason) if reason.starts_with("unapproved") => Approval::Bypassed,
-            Some(url) => {
+        match approved(definition) {
+            "" => Approval::Missing,
+            reason if reason.starts_with("unapproved") => Approval::Bypassed,
+            url => {
                 let rest = url.split_once("://").filter(|(scheme, _)| !scheme.is_empty()).map(|(_, rest)| rest);
                 let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
                 if host.is_some_and(|host| !host.is_empty()) { Approval::Given } else { Approval::Wrong }
             }
+        }
+    }
+
+    fn words(self, definition: &CustomResourceDefinition) -> String {
+        let rule = format!("protected groups must have approval annotation {APPROVED:?}");
+        let see = "see https://github.com/kubernetes/enhancements/pull/1111";
+        match self {
+            Approval::Missing => format!("{rule}, {see}"),
+            Approval::Given => format!("approved in {}", approved(definition)),
+            Approval::Bypassed => format!("not approved: {:?}", approved(definition)),
+            Approval::Wrong => format!("{rule} with either a URL or a reason starting with \"unapproved\", {see}"),
         }
     }
 }

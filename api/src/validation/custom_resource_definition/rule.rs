@@ -1,10 +1,12 @@
 //! The rules of a schema (`x-kubernetes-validations`): that they are well written, compile, and cost no more than they may.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, ValidationRule};
+
+use serde::Serialize;
 
 use super::schema::{Context, at_path};
 use crate::custom::Structural;
-use crate::custom::cel::{self, Compiled};
+use crate::custom::cel;
 use crate::field::{Errors, Path};
 
 const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
@@ -26,9 +28,9 @@ pub(super) fn words(schema: &JSONSchemaProps, path: &Path<'_>, errors: &mut Erro
         if rule.rule.trim().is_empty() {
             errors.required(&path.child("rule"), "rule is not specified");
         } else if !message.is_empty() && message.trim().is_empty() {
-            errors.invalid(&path.child("message"), &message, "message must be non-empty if specified");
+            errors.invalid(&path.child("message"), &message, "must be non-empty if specified");
         } else if breaks(&message) {
-            errors.invalid(&path.child("message"), &message, "message must not contain line breaks");
+            errors.invalid(&path.child("message"), &message, "must not contain line breaks");
         } else if breaks(&rule.rule) && message.is_empty() {
             errors.required(&path.child("message"), "message must be specified if rule contains line breaks");
         }
@@ -41,14 +43,37 @@ pub(super) fn words(schema: &JSONSchemaProps, path: &Path<'_>, errors: &mut Erro
         }
         let field_path = path.child("fieldPath");
         if !field.is_empty() && field.trim().is_empty() {
-            errors.invalid(&field_path, &field, "fieldPath must be non-empty if specified");
+            errors.invalid(&field_path, &field, "must be non-empty if specified");
         }
         if field.contains(['\n', '\r']) {
-            errors.invalid(&field_path, &field, "fieldPath must not contain line breaks");
+            errors.invalid(&field_path, &field, "must not contain line breaks");
         }
         if !field.is_empty() && at_path(&field, schema, true).is_err() {
-            errors.invalid(&field_path, &field, "fieldPath must be a valid path");
+            errors.invalid(&field_path, &field, "must be a valid path");
         }
+    }
+}
+
+/// A rule as Kubernetes' internal type has it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Shown<'a> {
+    rule: &'a str,
+    message: &'a str,
+    message_expression: &'a str,
+    reason: Option<&'a str>,
+    field_path: &'a str,
+    optional_old_self: Option<bool>,
+}
+
+fn shown(rule: &ValidationRule) -> Shown<'_> {
+    Shown {
+        rule: &rule.rule,
+        message: rule.message.as_deref().unwrap_or_default(),
+        message_expression: rule.message_expression.as_deref().unwrap_or_default(),
+        reason: rule.reason.as_deref(),
+        field_path: rule.field_path.as_deref().unwrap_or_default(),
+        optional_old_self: rule.optional_old_self,
     }
 }
 
@@ -76,23 +101,16 @@ impl Rules {
             let rule_path = path.child("rule");
             let uses_old_self = match cel::compile_rule(rule, built, context.is_root) {
                 Err(reason) => {
-                    self.errors.invalid(&rule_path, rule, &reason);
+                    self.errors.invalid(&rule_path, &shown(rule), &reason);
                     false
                 }
                 Ok(compiled) => {
-                    self.charge("estimated rule cost", &compiled, built, context, &rule_path);
+                    let times = context.cardinality.unwrap_or_else(|| cel::cardinality_max(built));
+                    self.charge("estimated rule cost", compiled.cost.saturating_mul(times), &rule_path);
+                    self.message(rule, built, context, &path.child("messageExpression"));
                     compiled.uses_old_self
                 }
             };
-            if rule.message_expression.as_ref().is_some_and(|e| !e.trim().is_empty()) {
-                let path = path.child("messageExpression");
-                match cel::compile_message(rule, built, context.is_root) {
-                    Err(reason) => self.errors.invalid(&path, rule, &reason),
-                    Ok(compiled) => {
-                        self.charge("estimated messageExpression cost", &compiled, built, context, &path);
-                    }
-                }
-            }
             if let (true, Some(within)) = (uses_old_self, context.uncorrelatable) {
                 let detail =
                     format!("oldSelf cannot be used on the uncorrelatable portion of the schema within {within}");
@@ -105,9 +123,18 @@ impl Rules {
         }
     }
 
-    fn charge(&mut self, name: &str, compiled: &Compiled, built: &Structural, context: Context<'_>, path: &Path<'_>) {
-        let times = context.cardinality.unwrap_or_else(|| cel::cardinality_max(built));
-        let cost = compiled.cost.saturating_mul(times);
+    /// Compiles the expression of a rule's message.
+    fn message(&mut self, rule: &ValidationRule, built: &Structural, context: Context<'_>, path: &Path<'_>) {
+        if rule.message_expression.as_ref().is_none_or(|expression| expression.is_empty()) {
+            return;
+        }
+        match cel::compile_message(rule, built, context.is_root) {
+            Err(reason) => self.errors.invalid(path, &shown(rule), &reason),
+            Ok(compiled) => self.charge("estimated messageExpression cost", compiled.cost, path),
+        }
+    }
+
+    fn charge(&mut self, name: &str, cost: u64, path: &Path<'_>) {
         self.total = self.total.saturating_add(cost);
         if cost > COST_MAX {
             self.errors.forbidden(path, &too_expensive(name, cost, COST_MAX));
@@ -137,7 +164,7 @@ impl Rules {
 fn too_expensive(name: &str, cost: u64, max: u64) -> String {
     let factor = cost as f64 / max as f64;
     let factor = match factor {
-        100.0.. => "more than 100x".to_owned(),
+        f if f > 100.0 => "more than 100x".to_owned(),
         1.5.. => format!("{factor:.1}x"),
         _ => format!("{factor:.6}x"),
     };

@@ -26,11 +26,12 @@ pub(super) fn validate(schema: &JSONSchemaProps, has_status: bool, path: &Path<'
         errors.forbidden(&path.child("openAPIV3Schema.nullable"), "nullable cannot be true at the root");
     }
     let built = Structural::new(schema);
-    let mut wrong = structural::validate(schema, &at);
-    if let (true, Ok(built)) = (wrong.is_empty(), &built) {
+    let is_supported = structural::is_supported(schema);
+    let mut wrong = if is_supported { structural::validate(schema, &at) } else { Errors::new() };
+    if let (true, true, Ok(built)) = (is_supported, wrong.is_empty(), &built) {
         defaults::validate(schema, built, &at, &mut wrong);
     }
-    let is_structural = wrong.is_empty();
+    let is_structural = is_supported && wrong.is_empty();
     errors.append(wrong);
     let mut judge = Judge { is_structural, ..Judge::default() };
     judge.node(schema, built.as_deref().ok(), Context::ROOT, &at);
@@ -46,9 +47,16 @@ fn root_with_status(schema: &JSONSchemaProps, path: &Path<'_>, errors: &mut Erro
     if !matches!(kind, "" | "object") {
         let rule =
             r#"only "object" is allowed as the type at the root of the schema if the status subresource is enabled"#;
-        errors.invalid(&path.child("openAPIV3Schema.type"), kind, rule);
+        return errors.invalid(&path.child("openAPIV3Schema.type"), kind, rule);
     }
-    let other = schema.all_of.is_some()
+    let other = schema.id.is_some()
+        || schema.schema.is_some()
+        || schema.ref_path.is_some()
+        || schema.definitions.is_some()
+        || schema.dependencies.is_some()
+        || schema.pattern_properties.is_some()
+        || schema.additional_items.is_some()
+        || schema.all_of.is_some()
         || schema.any_of.is_some()
         || schema.one_of.is_some()
         || schema.not.is_some()
@@ -147,8 +155,8 @@ impl Judge {
                 &path.child("additionalProperties"),
             );
         }
-        let uncorrelatable =
-            if schema.x_kubernetes_map_type.as_deref() == Some("atomic") { here } else { context.uncorrelatable };
+        let is_correlatable = matches!(schema.x_kubernetes_map_type.as_deref(), None | Some("granular" | "atomic"));
+        let uncorrelatable = if is_correlatable { context.uncorrelatable } else { here };
         let properties = path.child("properties");
         for (name, property) in schema.properties.iter().flatten() {
             let is_object = is_root || schema.x_kubernetes_embedded_resource == Some(true);

@@ -7,6 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 
+use super::walk;
 use crate::custom::check_pattern;
 use crate::field::{Errors, Path};
 
@@ -25,6 +26,23 @@ pub(super) fn validate(schema: &JSONSchemaProps, path: &Path<'_>) -> Errors {
     complete(schema, schema, path, path, &mut errors);
     errors.sort();
     errors
+}
+
+/// Whether a schema has nothing in it that no structural one can have, of which is told elsewhere.
+pub(super) fn is_supported(schema: &JSONSchemaProps) -> bool {
+    let filled = |map: &Option<std::collections::BTreeMap<String, JSONSchemaProps>>| {
+        map.as_ref().is_some_and(|map| !map.is_empty())
+    };
+    !walk::any(schema, &mut |schema| {
+        schema.id.as_ref().is_some_and(|id| !id.is_empty())
+            || schema.additional_items.is_some()
+            || filled(&schema.pattern_properties)
+            || filled(&schema.definitions)
+            || schema.dependencies.as_ref().is_some_and(|all| !all.is_empty())
+            || schema.ref_path.is_some()
+            || schema.x_kubernetes_preserve_unknown_fields == Some(false)
+            || matches!(&schema.items, Some(JSONSchemaPropsOrArray::Schemas(list)) if !list.is_empty())
+    })
 }
 
 pub(super) fn items(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
@@ -143,7 +161,7 @@ fn metadata(schema: &JSONSchemaProps, level: Level, path: &Path<'_>, errors: &mu
 
 fn restricts_names_alone(metadata: &JSONSchemaProps) -> bool {
     let names = metadata.properties.iter().flatten().all(|(name, _)| matches!(name.as_str(), "name" | "generateName"));
-    let rest = JSONSchemaProps { properties: None, type_: None, default: None, required: None, ..metadata.clone() };
+    let rest = JSONSchemaProps { properties: None, type_: None, default: None, ..metadata.clone() };
     names && rest == JSONSchemaProps::default()
 }
 
@@ -187,15 +205,15 @@ fn nested(schema: &JSONSchemaProps, skip_any_of: bool, path: &Path<'_>, errors: 
     }
     let has_text = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
     let has_keys = schema.x_kubernetes_list_map_keys.as_ref().is_some_and(|keys| !keys.is_empty());
+    let has_entries = !matches!(&schema.additional_properties, None | Some(JSONSchemaPropsOrBool::Bool(false)));
     let has_rules = schema.x_kubernetes_validations.as_ref().is_some_and(|rules| !rules.is_empty());
     for (field, said, rule) in [
         ("type", !kind(schema).is_empty(), "must be empty to be structural"),
-        ("additionalProperties", schema.additional_properties.is_some(), "must be undefined to be structural"),
+        ("additionalProperties", has_entries, "must be undefined to be structural"),
         ("default", schema.default.is_some(), "must be undefined to be structural"),
         ("title", has_text(&schema.title), "must be empty to be structural"),
         ("description", has_text(&schema.description), "must be empty to be structural"),
         ("nullable", is(schema.nullable), "must be false to be structural"),
-        ("externalDocs", schema.external_docs.is_some(), "must be undefined to be structural"),
         (
             "x-kubernetes-preserve-unknown-fields",
             is(schema.x_kubernetes_preserve_unknown_fields),

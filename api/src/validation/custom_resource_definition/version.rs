@@ -48,7 +48,10 @@ pub(super) fn validate(
         all_columns(columns(version), &path.child("additionalPrinterColumns"), errors);
     }
     if !common.same_selectable {
-        selectable_fields(selectable(version), schema_of(version), &path.child("selectableFields"), errors);
+        // What all versions have in common is no more in the version, which is then as one without a schema.
+        let own = schema_of(version).filter(|_| !common.same_schema);
+        let rule = "may only be set when `version.schema.openAPIV3Schema` is not included";
+        selectable_fields(selectable(version), own, rule, &path.child("selectableFields"), errors);
     }
 }
 
@@ -60,7 +63,8 @@ pub(super) fn validate_common(common: &Common<'_>, errors: &mut Errors) {
     }
     subresources(common.subresources, &SPEC.child("subresources"), errors);
     all_columns(common.columns, &SPEC.child("additionalPrinterColumns"), errors);
-    selectable_fields(common.selectable, schema, &SPEC.child("selectableFields"), errors);
+    let rule = "may only be set when validations.schema is included";
+    selectable_fields(common.selectable, schema, rule, &SPEC.child("selectableFields"), errors);
 }
 
 fn deprecation(version: &CustomResourceDefinitionVersion, path: &Path<'_>, errors: &mut Errors) {
@@ -74,10 +78,17 @@ fn deprecation(version: &CustomResourceDefinitionVersion, path: &Path<'_>, error
     if warning.is_empty() {
         errors.invalid(path, warning, "must not be an empty string");
     }
-    if let Some((at, _)) = warning.char_indices().find(|(_, c)| c.is_control()) {
+    let is_printed = |c: char| c == ' ' || !(c.is_control() || c.is_whitespace() || is_unseen(c));
+    if let Some((at, _)) = warning.char_indices().find(|(_, c)| !is_printed(*c)) {
         let rule = "must only contain printable UTF-8 characters; non-printable character found at index";
         errors.invalid(path, warning, &format!("{rule} {at}"));
     }
+}
+
+/// Letters that format others, stand for themselves or are of nobody.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}' | '\u{e0000}'..)
 }
 
 fn subresources(subresources: Option<&Subresources>, path: &Path<'_>, errors: &mut Errors) {
@@ -136,13 +147,18 @@ fn all_columns(columns: &[Column], path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn selectable_fields(fields: &[Selectable], schema: Option<&JSONSchemaProps>, path: &Path<'_>, errors: &mut Errors) {
+fn selectable_fields(
+    fields: &[Selectable],
+    schema: Option<&JSONSchemaProps>,
+    without_schema: &str,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) {
     if fields.is_empty() {
         return;
     }
     let Some(schema) = schema else {
-        let rule = "selectableFields may only be set when validations.schema is included";
-        return errors.invalid(path, "", rule);
+        return errors.invalid(path, "", without_schema);
     };
     let mut seen = BTreeSet::new();
     for (i, Selectable { json_path }) in fields.iter().enumerate() {
