@@ -168,6 +168,8 @@ impl<'o> ser::Serializer for Encoder<'o> {
 
     fn serialize_str(self, v: &str) -> Result<(), EncodeError> {
         match self.shape {
+            // One that must be there, and that nobody gave.
+            Shape::Quantity if v.is_empty() => self.out.extend_from_slice(b"\"0\""),
             Shape::Quantity => write_string(self.out, &quantity::canonical(v)),
             _ => write_string(self.out, v),
         }

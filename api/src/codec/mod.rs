@@ -6,6 +6,8 @@
 
 mod encode;
 mod managed;
+#[cfg(test)]
+mod properties;
 mod protobuf;
 mod scan;
 mod splice;

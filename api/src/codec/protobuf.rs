@@ -342,19 +342,109 @@ fn read_line(line: &'static str) -> (&'static str, Numbers) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
 
     use k8s_openapi::api::{apps::v1::Deployment, certificates::v1::CertificateSigningRequest, core::v1::Pod};
 
     use super::*;
+    use crate::kind::Kind;
     use crate::object::Object;
 
-    /// A field of bytes.
-    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-        let mut out = vec![number << 3 | 2, u8::try_from(bytes.len()).unwrap()];
-        out.extend_from_slice(bytes);
+    /// An object as Go's clients write it; none of a kind that has no such form.
+    pub(in crate::codec) fn written(object: &Value, kind: &Kind) -> Option<Vec<u8>> {
+        let type_ = kind.model.schema()?.get();
+        let raw = write_message(object, type_, numbers().get(type_.name)?);
+        let type_meta = [field(1, kind.api_version().as_bytes()), field(2, kind.kind.as_bytes())].concat();
+        Some([MAGIC, &field(1, &type_meta), &field(2, &raw)].concat())
+    }
+
+    fn write_message(object: &Value, type_: &'static Type, numbers: &Numbers) -> Vec<u8> {
+        let mut numbered: Vec<_> = numbers.iter().collect();
+        numbered.sort_by_key(|(number, _)| **number);
+        let mut out = Vec::new();
+        for (number, member) in numbered {
+            match member {
+                Member::Field(name) => {
+                    if let (Some(value), Some(field)) = (object.get(name), type_.field(name)) {
+                        write_field(&mut out, *number, value, field.shape);
+                    }
+                }
+                Member::Embedded(name) => {
+                    let inner = write_message(object, type_, &self::numbers()[name]);
+                    out.extend(field(*number, &inner));
+                }
+            }
+        }
         out
+    }
+
+    fn write_field(out: &mut Vec<u8>, number: u64, value: &Value, shape: Shape) {
+        match (shape, value) {
+            (Shape::List(element), Value::Array(all)) => {
+                all.iter().for_each(|one| write_one(out, number, one, *element));
+            }
+            (Shape::Map(entry), Value::Object(all)) => {
+                for (key, one) in all {
+                    let mut inner = field(1, key.as_bytes());
+                    write_one(&mut inner, 2, one, *entry);
+                    out.extend(field(number, &inner));
+                }
+            }
+            _ => write_one(out, number, value, shape),
+        }
+    }
+
+    fn write_one(out: &mut Vec<u8>, number: u64, value: &Value, shape: Shape) {
+        let text = || value.as_str().unwrap().as_bytes();
+        let of_time = |text: &str| {
+            let time: Timestamp = text.parse().unwrap();
+            let nanos = u64::try_from(time.subsec_nanosecond()).unwrap();
+            [varint(1, time.as_second().cast_unsigned()), varint(2, nanos)].concat()
+        };
+        out.extend(match shape {
+            Shape::String => field(number, text()),
+            Shape::Bool => varint(number, u64::from(value.as_bool().unwrap())),
+            Shape::Int32 | Shape::Int64 => varint(number, value.as_i64().unwrap().cast_unsigned()),
+            Shape::Float => [base128(number << 3 | 1), value.as_f64().unwrap().to_le_bytes().to_vec()].concat(),
+            Shape::Bytes => field(number, &STANDARD.decode(text()).unwrap()),
+            Shape::Quantity => field(number, &field(1, text())),
+            Shape::Time | Shape::MicroTime => field(number, &of_time(value.as_str().unwrap())),
+            Shape::IntOrString => match value.as_i64() {
+                Some(int) => field(number, &[varint(1, 0), varint(2, int.cast_unsigned())].concat()),
+                None => field(number, &[varint(1, 1), field(3, text())].concat()),
+            },
+            Shape::Any => field(number, &field(1, value.to_string().as_bytes())),
+            Shape::Object(id) => field(
+                number,
+                &numbers().get(id.get().name).map(|n| write_message(value, id.get(), n)).unwrap_or_default(),
+            ),
+            Shape::List(element) => {
+                let mut inner = Vec::new();
+                value.as_array().unwrap().iter().for_each(|one| write_one(&mut inner, 1, one, *element));
+                field(number, &inner)
+            }
+            Shape::Map(_) => unreachable!("no map is in a list or a map"),
+        });
+    }
+
+    fn base128(mut number: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        while number > 0x7f {
+            out.push((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        out.push(number as u8);
+        out
+    }
+
+    fn varint(number: u64, value: u64) -> Vec<u8> {
+        [base128(number << 3), base128(value)].concat()
+    }
+
+    /// A field of bytes.
+    fn field(number: u64, bytes: &[u8]) -> Vec<u8> {
+        [&base128(number << 3 | 2)[..], &base128(bytes.len() as u64), bytes].concat()
     }
 
     fn body(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {

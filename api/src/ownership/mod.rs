@@ -18,6 +18,8 @@ mod fields_v1;
 mod last_applied;
 mod managers;
 mod merge;
+#[cfg(test)]
+mod properties;
 mod remove;
 mod request;
 pub mod scale;

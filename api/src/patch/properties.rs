@@ -9,64 +9,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{merge, strategic};
-use crate::schema::{self, Field, Merge, Shape};
-
-/// Where the choices that make a value come from; values get smaller as it ends.
-struct Tape<'t>(std::slice::Iter<'t, u8>);
-
-impl Tape<'_> {
-    fn next(&mut self) -> Option<usize> {
-        self.0.next().map(|byte| usize::from(*byte))
-    }
-
-    fn text(&mut self) -> String {
-        format!("v{}", self.next().unwrap_or_default() % 4)
-    }
-
-    /// Any value of a shape, in which no element of a merged list stands twice.
-    fn value(&mut self, shape: Shape, merge: &Merge) -> Value {
-        match shape {
-            Shape::Bool => json!(self.next().unwrap_or_default() % 2 == 1),
-            Shape::Int32 | Shape::Int64 | Shape::Float | Shape::IntOrString => {
-                json!(self.next().unwrap_or_default() % 8)
-            }
-            Shape::Object(id) => self.object(&id.get().fields),
-            Shape::List(element) => self.list(*element, merge),
-            Shape::Map(entry) => {
-                let count = self.next().unwrap_or_default() % 4;
-                (0..count).map(|_| (self.text(), self.value(*entry, &Merge::PLAIN))).collect()
-            }
-            _ => json!(self.text()),
-        }
-    }
-
-    fn object(&mut self, fields: &[Field]) -> Value {
-        let mut object = Map::new();
-        let mut at = 0;
-        while let Some(skipped) = self.next() {
-            at += skipped % 8;
-            let Some(field) = fields.get(at) else { break };
-            at += 1;
-            object.insert(field.name.to_owned(), self.value(field.shape, &field.merge));
-        }
-        Value::Object(object)
-    }
-
-    fn list(&mut self, element: Shape, merge: &Merge) -> Value {
-        let mut list: Vec<Value> = Vec::new();
-        for n in 0..self.next().unwrap_or_default() % 4 {
-            let mut value = self.value(element, &Merge::PLAIN);
-            if !merge.merge_key.is_empty() && value.is_object() {
-                // Some keys are in both versions, in another order; some in only one.
-                value[merge.merge_key] = json!(format!("k{}", (n + self.next().unwrap_or_default()) % 5));
-            }
-            if !list.iter().any(|e| id(e, merge.merge_key) == id(&value, merge.merge_key)) {
-                list.push(value);
-            }
-        }
-        Value::Array(list)
-    }
-}
+use crate::schema::tape::{Tape, tape, typed};
+use crate::schema::{Merge, Shape};
 
 /// What tells an element of a list from the others.
 fn id<'v>(element: &'v Value, key: &str) -> &'v Value {
@@ -204,9 +148,6 @@ fn holds(last: Option<&Value>, wanted: &Value, found: &Value, shape: Shape, merg
     }
 }
 
-const TYPES: [&str; 6] =
-    ["core.v1.Pod", "apps.v1.Deployment", "core.v1.Service", "core.v1.ConfigMap", "batch.v1.Job", "core.v1.Node"];
-
 fn merge_diff(from: &Value, to: &Value) -> Value {
     let (Value::Object(from), Value::Object(to)) = (from, to) else { return to.clone() };
     let gone = from.keys().filter(|name| !to.contains_key(*name)).map(|name| (name.clone(), Value::Null));
@@ -216,14 +157,10 @@ fn merge_diff(from: &Value, to: &Value) -> Value {
     gone.chain(changed).collect()
 }
 
-fn tape() -> impl Strategy<Value = Vec<u8>> {
-    prop::collection::vec(any::<u8>(), 0..300)
-}
-
 proptest! {
     #[test]
-    fn a_difference_patched_in_makes_the_other(t in 0..TYPES.len(), live in tape(), wanted in tape()) {
-        let type_ = schema::find(TYPES[t]).unwrap();
+    fn a_difference_patched_in_makes_the_other(t: prop::sample::Index, live in tape(), wanted in tape()) {
+        let type_ = t.get(&typed()).model.schema().unwrap();
         let make = |tape: &[u8]| Tape(tape.iter()).value(Shape::Object(type_), &Merge::PLAIN);
         let (live, wanted) = (make(&live), make(&wanted));
         let patch = Value::Object(three_way(&live, &wanted, &live, Shape::Object(type_)));
@@ -237,9 +174,9 @@ proptest! {
 
     #[test]
     fn three_versions_make_what_is_wanted(
-        t in 0..TYPES.len(), last in tape(), live in tape(), wanted in tape(), close: bool,
+        t: prop::sample::Index, last in tape(), live in tape(), wanted in tape(), close: bool,
     ) {
-        let type_ = schema::find(TYPES[t]).unwrap();
+        let type_ = t.get(&typed()).model.schema().unwrap();
         let shape = Shape::Object(type_);
         let make = |tape: &[u8]| Tape(tape.iter()).value(shape, &Merge::PLAIN);
         // What is live is mostly what was applied last.

@@ -6,6 +6,8 @@
 //! strategic merge patches walk this graph; field ownership and OpenAPI will.
 
 mod parse;
+#[cfg(test)]
+pub(crate) mod tape;
 
 use std::sync::OnceLock;
 
