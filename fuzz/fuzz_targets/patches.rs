@@ -4,11 +4,14 @@
 use coracle_fuzz::{ask, choose};
 use libfuzzer_sys::fuzz_target;
 
-const OBJECTS: [&str; 4] = [
+const OBJECTS: [&str; 7] = [
     "/apis/apps/v1/namespaces/default/deployments/d",
     "/apis/apps/v1/namespaces/default/deployments/d/scale",
     "/api/v1/namespaces/default/configmaps/c",
     "/api/v1/namespaces/default/services/s",
+    "/apis/fuzz.test/v1/namespaces/default/fuzzes/f",
+    "/apis/fuzz.test/v1/namespaces/default/fuzzes/f/scale",
+    "/apis/fuzz.test/v1/namespaces/default/fuzzes/f/status",
 ];
 const TYPES: [&str; 4] = [
     "application/json-patch+json",
