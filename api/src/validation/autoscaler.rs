@@ -4,7 +4,7 @@ use k8s_openapi::api::autoscaling::{v1, v2};
 
 use super::amounts::container_resource_name;
 use super::rules::{POSITIVE, named, not_negative};
-use super::{Validate, meta};
+use super::{Validate, meta, rules};
 use crate::convert::autoscaling::to_v2;
 use crate::field::{Errors, Path};
 use crate::names;
@@ -33,12 +33,11 @@ impl Validate for v1::HorizontalPodAutoscaler {
 impl Validate for v2::HorizontalPodAutoscaler {
     fn validate(&self, errors: &mut Errors) {
         meta::create(&self.metadata, meta::IN_NAMESPACE, errors);
-        check(self, 1, errors);
+        check(self, Tolerated { least: 1, target: false, objects: false }, errors);
     }
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
-        let was_zero = old.spec.min_replicas == Some(0);
-        check(self, i32::from(!was_zero), errors);
+        check(self, Tolerated::of(self, old), errors);
     }
 
     fn validate_status(&self, _: &Self, errors: &mut Errors) {
@@ -48,7 +47,32 @@ impl Validate for v2::HorizontalPodAutoscaler {
     }
 }
 
-fn check(scaler: &v2::HorizontalPodAutoscaler, least: i32, errors: &mut Errors) {
+/// What was stored before it was wrong, and so may stay.
+#[derive(Clone, Copy)]
+struct Tolerated {
+    /// The fewest replicas.
+    least: i32,
+    /// The version of what is scaled.
+    target: bool,
+    /// The versions of what metrics are of.
+    objects: bool,
+}
+
+impl Tolerated {
+    fn of(new: &v2::HorizontalPodAutoscaler, old: &v2::HorizontalPodAutoscaler) -> Self {
+        let (target, was) = (&new.spec.scale_target_ref, &old.spec.scale_target_ref);
+        let described = old.spec.metrics.iter().flatten().filter(|metric| metric.type_ == "Object");
+        let mut versions = described.filter_map(|metric| metric.object.as_ref()).map(|o| version(&o.described_object));
+        Self {
+            least: i32::from(old.spec.min_replicas != Some(0)),
+            target: (version(target), &target.kind) == (version(was), &was.kind),
+            objects: versions.any(|version| group(version).is_none()),
+        }
+    }
+}
+
+fn check(scaler: &v2::HorizontalPodAutoscaler, tolerated: Tolerated, errors: &mut Errors) {
+    let least = tolerated.least;
     let spec = &scaler.spec;
     let (min, max) = (spec.min_replicas, spec.max_replicas);
     if let Some(min) = min.filter(|min| *min < least) {
@@ -61,11 +85,11 @@ fn check(scaler: &v2::HorizontalPodAutoscaler, least: i32, errors: &mut Errors) 
     if min.is_some_and(|min| max < min) {
         errors.invalid(&path, &max, "must be greater than or equal to `minReplicas`");
     }
-    reference(&spec.scale_target_ref, &SPEC.child("scaleTargetRef"), errors);
+    target_reference(&spec.scale_target_ref, tolerated, errors);
     let list = SPEC.child("metrics");
     let metrics = spec.metrics.as_deref().unwrap_or_default();
     for (i, metric) in metrics.iter().enumerate() {
-        metric_spec(metric, &list.index(i), errors);
+        metric_spec(metric, tolerated, &list.index(i), errors);
     }
     if min == Some(0) && !metrics.iter().any(|metric| matches!(metric.type_.as_str(), "Object" | "External")) {
         let rule = "must specify at least one Object or External metric to support scaling to zero replicas";
@@ -84,6 +108,36 @@ fn check(scaler: &v2::HorizontalPodAutoscaler, least: i32, errors: &mut Errors) 
 fn reference(reference: &v2::CrossVersionObjectReference, path: &Path<'_>, errors: &mut Errors) {
     named(&reference.kind, names::path_segment, &path.child("kind"), errors);
     named(&reference.name, names::path_segment, &path.child("name"), errors);
+}
+
+fn version(reference: &v2::CrossVersionObjectReference) -> &str {
+    rules::text(reference.api_version.as_ref())
+}
+
+/// The group of a version as `apps/v1`, if it can be read.
+fn group(version: &str) -> Option<&str> {
+    match version.split('/').collect::<Vec<_>>()[..] {
+        [_] => Some(""),
+        [group, _] => Some(group),
+        _ => None,
+    }
+}
+
+/// What is scaled is of a group, but for the one kind of the core that can be.
+fn target_reference(target: &v2::CrossVersionObjectReference, tolerated: Tolerated, errors: &mut Errors) {
+    let path = SPEC.child("scaleTargetRef");
+    reference(target, &path, errors);
+    if tolerated.target {
+        return;
+    }
+    let (at, value) = (path.child("apiVersion"), version(target));
+    match group(value) {
+        None => errors.invalid(&at, value, &format!("unexpected GroupVersion string: {value}")),
+        Some("") if target.kind != "ReplicationController" => {
+            errors.invalid(&at, value, "apiVersion must specify API group");
+        }
+        Some(_) => {}
+    }
 }
 
 fn scaling_rules(rules: &v2::HPAScalingRules, path: &Path<'_>, errors: &mut Errors) {
@@ -123,7 +177,15 @@ fn scaling_rules(rules: &v2::HPAScalingRules, path: &Path<'_>, errors: &mut Erro
     }
 }
 
-fn metric_spec(metric: &v2::MetricSpec, path: &Path<'_>, errors: &mut Errors) {
+fn metric_spec(metric: &v2::MetricSpec, tolerated: Tolerated, path: &Path<'_>, errors: &mut Errors) {
+    let object = |source: &v2::ObjectMetricSource, path: &Path<'_>, errors: &mut Errors| {
+        let value = version(&source.described_object);
+        if !tolerated.objects && group(value).is_none() {
+            let at = path.child("describedObject");
+            errors.invalid(&at.child("apiVersion"), value, &format!("unexpected GroupVersion string: {value}"));
+        }
+        object(source, path, errors);
+    };
     let type_ = metric.type_.as_str();
     if type_.is_empty() {
         errors.required(&path.child("type"), "must specify a metric source type");
@@ -255,11 +317,11 @@ fn target(target: &v2::MetricTarget, path: &Path<'_>, errors: &mut Errors) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validation::tests::refused;
+    use crate::validation::tests::{refused, refused_update};
 
     fn scaler(fields: &str) -> String {
         format!(
-            r#"{{"metadata":{{"name":"h","namespace":"n"}},"spec":{{"scaleTargetRef":{{"kind":"Deployment","name":"d"}},{fields}}}}}"#
+            r#"{{"metadata":{{"name":"h","namespace":"n"}},"spec":{{"scaleTargetRef":{{"apiVersion":"apps/v1","kind":"Deployment","name":"d"}},{fields}}}}}"#
         )
     }
 
@@ -274,7 +336,24 @@ mod tests {
             (r#""maxReplicas":1,"minReplicas":2"#, &["spec.maxReplicas Invalid"]),
             (
                 r#""maxReplicas":1,"scaleTargetRef":{"kind":"","name":"a/b"}"#,
-                &["spec.scaleTargetRef.kind Required", "spec.scaleTargetRef.name Invalid"],
+                &[
+                    "spec.scaleTargetRef.kind Required",
+                    "spec.scaleTargetRef.name Invalid",
+                    "spec.scaleTargetRef.apiVersion Invalid",
+                ],
+            ),
+            (
+                r#""maxReplicas":1,"scaleTargetRef":{"apiVersion":"v1","kind":"Deployment","name":"d"}"#,
+                &["spec.scaleTargetRef.apiVersion Invalid"],
+            ),
+            (
+                r#""maxReplicas":1,"scaleTargetRef":{"apiVersion":"a/b/c","kind":"Deployment","name":"d"}"#,
+                &["spec.scaleTargetRef.apiVersion Invalid"],
+            ),
+            (r#""maxReplicas":1,"scaleTargetRef":{"kind":"ReplicationController","name":"d"}"#, &[]),
+            (
+                r#""maxReplicas":1,"metrics":[{"type":"Object","object":{"describedObject":{"apiVersion":"a/b/c","kind":"S","name":"s"},"metric":{"name":"m"},"target":{"type":"Value","value":"1"}}}]"#,
+                &["spec.metrics[0].object.describedObject.apiVersion Invalid"],
             ),
             (
                 r#""maxReplicas":1,"metrics":[{"type":"X"},{"type":"Pods","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":0}}}]"#,
@@ -307,6 +386,8 @@ mod tests {
             };
             assert_eq!(refused::<v2::HorizontalPodAutoscaler>(&json), expected, "{fields}");
         }
+        let stored = r#"{"metadata":{"name":"h","namespace":"n"},"spec":{"scaleTargetRef":{"kind":"Deployment","name":"d"},"maxReplicas":1}}"#;
+        assert_eq!(refused_update::<v2::HorizontalPodAutoscaler>(stored, stored), [""; 0]);
         let old_form = scaler(r#""maxReplicas":0,"targetCPUUtilizationPercentage":-1"#);
         assert_eq!(
             refused::<v1::HorizontalPodAutoscaler>(&old_form),

@@ -47,6 +47,10 @@ fn driver(spec: &CSIDriverSpec, errors: &mut Errors) {
     one_of_if_set(spec.fs_group_policy.as_ref(), &GROUP_POLICIES, &SPEC.child("fsGroupPolicy"), errors);
     let requests = spec.token_requests.as_deref().unwrap_or_default();
     token_requests(requests, &SPEC.child("tokenRequests"), errors);
+    if spec.service_account_token_in_secrets.is_some() && requests.is_empty() {
+        let rule = "serviceAccountTokenInSecrets is set but no tokenRequests are specified";
+        errors.invalid(&SPEC.child("serviceAccountTokenInSecrets"), &spec.service_account_token_in_secrets, rule);
+    }
     for mode in spec.volume_lifecycle_modes.iter().flatten().filter(|mode| !LIFECYCLES.contains(&mode.as_str())) {
         errors.not_supported(&SPEC.child("volumeLifecycleModes"), mode, &LIFECYCLES);
     }
@@ -158,6 +162,8 @@ mod tests {
                 r#""tokenRequests":[{"audience":"a"},{"audience":"a"},{"audience":"","expirationSeconds":5}]"#,
                 &["spec.tokenRequests[1].audience Duplicate", "spec.tokenRequests[2].expirationSeconds Invalid"],
             ),
+            (r#""serviceAccountTokenInSecrets":false"#, &["spec.serviceAccountTokenInSecrets Invalid"]),
+            (r#""serviceAccountTokenInSecrets":true,"tokenRequests":[{"audience":""}]"#, &[]),
             (r#""nodeAllocatableUpdatePeriodSeconds":9"#, &["spec.nodeAllocatableUpdatePeriodSeconds Invalid"]),
         ] {
             assert_eq!(refused::<CSIDriver>(&driver(spec)), expected, "{spec}");

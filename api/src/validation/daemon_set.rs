@@ -3,6 +3,7 @@
 use k8s_openapi::api::apps::v1::{
     ControllerRevision, DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet,
 };
+use serde_json::Value;
 
 use super::rules::{amount, at_most_all, immutable, int_or_percent, not_decremented, not_negative, one_of, text};
 use super::{Validate, labels, meta, pod, workload};
@@ -57,6 +58,7 @@ fn check(set: &DaemonSet, errors: &mut Errors) {
         errors.invalid(&SPEC.child("selector"), selector, "empty selector is invalid for daemonset");
     }
     pod::template(&spec.template, &path, errors);
+    workload::shared_disks(&spec.template, Some(i32::MAX), &path, errors);
     workload::kept_running(&spec.template, "DaemonSet", &path, errors);
     not_negative(spec.min_ready_seconds, &SPEC.child("minReadySeconds"), errors);
     let default = DaemonSetUpdateStrategy::default();
@@ -105,8 +107,10 @@ impl Validate for ControllerRevision {
 }
 
 fn revision(revision: &ControllerRevision, errors: &mut Errors) {
-    if revision.data.as_ref().is_none_or(|data| data.0.is_null()) {
-        errors.required(&Path::new("data"), "data is mandatory");
+    match revision.data.as_ref().map(|data| &data.0) {
+        None | Some(Value::Null) => errors.required(&Path::new("data"), "data is mandatory"),
+        Some(Value::Object(_)) => {}
+        Some(_) => errors.required(&Path::new("data"), "data must be a valid JSON object"),
     }
     not_negative(Some(revision.revision), &Path::new("revision"), errors);
 }
@@ -160,6 +164,7 @@ mod tests {
         let old = revision(r#""revision":1,"data":{"a":1}"#);
         assert_eq!(refused::<ControllerRevision>(&old), [""; 0]);
         assert_eq!(refused::<ControllerRevision>(&revision(r#""revision":-1"#)), ["data Required", "revision Invalid"]);
+        assert_eq!(refused::<ControllerRevision>(&revision(r#""revision":1,"data":[]"#)), ["data Required"]);
         let new = revision(r#""revision":2,"data":{"a":2}"#);
         assert_eq!(refused_update::<ControllerRevision>(&old, &new), ["data Invalid"]);
     }

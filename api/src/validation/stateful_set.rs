@@ -3,12 +3,14 @@
 use k8s_openapi::api::apps::v1::{
     RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetSpec, StatefulSetUpdateStrategy,
 };
-use k8s_openapi::api::core::v1::{PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume,
+};
 
 use super::rules::{
     amount, at_most_all, int_or_percent, named_if_set, not_decremented, not_negative, one_of, required, text,
 };
-use super::{Validate, meta, pod, workload};
+use super::{Validate, claim, meta, pod, workload};
 use crate::field::{Errors, Path};
 use crate::names;
 
@@ -25,6 +27,7 @@ impl Validate for StatefulSet {
         let spec = self.spec.as_ref().unwrap_or(&default);
         named_if_set(spec.service_name.as_ref(), names::dns_label, &SPEC.child("serviceName"), errors);
         check(spec, true, errors);
+        claims(spec, errors);
     }
 
     fn validate_update(&self, old: &Self, errors: &mut Errors) {
@@ -72,6 +75,15 @@ impl Validate for StatefulSet {
         }
         let before = old.status.as_ref().and_then(|s| s.collision_count);
         not_decremented(status.collision_count, before, &STATUS.child("collisionCount"), errors);
+    }
+}
+
+/// What each pod claims. The templates never change, so that those which were wrong once may stay.
+fn claims(spec: &StatefulSetSpec, errors: &mut Errors) {
+    let list = SPEC.child("volumeClaimTemplates");
+    let default = PersistentVolumeClaimSpec::default();
+    for (i, template) in spec.volume_claim_templates.iter().flatten().enumerate() {
+        claim::spec(template.spec.as_ref().unwrap_or(&default), &list.index(i).child("spec"), errors);
     }
 }
 
@@ -159,7 +171,12 @@ mod tests {
 
     fn set(name: &str, fields: &str) -> String {
         let pod = r#"{"containers":[{"name":"c","image":"i","volumeMounts":[{"name":"data","mountPath":"/d"}]}]"#;
-        let claims = r#""volumeClaimTemplates":[{"metadata":{"name":"data"},"spec":{}}]"#;
+        let claim = r#"{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}"#;
+        let claims = if fields.contains("\"volumeClaimTemplates\"") {
+            r#""minReadySeconds":0"#.to_owned()
+        } else {
+            format!(r#""volumeClaimTemplates":[{{"metadata":{{"name":"data"}},"spec":{claim}}}]"#)
+        };
         let selector = if fields.contains("\"selector\"") { "" } else { r#","selector":{"matchLabels":{"a":"b"}}"# };
         let template = if fields.contains("\"template\"") {
             String::new()
@@ -197,6 +214,14 @@ mod tests {
                 r#""replicas":-1,"minReadySeconds":-1,"ordinals":{"start":-1}"#,
                 &["spec.replicas Invalid", "spec.minReadySeconds Invalid", "spec.ordinals.start Invalid"],
             ),
+            (
+                r#""volumeClaimTemplates":[{"metadata":{"name":"data"},"spec":{}}]"#,
+                &[
+                    "spec.volumeClaimTemplates[0].spec.accessModes Required",
+                    "spec.volumeClaimTemplates[0].spec.resources[storage] Required",
+                ],
+            ),
+            (r#""revisionHistoryLimit":-1"#, &[]),
             (r#""selector":{"matchLabels":{"a":"c"}}"#, &["spec.template.metadata.labels Invalid"]),
             (r#""selector":{}"#, &["spec.selector Required", "spec.template.metadata.labels Invalid"]),
             (

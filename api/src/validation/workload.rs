@@ -69,6 +69,7 @@ fn deployment_spec(deployment: &apps::Deployment, errors: &mut Errors) {
     not_negative(spec.replicas, &SPEC.child("replicas"), errors);
     if let Some(parsed) = selector(&spec.selector, "deployment", errors) {
         template(&spec.template, &spec.selector, &parsed, errors);
+        shared_disks(&spec.template, spec.replicas, &SPEC.child("template"), errors);
     }
     strategy(spec.strategy.as_ref(), errors);
     not_negative(spec.min_ready_seconds, &SPEC.child("minReadySeconds"), errors);
@@ -138,6 +139,28 @@ pub(super) fn kept_running(template: &core::PodTemplateSpec, kind: &str, path: &
     if spec.active_deadline_seconds.is_some() {
         let rule = format!("activeDeadlineSeconds in {kind} is not Supported");
         errors.forbidden(&spec_path.child("activeDeadlineSeconds"), &rule);
+    }
+}
+
+/// A disk that several pods have is not written to. Source: `ValidateReadOnlyPersistentDisks`.
+pub(super) fn shared_disks(
+    template: &core::PodTemplateSpec,
+    replicas: Option<i32>,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) {
+    if replicas.unwrap_or(0) <= 1 {
+        return;
+    }
+    let path = path.child("spec");
+    let list = path.child("volumes");
+    let volumes = template.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    for (i, volume) in volumes.enumerate() {
+        if volume.gce_persistent_disk.as_ref().is_some_and(|disk| disk.read_only != Some(true)) {
+            let path = list.index(i);
+            let rule = "must be true for replicated pods > 1; GCE PD can only be mounted on multiple machines if it is read-only";
+            errors.invalid(&path.child("gcePersistentDisk").child("readOnly"), &false, rule);
+        }
     }
 }
 
@@ -228,7 +251,10 @@ fn replica_set_spec(set: &apps::ReplicaSet, errors: &mut Errors) {
     not_negative(spec.min_ready_seconds, &SPEC.child("minReadySeconds"), errors);
     let parsed = selector(&spec.selector, "deployment", errors);
     match (&spec.template, parsed) {
-        (Some(t), Some(parsed)) => template(t, &spec.selector, &parsed, errors),
+        (Some(t), Some(parsed)) => {
+            template(t, &spec.selector, &parsed, errors);
+            shared_disks(t, spec.replicas, &SPEC.child("template"), errors);
+        }
         (None, _) => errors.required(&SPEC.child("template"), ""),
         (Some(_), None) => {}
     }
@@ -282,6 +308,7 @@ pub(super) fn replication_controller_spec(controller: &core::ReplicationControll
     let matches = selector.is_none_or(|s| LabelSelector::of_labels(s).matches(labels_of(template)));
     matched(template, matches, &path, errors);
     template_spec(template, "ReplicationController", &path, errors);
+    shared_disks(template, spec.replicas, &path, errors);
 }
 
 pub(super) fn replication_controller_status(controller: &core::ReplicationController, errors: &mut Errors) {
@@ -309,6 +336,7 @@ mod tests {
         const SELECTOR: &str = r#""selector":{"matchLabels":{"app":"x"}}"#;
         for (fields, expected) in [
             (SELECTOR.to_owned(), &[][..]),
+            (format!(r#"{SELECTOR},"replicas":2"#), &[]),
             (r#""selector":{"matchLabels":{"app":"y"}}"#.to_owned(), &["spec.template.metadata.labels Invalid"]),
             (r#""selector":{"matchLabels":{}}"#.to_owned(), &["spec.selector Invalid"]),
             (r#""replicas":1"#.to_owned(), &["spec.selector Required", "spec.template.metadata.labels Invalid"]),
@@ -340,6 +368,18 @@ mod tests {
         let old = deployment(r#""selector":{"matchLabels":{"app":"x"}}"#);
         let new = deployment(r#""selector":{"matchExpressions":[{"key":"app","operator":"Exists"}]}"#);
         assert_eq!(refused_update::<apps::Deployment>(&old, &new), ["spec.selector Invalid"]);
+    }
+
+    #[test]
+    fn pods_of_several_share_disks_to_read_from() {
+        let set = |replicas: i32, disk: &str| {
+            refused::<apps::ReplicaSet>(&format!(
+                r#"{{"metadata":{{"name":"w","namespace":"n"}},"spec":{{"replicas":{replicas},"selector":{{"matchLabels":{{"a":"b"}}}},"template":{{"metadata":{{"labels":{{"a":"b"}}}},"spec":{{"containers":[{{"name":"c","image":"i"}}],"volumes":[{{"name":"v","gcePersistentDisk":{{"pdName":"d"{disk}}}}}]}}}}}}}}"#
+            ))
+        };
+        assert_eq!(set(2, ""), ["spec.template.spec.volumes[0].gcePersistentDisk.readOnly Invalid"]);
+        assert_eq!(set(2, r#","readOnly":true"#), [""; 0]);
+        assert_eq!(set(1, ""), [""; 0]);
     }
 
     #[test]

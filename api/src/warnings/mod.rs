@@ -4,6 +4,7 @@
 
 mod custom;
 mod pod;
+mod settings;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
@@ -39,6 +40,8 @@ pub fn on_create(object: &AnyObject) -> Vec<String> {
     }
     of_extension(object, None, &mut warnings);
     of_spec(object, &mut warnings);
+    settings::on_create(object, &mut warnings);
+    settings::on_write(object, &mut warnings);
     warnings
 }
 
@@ -58,6 +61,7 @@ pub fn on_update(object: &AnyObject, old: &AnyObject) -> Vec<String> {
     if object.meta().generation != old.meta().generation && !object.is::<core::Pod>() {
         of_spec(object, &mut warnings);
     }
+    settings::on_write(object, &mut warnings);
     warnings
 }
 
@@ -85,6 +89,12 @@ fn of_spec(object: &AnyObject, warnings: &mut Vec<String>) {
     if let Some(set) = object.downcast_ref::<apps::StatefulSet>() {
         let spec = set.spec.as_ref();
         in_spec(spec.map(|spec| &spec.template), warnings);
+        let list = SPEC.child("volumeClaimTemplates");
+        for (i, claim) in spec.iter().flat_map(|spec| spec.volume_claim_templates.iter().flatten()).enumerate() {
+            if let Some(spec) = &claim.spec {
+                settings::claim(spec, &list.index(i), warnings);
+            }
+        }
         if spec.and_then(|spec| spec.revision_history_limit).is_some_and(|limit| limit < 0) {
             let rule = "a negative value retains all historical revisions; a value >= 0 is recommended";
             warnings.push(format!("spec.revisionHistoryLimit: {rule}"));

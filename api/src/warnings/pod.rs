@@ -321,7 +321,8 @@ fn terms(
     }
 }
 
-fn old_label(key: &str) -> Option<String> {
+/// What is said of a label of nodes that has a newer name.
+pub(super) fn old_label(key: &str) -> Option<String> {
     let (_, since, new) = OLD_LABELS.iter().find(|(old, ..)| *old == key)?;
     Some(format!("deprecated since {since}; use \"{new}\" instead"))
 }

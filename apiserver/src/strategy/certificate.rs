@@ -57,6 +57,7 @@ impl Strategy for CertificateStrategy {
     fn prepare_for_status(&self, object: &mut AnyObject, old: &AnyObject) {
         let (request, old) = both(object, old);
         request.spec.clone_from(&old.spec);
+        keep_decisions(request, old);
         date_conditions(request, old);
     }
 
@@ -78,6 +79,19 @@ fn both<'o>(
     old: &'o AnyObject,
 ) -> (&'o mut CertificateSigningRequest, &'o CertificateSigningRequest) {
     (typed_mut(object), typed(old))
+}
+
+/// What was decided stays as it was decided, if it is there still: that it is not, or is new, is for validation to refuse.
+fn keep_decisions(request: &mut CertificateSigningRequest, old: &CertificateSigningRequest) {
+    let had = old.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let Some(conditions) = request.status.as_mut().and_then(|status| status.conditions.as_mut()) else { return };
+    for type_ in ["Approved", "Denied"] {
+        let was: Vec<_> = had.iter().filter(|condition| condition.type_ == type_).collect();
+        if conditions.iter().filter(|condition| condition.type_ == type_).count() == was.len() {
+            let same = conditions.iter_mut().filter(|condition| condition.type_ == type_);
+            same.zip(was).for_each(|(condition, was)| condition.clone_from(was));
+        }
+    }
 }
 
 /// A condition that does not say since when it holds has held since now, or as long as it has been there.

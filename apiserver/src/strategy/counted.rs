@@ -4,7 +4,6 @@
 
 use coracle_api::any::AnyObject;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyStatus};
-use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetStatus};
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus};
 use k8s_openapi::api::flowcontrol::v1::{
     FlowSchema, FlowSchemaStatus, PriorityLevelConfiguration, PriorityLevelConfigurationStatus,
@@ -43,7 +42,6 @@ counted! {
     FlowSchemaStrategy: FlowSchema, FlowSchemaStatus;
     IngressStrategy: Ingress, IngressStatus;
     PriorityLevelStrategy: PriorityLevelConfiguration, PriorityLevelConfigurationStatus;
-    StatefulSetStrategy: StatefulSet, StatefulSetStatus;
     CronJobStrategy: CronJob, CronJobStatus;
     PodDisruptionBudgetStrategy: PodDisruptionBudget, PodDisruptionBudgetStatus;
     ValidatingPolicyStrategy: ValidatingAdmissionPolicy, ValidatingAdmissionPolicyStatus;

@@ -36,6 +36,7 @@ mod resource_quota;
 mod secret;
 mod service;
 mod service_account;
+mod stateful_set;
 mod storage;
 
 pub(crate) use service::Allocators;
@@ -174,7 +175,7 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         ("apps", "daemonsets") => &daemon_set::DaemonSetStrategy,
         ("apps", "deployments") => &deployment::DeploymentStrategy,
         ("apps", "replicasets") => &replica_set::ReplicaSetStrategy,
-        ("apps", "statefulsets") => &counted::StatefulSetStrategy,
+        ("apps", "statefulsets") => &stateful_set::StatefulSetStrategy,
         ("autoscaling", "horizontalpodautoscalers") => &autoscaler::AutoscalerStrategy,
         ("batch", "cronjobs") => &counted::CronJobStrategy,
         ("batch", "jobs") => &job::JobStrategy,
@@ -202,7 +203,7 @@ pub(crate) fn of(kind: &Kind) -> &'static dyn Strategy {
         ("rbac.authorization.k8s.io", _) => &access::AccessStrategy,
         ("resource.k8s.io", "deviceclasses") => &device::DeviceClassStrategy,
         ("resource.k8s.io", "resourceclaims") => &device::ResourceClaimStrategy,
-        ("resource.k8s.io", "resourceclaimtemplates") => &storage::ShownWhenDeleted,
+        ("resource.k8s.io", "resourceclaimtemplates") => &device::ClaimTemplateStrategy,
         ("resource.k8s.io", "resourceslices") => &device::ResourceSliceStrategy,
         _ => &Plain,
     }
@@ -236,6 +237,16 @@ pub(crate) fn typed<T: Object>(object: &AnyObject) -> &T {
 /// The object of a strategy's own kind, to be changed.
 pub(crate) fn typed_mut<T: Object>(object: &mut AnyObject) -> &mut T {
     object.downcast_mut().expect("a strategy is given objects of its own kind")
+}
+
+/// Keeps of `was` the metadata that a write of the status may not touch. Source: `metav1.ResetObjectMetaForStatus`.
+fn keep_metadata(meta: &mut ObjectMeta, was: &ObjectMeta) {
+    meta.deletion_timestamp.clone_from(&was.deletion_timestamp);
+    meta.generation = was.generation;
+    meta.labels.clone_from(&was.labels);
+    meta.annotations.clone_from(&was.annotations);
+    meta.finalizers.clone_from(&was.finalizers);
+    meta.owner_references.clone_from(&was.owner_references);
 }
 
 /// The first generation of an object that counts them.

@@ -3,7 +3,7 @@
 use coracle_api::any::AnyObject;
 use k8s_openapi::api::storage::v1::{CSIDriver, VolumeAttachment, VolumeAttachmentStatus};
 
-use super::{Strategy, first_generation, next_generation, typed, typed_mut};
+use super::{Strategy, first_generation, keep_metadata, next_generation, typed, typed_mut};
 
 /// Classes of storage and of its attributes, and what nodes have of drivers.
 pub(super) struct ShownWhenDeleted;
@@ -18,12 +18,17 @@ pub(super) struct DriverStrategy;
 
 impl Strategy for DriverStrategy {
     fn prepare_for_create(&self, object: &mut AnyObject) {
+        typed_mut::<CSIDriver>(object).spec.prevent_pod_scheduling_if_missing = None;
         first_generation(object.meta_mut());
     }
 
+    /// That pods wait for drivers is off, as it is by default: it is kept where it was said before.
     fn prepare_for_update(&self, object: &mut AnyObject, old: &AnyObject) {
-        let changed = typed::<CSIDriver>(object).spec != typed::<CSIDriver>(old).spec;
-        next_generation(object.meta_mut(), changed);
+        let (driver, old) = (typed_mut::<CSIDriver>(object), typed::<CSIDriver>(old));
+        if old.spec.prevent_pod_scheduling_if_missing.is_none() {
+            driver.spec.prevent_pod_scheduling_if_missing = None;
+        }
+        next_generation(&mut driver.metadata, driver.spec != old.spec);
     }
 
     fn shows_deleted(&self) -> bool {
@@ -45,11 +50,7 @@ impl Strategy for AttachmentStrategy {
     fn prepare_for_status(&self, object: &mut AnyObject, old: &AnyObject) {
         let (attachment, old) = (typed_mut::<VolumeAttachment>(object), typed::<VolumeAttachment>(old));
         attachment.spec.clone_from(&old.spec);
-        let (meta, was) = (&mut attachment.metadata, &old.metadata);
-        meta.labels.clone_from(&was.labels);
-        meta.annotations.clone_from(&was.annotations);
-        meta.finalizers.clone_from(&was.finalizers);
-        meta.owner_references.clone_from(&was.owner_references);
+        keep_metadata(&mut attachment.metadata, &old.metadata);
     }
 
     fn shows_deleted(&self) -> bool {

@@ -115,7 +115,7 @@ fn network_data(data: &NetworkDeviceData, path: &Path<'_>, errors: &mut Errors) 
         return;
     }
     for (i, address) in addresses.iter().enumerate() {
-        ip::cidr(address, &list.index(i), errors);
+        ip::interface(address, &list.index(i), errors);
     }
     unique(addresses, |ip| Some(ip.clone()), &list, None, errors);
 }
