@@ -23,6 +23,7 @@ enum Step<'a> {
     Field(&'a str),
     Index(usize),
     Key(&'a str),
+    Entry(&'a str),
 }
 
 impl<'a> Path<'a> {
@@ -53,6 +54,12 @@ impl<'a> Path<'a> {
         Path { parent: Some(self), step: Step::Key(key) }
     }
 
+    /// An entry of this map, shown as a field is.
+    #[must_use]
+    pub const fn entry(&'a self, key: &'a str) -> Self {
+        Path { parent: Some(self), step: Step::Entry(key) }
+    }
+
     /// The path without indices and keys, as Go's JSON decoder names fields.
     #[must_use]
     pub fn fields_only(&self) -> String {
@@ -64,6 +71,16 @@ impl<'a> Path<'a> {
             text.push_str(name);
         }
         text
+    }
+
+    /// The field that is meant, or whose element or entry is meant.
+    #[must_use]
+    pub fn last_field(&self) -> Option<&'a str> {
+        match (self.step, self.parent) {
+            (Step::Field(name), _) => Some(name),
+            (_, Some(parent)) => parent.last_field(),
+            _ => None,
+        }
     }
 
     /// Whether it is the object itself.
@@ -80,7 +97,7 @@ impl Display for Path<'_> {
         }
         match self.step {
             Step::Root => Ok(()),
-            Step::Field(name) => {
+            Step::Field(name) | Step::Entry(name) => {
                 if self.parent.is_some_and(|p| !p.is_root()) {
                     f.write_char('.')?;
                 }

@@ -8,6 +8,7 @@ pub mod custom;
 pub mod defaults;
 pub mod field;
 pub mod flow;
+pub mod go;
 pub mod key;
 pub mod kind;
 pub mod kinds;

@@ -80,6 +80,9 @@ pub enum ApiError {
     /// The request makes no sense as it stands.
     #[error("{0}")]
     BadRequest(String),
+    /// The body says of what kind it is, and cannot be read as one of the kind that it should be.
+    #[error("{kind} in version {version:?} cannot be handled as a {expected}: {why}")]
+    Undecodable { kind: String, version: String, expected: String, why: String },
     /// Nobody knows who is asking.
     #[error("Unauthorized")]
     Unauthorized,
@@ -112,9 +115,10 @@ pub enum ApiError {
     /// The object breaks rules of its kind.
     #[error("{kind} {name:?} is invalid: {errors}")]
     Invalid { kind: GroupKind, name: String, errors: field::Errors },
-    /// The request is well formed and can't be done, such as a patch whose test fails.
-    #[error("{0}")]
-    Unprocessable(String),
+    /// The request is well formed and can't be done, such as a patch whose test fails. Why is not told: upstream keeps it
+    /// to itself.
+    #[error("the server rejected our request due to an error in our request")]
+    Unprocessable,
     /// The revision asked for is no longer kept.
     #[error("{0}")]
     Expired(String),
@@ -127,8 +131,10 @@ pub enum ApiError {
     NotAcceptable { accepted: Vec<String> },
     #[error("the body of the request was in an unknown format - accepted media types include: {}", accepted.join(", "))]
     UnsupportedMediaType { accepted: Vec<String> },
-    #[error("Request entity is too large: limit is {bytes_max}")]
+    #[error("Request entity too large: limit is {bytes_max}")]
     BodyTooLarge { bytes_max: usize },
+    #[error("Request entity too large: The allowed maximum operations in a JSON patch is {max}, got {count}")]
+    TooManyOperations { max: usize, count: usize },
     /// The server has too much to do, or what is asked for may not be done yet.
     #[error("{message}")]
     TooManyRequests { message: String, retry_after_seconds: u32 },
@@ -201,7 +207,7 @@ impl ApiError {
     #[must_use]
     pub const fn code(&self) -> u16 {
         match self {
-            ApiError::BadRequest(_) => 400,
+            ApiError::BadRequest(_) | ApiError::Undecodable { .. } => 400,
             ApiError::Unauthorized => 401,
             ApiError::Forbidden { .. } | ApiError::NamespaceTerminating { .. } | ApiError::PathForbidden { .. } => 403,
             ApiError::NotFound { .. } | ApiError::NoSuchPath => 404,
@@ -212,9 +218,9 @@ impl ApiError {
             | ApiError::Conflict { .. }
             | ApiError::ApplyConflict { .. } => 409,
             ApiError::Expired(_) => 410,
-            ApiError::BodyTooLarge { .. } => 413,
+            ApiError::BodyTooLarge { .. } | ApiError::TooManyOperations { .. } => 413,
             ApiError::UnsupportedMediaType { .. } => 415,
-            ApiError::Invalid { .. } | ApiError::Unprocessable(_) => 422,
+            ApiError::Invalid { .. } | ApiError::Unprocessable => 422,
             ApiError::TooManyRequests { .. } | ApiError::DisruptionBudget { .. } => 429,
             ApiError::Internal(_)
             | ApiError::Unclassified(_)
@@ -230,7 +236,7 @@ impl ApiError {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            ApiError::BadRequest(_) => "BadRequest",
+            ApiError::BadRequest(_) | ApiError::Undecodable { .. } => "BadRequest",
             ApiError::Unauthorized => "Unauthorized",
             ApiError::Forbidden { .. } | ApiError::NamespaceTerminating { .. } | ApiError::PathForbidden { .. } => {
                 "Forbidden"
@@ -241,9 +247,9 @@ impl ApiError {
             ApiError::AlreadyExists { .. } | ApiError::NoUniqueName { .. } => "AlreadyExists",
             ApiError::Conflict { .. } | ApiError::ApplyConflict { .. } => "Conflict",
             ApiError::Expired(_) => "Expired",
-            ApiError::BodyTooLarge { .. } => "RequestEntityTooLarge",
+            ApiError::BodyTooLarge { .. } | ApiError::TooManyOperations { .. } => "RequestEntityTooLarge",
             ApiError::UnsupportedMediaType { .. } => "UnsupportedMediaType",
-            ApiError::Invalid { .. } | ApiError::Unprocessable(_) => "Invalid",
+            ApiError::Invalid { .. } | ApiError::Unprocessable => "Invalid",
             ApiError::TooManyRequests { .. } | ApiError::DisruptionBudget { .. } => "TooManyRequests",
             ApiError::Internal(_) => "InternalError",
             ApiError::ManyDisruptionBudgets | ApiError::Unclassified(_) => "",
@@ -282,19 +288,19 @@ impl ApiError {
     fn details(&self) -> Option<StatusDetails> {
         let details = match self {
             ApiError::BadRequest(_)
+            | ApiError::Undecodable { .. }
             | ApiError::Unauthorized
             | ApiError::MethodNotAllowed
             | ApiError::NotAcceptable { .. }
             | ApiError::UnsupportedMediaType { .. }
             | ApiError::BodyTooLarge { .. }
+            | ApiError::TooManyOperations { .. }
             | ApiError::Expired(_)
             | ApiError::Unavailable(_)
             | ApiError::ManyDisruptionBudgets
             | ApiError::Unclassified(_)
             | ApiError::StorageFull(_) => return None,
-            ApiError::PathForbidden { .. } | ApiError::NoSuchPath | ApiError::Unprocessable(_) => {
-                StatusDetails::default()
-            }
+            ApiError::PathForbidden { .. } | ApiError::NoSuchPath | ApiError::Unprocessable => StatusDetails::default(),
             ApiError::Forbidden { resource, name, .. }
             | ApiError::NotFound { resource, name }
             | ApiError::AlreadyExists { resource, name }

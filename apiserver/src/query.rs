@@ -1,5 +1,7 @@
 //! The query of a URL, read by name as upstream reads its options.
 
+use std::num::{IntErrorKind, ParseIntError};
+
 use coracle_api::status::ApiError;
 
 /// The parameters in their order, decoded.
@@ -22,32 +24,46 @@ impl Query {
         Some(value.as_str()).filter(|value| !value.is_empty())
     }
 
+    /// The first value of a parameter, which may be empty.
+    pub(crate) fn first(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
     /// Every value of a parameter that may stand more than once.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether a switch is on. Source: upstream's conversion of query parameters to `bool`.
+    /// Whether a switch is on. Source: upstream's conversion of query parameters to `bool`, for which even an empty one is.
     pub(crate) fn flag(&self, name: &str) -> bool {
-        self.all(name)
-            .next()
-            .is_some_and(|value| !value.is_empty() && value != "0" && !value.eq_ignore_ascii_case("false"))
+        self.first(name).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     /// A switch that has a third state.
     pub(crate) fn optional_flag(&self, name: &str) -> Option<bool> {
-        self.all(name).next().map(|_| self.flag(name))
+        self.first(name).map(|_| self.flag(name))
     }
 
     /// A whole number.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is none, as Go's `strconv` says it.
     pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, ApiError> {
         let parse = |value: &str| {
-            value.parse().map_err(|_| ApiError::BadRequest(format!("the parameter {name} is not a number: {value:?}")))
+            value.parse().map_err(|error: ParseIntError| {
+                let why = not_an_integer(&error);
+                ApiError::BadRequest(format!("strconv.ParseInt: parsing {value:?}: {why}"))
+            })
         };
-        self.get(name).map(parse).transpose()
+        self.first(name).map(parse).transpose()
+    }
+}
+
+/// What Go says of text that is no integer.
+pub(crate) fn not_an_integer(error: &ParseIntError) -> &'static str {
+    match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
     }
 }
 
@@ -99,7 +115,7 @@ mod tests {
         assert_eq!(query.get("labelSelector"), Some("a in (b,c)"));
         assert_eq!(query.get("limit"), None);
         assert_eq!(query.all("x").collect::<Vec<_>>(), ["y z", "2"]);
-        assert!(query.flag("watch") && !query.flag("w") && !query.flag("none"));
+        assert!(query.flag("watch") && query.flag("limit") && !query.flag("w") && !query.flag("none"));
         assert_eq!(query.optional_flag("none"), None);
         assert_eq!(query.get("bad"), Some("%zz%4"));
     }
@@ -113,9 +129,14 @@ mod tests {
 
     #[test]
     fn numbers() {
-        let query = Query::parse("limit=5&other=banana");
+        let query = Query::parse("limit=5&other=banana&empty=");
         assert_eq!(query.integer("limit").expect("a number"), Some(5));
-        assert!(query.integer("other").is_err());
+        for (name, why) in [
+            ("other", "strconv.ParseInt: parsing \"banana\": invalid syntax"),
+            ("empty", "strconv.ParseInt: parsing \"\": invalid syntax"),
+        ] {
+            assert_eq!(query.integer(name), Err(ApiError::BadRequest(why.to_owned())));
+        }
         assert_eq!(query.integer("none").expect("absent"), None);
     }
 }

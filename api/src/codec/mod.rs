@@ -5,12 +5,14 @@
 //! is what is stored and served; [`splice`] puts the revision that the store gave into those bytes, once.
 
 mod encode;
+mod header;
 mod managed;
 #[cfg(test)]
 mod properties;
 mod protobuf;
 mod scan;
 mod splice;
+mod syntax;
 mod yaml;
 
 use std::borrow::Cow;
@@ -27,6 +29,7 @@ pub(crate) use managed::{join as join_managed, split as split_managed};
 pub use splice::{SPLICED_BYTES_MAX, metadata_of, partial_metadata, resplice, splice, splice_into};
 pub use yaml::from_json as json_to_yaml;
 
+use self::header::Header;
 use crate::any::AnyObject;
 use crate::custom::{CustomModel, CustomObject};
 use crate::field::{Errors, Path};
@@ -87,7 +90,7 @@ pub fn decode(
     let (json, warnings) = read(body, format, validation, &expected)?;
     match kind.model.decode(&json) {
         Ok(object) => Ok(Decoded { object, warnings }),
-        Err(error) => Err(expected.refuse(&error.source)),
+        Err(error) => Err(expected.refuse(body, &json, &error.source)),
     }
 }
 
@@ -100,13 +103,13 @@ fn decode_custom(
     validation: FieldValidation,
     expected: &Expected<'_>,
 ) -> Result<Decoded<AnyObject>, ApiError> {
-    let (json, duplicate) = to_json(body, format, None)?;
-    let scan = scan::scan_custom(&json).map_err(|e| expected.refuse(&e))?;
-    let mut object = model.decode(&json).map_err(|error| expected.refuse(&error.source))?;
+    let (json, duplicate) = expected.json(body, format)?;
+    let scan = scan::scan_custom(&json).map_err(|e| expected.refuse(body, &json, &e))?;
+    let mut object = model.decode(&json).map_err(|error| expected.refuse(body, &json, &error.source))?;
     let own_kind = scan.kind.unwrap_or_default();
     if own_kind.is_empty() {
         let why = format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(&json));
-        return Err(expected.refuse(&why));
+        return Err(expected.unrecognized(body, &why));
     }
     let own_version = scan.api_version.unwrap_or_default();
     if own_version != expected.api_version {
@@ -120,7 +123,8 @@ fn decode_custom(
     }
     let unknown = object.custom_mut().map(CustomObject::prune).unwrap_or_default();
     let findings = duplicate.into_iter().chain(scan.findings).chain(unknown).take(limits::FINDINGS_MAX).collect();
-    Ok(Decoded { object, warnings: expected.judge(findings, validation)? })
+    let own = Header { version: own_version.into(), kind: own_kind.into() };
+    Ok(Decoded { object, warnings: expected.judge(&own, findings, validation)? })
 }
 
 /// Reads the body of a request about a `T`: a `Scale`, a `Binding`, an `Eviction`.
@@ -133,22 +137,28 @@ pub fn decode_as<T: Object>(body: &[u8], format: Format, validation: FieldValida
     let (json, warnings) = read(body, format, validation, &expected)?;
     match T::decode(&json) {
         Ok(object) => Ok(Decoded { object, warnings }),
-        Err(error) => Err(expected.refuse(&error.source)),
+        Err(error) => Err(expected.refuse(body, &json, &error.source)),
     }
 }
 
-/// Reads the body of a DELETE; an empty one asks for nothing.
+/// Reads the body of a DELETE; an empty one asks for nothing. Its version is not looked at: every group had options of its
+/// own once.
 ///
 /// # Errors
-/// As [`decode`].
+/// When the body is too large, too deep, or no such options.
 pub fn decode_delete_options(body: &[u8], format: Format) -> Result<DeleteOptions, ApiError> {
     if body.is_empty() {
         return Ok(DeleteOptions::default());
     }
     let schema = schema::find("meta.v1.DeleteOptions").expect("the graph has the options of deletion");
-    let expected = Expected { api_version: "".into(), version: "v1", kind: "DeleteOptions", schema: Some(schema) };
-    let (json, _) = read(body, format, FieldValidation::Ignore, &expected)?;
-    serde_json::from_slice(&json).map_err(|e| expected.refuse(&e))
+    let (json, _) = to_json(body, format, Some(schema))?;
+    let refuse = |why: String| ApiError::BadRequest(why);
+    let own = header::read(&json).map_err(refuse)?;
+    if !own.kind.is_empty() && own.kind != "DeleteOptions" {
+        return Err(refuse(own.not_registered("pkg/apis/meta/internalversion/scheme/register.go:27")));
+    }
+    scan::scan(&json, Shape::Object(schema)).map_err(|e| refuse(e.to_string()))?;
+    serde_json::from_slice(&json).map_err(|e| refuse(e.to_string()))
 }
 
 /// Reads a small body of no kind, such as a patch.
@@ -166,8 +176,11 @@ pub fn decode_plain<T: DeserializeOwned>(body: &[u8], format: Format) -> Result<
 /// When the body is too large, or cannot be read.
 pub fn decode_value(body: &[u8], format: Format) -> Result<Decoded<serde_json::Value>, ApiError> {
     let (json, duplicate) = to_json(body, format, None)?;
-    let object = serde_json::from_slice(&json).map_err(|e| ApiError::BadRequest(e.to_string()))?;
-    let scan = scan::scan_untyped(&json).map_err(|e| ApiError::BadRequest(e.to_string()))?;
+    let refuse = |why: &dyn std::fmt::Display| {
+        ApiError::BadRequest(syntax::check(&json).err().unwrap_or_else(|| why.to_string()))
+    };
+    let scan = scan::scan_untyped(&json).map_err(|e| refuse(&e))?;
+    let object = serde_json::from_slice(&json).map_err(|e| refuse(&e))?;
     Ok(Decoded { object, warnings: duplicate.into_iter().chain(scan.findings).collect() })
 }
 
@@ -198,9 +211,43 @@ struct Expected<'a> {
 }
 
 impl Expected<'_> {
-    fn refuse(&self, why: &dyn std::fmt::Display) -> ApiError {
-        let Self { version, kind, .. } = self;
-        ApiError::BadRequest(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
+    /// The body as JSON.
+    fn json<'b>(&self, body: &'b [u8], format: Format) -> Result<(Cow<'b, [u8]>, Option<String>), ApiError> {
+        match to_json(body, format, self.schema) {
+            // Nothing of an object is set by null.
+            Ok((json, duplicate)) if json.trim_ascii() == b"null" => Ok((Cow::Borrowed(b"{}"), duplicate)),
+            Err(ApiError::BadRequest(why)) => Err(self.unrecognized(body, &why)),
+            read => read,
+        }
+    }
+
+    /// The refusal of a body that came as `json`, for `why` if nothing comes before that: what it says it is.
+    fn refuse(&self, body: &[u8], json: &[u8], why: &dyn std::fmt::Display) -> ApiError {
+        let own = match header::read(json) {
+            Ok(own) => own,
+            Err(why) => return self.unrecognized(body, &why),
+        };
+        if let Err(error) = self.check(&own) {
+            return error;
+        }
+        self.undecodable(&own, why.to_string())
+    }
+
+    fn undecodable(&self, own: &Header<'_>, why: String) -> ApiError {
+        let kind = if own.kind.is_empty() { self.kind } else { &own.kind };
+        let version = if own.version.is_empty() { self.version } else { own.version() };
+        ApiError::Undecodable {
+            kind: kind.to_owned(),
+            version: version.to_owned(),
+            expected: self.kind.to_owned(),
+            why,
+        }
+    }
+
+    /// The refusal of a body that doesn't say what it is. Source: upstream's `transformDecodeError`.
+    fn unrecognized(&self, body: &[u8], why: &str) -> ApiError {
+        let (kind, summary) = (self.kind, header::summary(body));
+        ApiError::BadRequest(format!("the object provided is unrecognized (must be of type {kind}): {why} ({summary})"))
     }
 
     fn other_version(&self, found: &str) -> ApiError {
@@ -210,29 +257,44 @@ impl Expected<'_> {
     }
 
     /// What is to be said of what was passed over.
-    fn judge(&self, findings: Vec<String>, validation: FieldValidation) -> Result<Vec<String>, ApiError> {
+    fn judge(
+        &self,
+        own: &Header<'_>,
+        findings: Vec<String>,
+        validation: FieldValidation,
+    ) -> Result<Vec<String>, ApiError> {
         match validation {
             FieldValidation::Strict if !findings.is_empty() => {
-                Err(self.refuse(&format_args!("strict decoding error: {}", findings.join(", "))))
+                Err(self.undecodable(own, format!("strict decoding error: {}", findings.join(", "))))
             }
             FieldValidation::Ignore => Ok(Vec::new()),
             FieldValidation::Strict | FieldValidation::Warn => Ok(findings),
         }
     }
 
-    /// Source: a body that doesn't name its version and kind is taken for what the URL names.
-    fn check(&self, api_version: Option<&str>, kind: Option<&str>) -> Result<(), ApiError> {
-        if self.api_version.is_empty() {
+    /// Source: a body that doesn't name its version and kind is taken for what the URL names. One that is of another kind
+    /// is refused as Go's scheme refuses it: what it doesn't know cannot be read, and what it knows not be converted.
+    fn check(&self, own: &Header<'_>) -> Result<(), ApiError> {
+        let same_version = own.version.is_empty() || own.version == self.api_version;
+        let same_kind = own.kind.is_empty() || own.kind == self.kind;
+        if same_version && same_kind {
             return Ok(());
         }
-        if let Some(found) = api_version.filter(|v| !v.is_empty() && *v != self.api_version) {
-            return Err(self.other_version(found));
+        let meant = Header {
+            version: if own.version.is_empty() { self.api_version.clone() } else { own.version.clone() },
+            kind: if own.kind.is_empty() { self.kind.into() } else { own.kind.clone() },
+        };
+        if !meant.is_registered() {
+            return Err(self.undecodable(&meant, meant.not_registered("pkg/api/legacyscheme/scheme.go:30")));
         }
-        if let Some(found) = kind.filter(|k| !k.is_empty() && *k != self.kind) {
-            let why = format!("{found} in version {:?} cannot be handled as a {}", self.version, self.kind);
-            return Err(ApiError::BadRequest(why));
+        if same_kind {
+            return Err(self.other_version(&meant.version));
         }
-        Ok(())
+        let group =
+            self.api_version.split_once('/').map_or("core", |(group, _)| group.split('.').next().unwrap_or(group));
+        let (version, kind) = (meant.version(), &meant.kind);
+        let why = format!("converting ({version}.{kind}) to ({group}.{}): unknown conversion", self.kind);
+        Err(self.undecodable(&meant, why))
     }
 }
 
@@ -242,13 +304,20 @@ fn read<'b>(
     validation: FieldValidation,
     expected: &Expected<'_>,
 ) -> Result<(Cow<'b, [u8]>, Vec<String>), ApiError> {
-    let (json, duplicate) = to_json(body, format, expected.schema)?;
+    let (json, duplicate) = expected.json(body, format)?;
     let shape = expected.schema.map_or(Shape::Any, Shape::Object);
-    let scan = scan::scan(&json, shape).map_err(|e| expected.refuse(&e))?;
-    expected.check(scan.api_version.as_deref(), scan.kind.as_deref())?;
-    let json = tell_empty_selectors(json, &scan.empty_selectors);
-    let findings = duplicate.into_iter().chain(scan.findings).collect();
-    Ok((json, expected.judge(findings, validation)?))
+    let scan = scan::scan(&json, shape).map_err(|e| expected.refuse(body, &json, &e))?;
+    if scan.broken {
+        return Err(expected.refuse(body, &json, &"it is no JSON"));
+    }
+    let own = Header {
+        version: scan.api_version.as_deref().unwrap_or_default().into(),
+        kind: scan.kind.as_deref().unwrap_or_default().into(),
+    };
+    expected.check(&own)?;
+    let findings = duplicate.into_iter().chain(scan.findings.iter().cloned()).collect();
+    let findings = expected.judge(&own, findings, validation)?;
+    Ok((tell_empty_selectors(json, &scan.empty_selectors), findings))
 }
 
 /// A selector that is missing selects nothing, and an empty one everything; k8s-openapi has the same value for both where
@@ -348,17 +417,42 @@ mod tests {
         let kind = kinds::of::<core::Pod>();
         let refuse =
             |body: &str| decode(kind, body.as_bytes(), Format::Json, FieldValidation::Strict).unwrap_err().to_string();
+        for (body, told) in [
+            (
+                r#"{"spec":{"foo":1}}"#,
+                r#"Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.foo""#,
+            ),
+            (
+                r#"{"apiVersion":"apps/v1","kind":"Pod"}"#,
+                r#"Pod in version "v1" cannot be handled as a Pod: no kind "Pod" is registered for version "apps/v1" in scheme "pkg/api/legacyscheme/scheme.go:30""#,
+            ),
+            (
+                r#"{"kind":"Service","spec":7}"#,
+                r#"Service in version "v1" cannot be handled as a Pod: converting (v1.Service) to (core.Pod): unknown conversion"#,
+            ),
+            (
+                r#"{"apiVersion":"#,
+                r#"the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input ({"apiVersion":)"#,
+            ),
+            (
+                r#"{"metadata":{"name":7}}"#,
+                r#"Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string"#,
+            ),
+            (
+                "[1]",
+                r#"the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: json: cannot unmarshal array into Go value of type struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" } (5b315d)"#,
+            ),
+        ] {
+            assert_eq!(refuse(body), told);
+        }
+        let scales =
+            kinds::all().iter().find(|kind| kind.kind == "HorizontalPodAutoscaler" && kind.version == "v2").unwrap();
+        let other = br#"{"apiVersion":"autoscaling/v1","kind":"HorizontalPodAutoscaler"}"#;
         assert_eq!(
-            refuse(r#"{"spec":{"foo":1}}"#),
-            r#"Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.foo""#
+            decode(scales, other, Format::Json, FieldValidation::Strict).unwrap_err().to_string(),
+            "the API version in the data (autoscaling/v1) does not match the expected API version (autoscaling/v2)"
         );
-        assert_eq!(
-            refuse(r#"{"apiVersion":"apps/v1","kind":"Pod"}"#),
-            "the API version in the data (apps/v1) does not match the expected API version (v1)"
-        );
-        assert_eq!(refuse(r#"{"kind":"Service"}"#), r#"Service in version "v1" cannot be handled as a Pod"#);
-        assert!(refuse(r#"{"apiVersion":"#).contains("EOF while parsing"));
-        assert!(refuse("[1]").contains("cannot unmarshal array"));
+        assert_eq!(decode(kind, b" null ", Format::Json, FieldValidation::Strict).unwrap().object.name(), "");
         let large = vec![b' '; limits::BODY_BYTES_MAX + 1];
         let error = decode(kind, &large, Format::Json, FieldValidation::Ignore).unwrap_err();
         assert_eq!(error.status().code, Some(413));

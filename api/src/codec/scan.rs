@@ -12,8 +12,8 @@ use std::collections::HashSet;
 
 use crate::field::Path;
 use crate::limits;
-use crate::quantity::Quantity;
-use crate::schema::{self, Field, Presence, Shape, Type, TypeId};
+use crate::quantity::{self, Quantity};
+use crate::schema::{self, Field, Presence, Shape, Type, TypeId, go};
 
 /// What a body has that its type has not.
 #[derive(Debug, Default)]
@@ -23,6 +23,8 @@ pub(super) struct Scan {
     /// The body's own `apiVersion` and `kind`, where it has them.
     pub api_version: Option<String>,
     pub kind: Option<String>,
+    /// Whether bad syntax was met.
+    pub broken: bool,
     /// Where, just inside of their braces, the empty selectors are that may not be left out.
     pub empty_selectors: Vec<usize>,
 }
@@ -31,9 +33,9 @@ pub(super) struct Scan {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ScanError {
     #[error("json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {expected}")]
-    Type { found: &'static str, owner: &'static str, path: String, expected: String },
+    Type { found: String, owner: &'static str, path: String, expected: String },
     #[error("json: cannot unmarshal {found} into Go value of type {expected}")]
-    Root { found: &'static str, expected: String },
+    Root { found: String, expected: String },
     #[error("{0}")]
     Quantity(#[from] crate::quantity::ParseError),
     #[error("exceeded max depth of {}", limits::NESTING_MAX)]
@@ -91,7 +93,8 @@ struct Scanner<'j> {
 impl<'j> Scanner<'j> {
     fn finish(self, read: Result<(), Stop>) -> Result<Scan, ScanError> {
         match read {
-            Ok(()) | Err(Stop::Syntax) => Ok(self.result),
+            Ok(()) => Ok(self.result),
+            Err(Stop::Syntax) => Ok(Scan { broken: true, ..self.result }),
             Err(Stop::Error(error)) => Err(error),
         }
     }
@@ -201,9 +204,9 @@ impl<'j> Scanner<'j> {
         self.at += 1;
         while let Some(key) = self.key()? {
             if (self.custom || !matches!(shape, Shape::Any)) && !seen.insert(&key) {
-                self.find("duplicate", &path.child(&key));
+                self.find("duplicate", &path.entry(&key));
             }
-            self.value(shape, &path.child(&key))?;
+            self.value(shape, &path.entry(&key))?;
         }
         Ok(())
     }
@@ -300,7 +303,7 @@ impl<'j> Scanner<'j> {
             _ => true,
         };
         if !fits {
-            return Err(self.mismatch("number", shape, path));
+            return Err(self.mismatch(&format!("number {text}"), shape, path));
         }
         self.at += len;
         Ok(())
@@ -350,8 +353,17 @@ impl<'j> Scanner<'j> {
         }
     }
 
-    fn mismatch(&self, found: &'static str, shape: Shape, path: &Path<'_>) -> Stop {
-        let expected = go_name(shape);
+    /// Source: types that read themselves say what they want instead: text, a number, a quantity.
+    fn mismatch(&self, found: &str, shape: Shape, path: &Path<'_>) -> Stop {
+        let found = found.to_owned();
+        let field = path.last_field();
+        let expected = match (shape, self.owner, field) {
+            (Shape::Quantity, ..) => return Stop::Error(quantity::ParseError::Format.into()),
+            (Shape::Time | Shape::MicroTime, ..) => "string".to_owned(),
+            (Shape::IntOrString, ..) => "int32".to_owned(),
+            (shape, Some(owner), Some(field)) => go::name_of(owner, field, shape),
+            _ => go::name(shape),
+        };
         let path = path.fields_only();
         Stop::Error(match self.owner {
             Some(owner) if !path.is_empty() => ScanError::Type { found, owner: owner.short_name(), path, expected },
@@ -368,26 +380,6 @@ fn is_required_selector(field: &Field) -> bool {
 fn is_empty_object(json: &[u8]) -> bool {
     let mut inside = json.iter().filter(|b| !b.is_ascii_whitespace());
     (inside.next(), inside.next(), inside.next()) == (Some(&b'{'), Some(&b'}'), None)
-}
-
-/// The name of a shape in Go.
-fn go_name(shape: Shape) -> String {
-    match shape {
-        Shape::String => "string".to_owned(),
-        Shape::Bool => "bool".to_owned(),
-        Shape::Int32 => "int32".to_owned(),
-        Shape::Int64 => "int64".to_owned(),
-        Shape::Float => "float64".to_owned(),
-        Shape::Bytes => "[]uint8".to_owned(),
-        Shape::Quantity => "resource.Quantity".to_owned(),
-        Shape::Time => "v1.Time".to_owned(),
-        Shape::MicroTime => "v1.MicroTime".to_owned(),
-        Shape::IntOrString => "intstr.IntOrString".to_owned(),
-        Shape::Any => "interface {}".to_owned(),
-        Shape::Object(id) => id.get().name.split_once('.').map(|x| x.1).unwrap_or_default().to_owned(),
-        Shape::List(element) => format!("[]{}", go_name(*element)),
-        Shape::Map(entry) => format!("map[string]{}", go_name(*entry)),
-    }
 }
 
 /// The keys of a map that have been seen: a few in a list, many in a set.
@@ -454,12 +446,24 @@ mod tests {
                 "json: cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container",
             ),
             (
+                r#"{"metadata":{"labels":{"a":true}}}"#,
+                "json: cannot unmarshal bool into Go struct field ObjectMeta.metadata.labels of type string",
+            ),
+            (
                 r#"{"spec":{"containers":[{"stdin":"yes"}]}}"#,
                 "json: cannot unmarshal string into Go struct field Container.spec.containers.stdin of type bool",
             ),
             (
                 r#"{"spec":{"priority":1.5}}"#,
-                "json: cannot unmarshal number into Go struct field PodSpec.spec.priority of type int32",
+                "json: cannot unmarshal number 1.5 into Go struct field PodSpec.spec.priority of type int32",
+            ),
+            (
+                r#"{"spec":{"restartPolicy":7}}"#,
+                "json: cannot unmarshal number into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy",
+            ),
+            (
+                r#"{"metadata":{"creationTimestamp":7}}"#,
+                "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.creationTimestamp of type string",
             ),
             (r"[]", "json: cannot unmarshal array into Go value of type v1.Pod"),
         ] {

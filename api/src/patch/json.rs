@@ -1,57 +1,72 @@
 //! JSON patch, RFC 6902: a list of operations, all or none of which are applied.
 //!
-//! Source: `github.com/evanphx/json-patch`, which also counts negative indices from the end of a list.
+//! Source: `github.com/evanphx/json-patch` version 4, with its habits: negative indices count from the end of a list, what
+//! is not there is replaced in an object all the same and copied as null, and the whole document can be replaced but not
+//! added.
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::Error;
+use super::{Error, Read, read_value};
+use crate::go;
 use crate::limits;
 
-/// One operation.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "op", rename_all = "lowercase")]
-pub enum Operation {
-    Add {
-        path: String,
-        #[serde(default)]
-        value: Value,
-    },
-    Remove {
-        path: String,
-    },
-    Replace {
-        path: String,
-        #[serde(default)]
-        value: Value,
-    },
-    Move {
-        from: String,
-        path: String,
-    },
-    Copy {
-        from: String,
-        path: String,
-    },
-    Test {
-        path: String,
-        #[serde(default)]
-        value: Value,
-    },
+/// One operation. What is missing or no text is `None`; that is found when its turn comes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operation {
+    op: Option<String>,
+    path: Option<String>,
+    from: Option<String>,
+    value: Value,
 }
 
-/// Reads a patch.
+/// Reads a patch. When it is `checked` every operation must be as it should, and what is beyond that is found.
 ///
 /// # Errors
 /// When it is not a list of operations, or too long a one.
-pub fn parse(patch: &[u8]) -> Result<Vec<Operation>, Error> {
-    let operations: Vec<Operation> =
-        serde_json::from_slice(patch).map_err(|e| Error::Malformed(format!("error decoding patch: {e}")))?;
-    if operations.len() > limits::PATCH_OPERATIONS_MAX {
-        let max = limits::PATCH_OPERATIONS_MAX;
-        return Err(Error::Malformed(format!("the allowed maximum operations in a JSON patch is {max}")));
+pub fn parse(patch: &[u8], checked: bool) -> Result<Read<Vec<Operation>>, Error> {
+    let malformed = |why: String| Error::Malformed(if checked { format!("error decoding patch: {why}") } else { why });
+    let Read { patch, mut findings } = read_value(patch).map_err(malformed)?;
+    let (whole, one) = if checked {
+        ("[]handlers.jsonPatchOp", "handlers.jsonPatchOp")
+    } else {
+        ("jsonpatch.Patch", "jsonpatch.Operation")
+    };
+    let unfit = |found: &Value, of: &str| {
+        malformed(format!("json: cannot unmarshal {} into Go value of type {of}", go::json_name(found)))
+    };
+    let elements = match patch {
+        Value::Null => Vec::new(),
+        Value::Array(elements) => elements,
+        other => return Err(unfit(&other, whole)),
+    };
+    let mut operations = Vec::with_capacity(elements.len());
+    for (index, element) in elements.into_iter().enumerate() {
+        let mut members = match element {
+            Value::Null => serde_json::Map::new(),
+            Value::Object(members) => members,
+            other => return Err(unfit(&other, one)),
+        };
+        let mut text = |name: &str| match members.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) if !checked => Ok(None),
+            Some(other) => {
+                let found = go::json_name(&other);
+                let field = format!("jsonPatchOp.{name}");
+                Err(malformed(format!("json: cannot unmarshal {found} into Go struct field {field} of type string")))
+            }
+        };
+        let (op, path, from) = (text("op")?, text("path")?, text("from")?);
+        let value = members.remove("value").unwrap_or_default();
+        findings.extend(members.keys().map(|key| format!("unknown field \"[{index}].{key}\"")));
+        operations.push(Operation { op, path, from, value });
     }
-    Ok(operations)
+    let (max, count) = (limits::PATCH_OPERATIONS_MAX, operations.len());
+    if count > max {
+        return Err(Error::TooMany { max, count });
+    }
+    let findings = findings.into_iter().take(limits::FINDINGS_MAX).map(|one| format!("json patch {one}")).collect();
+    Ok(Read { patch: operations, findings })
 }
 
 /// Applies a patch: the result, or why it can't be applied.
@@ -61,7 +76,7 @@ pub fn parse(patch: &[u8]) -> Result<Vec<Operation>, Error> {
 pub fn apply(mut document: Value, patch: &[Operation]) -> Result<Value, Error> {
     let mut work = Work::default();
     for operation in patch {
-        apply_one(&mut document, operation, &mut work)?;
+        operation.apply(&mut document, &mut work).map_err(Error::Inapplicable)?;
     }
     Ok(document)
 }
@@ -74,151 +89,188 @@ struct Work {
 }
 
 impl Work {
-    fn copy(&mut self, bytes: usize) -> Result<(), Error> {
+    fn copy(&mut self, bytes: usize) -> Result<(), String> {
         self.copied_bytes += bytes;
         let max = limits::PATCH_COPY_BYTES_MAX;
         within(self.copied_bytes, max, || format!("accumulated copy size exceeds the limit of {max} bytes"))
     }
 
     /// What stands behind an element that is added or removed moves by one.
-    fn move_elements(&mut self, elements: usize) -> Result<(), Error> {
+    fn move_elements(&mut self, elements: usize) -> Result<(), String> {
         self.moved_elements += elements;
         let max = limits::PATCH_MOVED_ELEMENTS_MAX;
         within(self.moved_elements, max, || format!("more than {max} elements of lists are moved"))
     }
 }
 
-fn within(work: usize, max: usize, message: impl FnOnce() -> String) -> Result<(), Error> {
-    if work > max { Err(Error::Inapplicable(message())) } else { Ok(()) }
+fn within(work: usize, max: usize, message: impl FnOnce() -> String) -> Result<(), String> {
+    if work > max { Err(message()) } else { Ok(()) }
 }
 
-fn apply_one(document: &mut Value, operation: &Operation, work: &mut Work) -> Result<(), Error> {
-    match operation {
-        Operation::Add { path, value } => add(document, path, value.clone(), work),
-        Operation::Remove { path } => remove(document, path, work).map(drop),
-        Operation::Replace { path, value } => replace(document, path, value.clone()),
-        Operation::Move { from, path } => {
-            if path.strip_prefix(from.as_str()).is_some_and(|rest| rest.starts_with('/')) {
-                return Err(Error::Inapplicable(format!("unable to move {from:?} into itself")));
+impl Operation {
+    fn apply(&self, document: &mut Value, work: &mut Work) -> Result<(), String> {
+        match self.op.as_deref().unwrap_or("unknown") {
+            "add" => Place::find(document, self.path()?)?.add(self.value.clone(), work),
+            "remove" => Place::find(document, self.path()?)?.remove(work).map(drop),
+            "replace" => self.replace(document),
+            "move" => {
+                let value = Place::find(document, self.from()?)?.remove(work)?;
+                Place::find(document, self.path()?)?.add(value, work)
             }
-            let value = remove(document, from, work)?;
-            add(document, path, value, work)
+            "copy" => {
+                let value = Place::find(document, self.from()?)?.get()?.cloned().unwrap_or_default();
+                work.copy(value.to_string().len())?;
+                Place::find(document, self.path()?)?.add(value, work)
+            }
+            "test" => self.test(document),
+            other => Err(format!("Unexpected kind: {other}")),
         }
-        Operation::Copy { from, path } => {
-            let value = get_mut(document, from)?.clone();
-            work.copy(value.to_string().len())?;
-            add(document, path, value, work)
+    }
+
+    fn path(&self) -> Result<&str, String> {
+        self.path.as_deref().ok_or_else(|| "operation missing path field: missing value".to_owned())
+    }
+
+    fn from(&self) -> Result<&str, String> {
+        self.from.as_deref().ok_or_else(|| "operation, missing from field: missing value".to_owned())
+    }
+
+    fn replace(&self, document: &mut Value) -> Result<(), String> {
+        let path = self.path()?;
+        if !path.is_empty() {
+            return Place::find(document, path)?.replace(self.value.clone());
         }
-        Operation::Test { path, value } => match get_mut(document, path) {
-            Ok(found) if found == value => Ok(()),
-            // What isn't there is as null.
-            Err(_) if value.is_null() => Ok(()),
-            _ => Err(Error::Inapplicable(format!("testing value {path} failed: test failed"))),
-        },
+        if !self.value.is_object() && !self.value.is_array() {
+            return Err("replace operation value must be object or array".to_owned());
+        }
+        *document = self.value.clone();
+        Ok(())
+    }
+
+    /// What isn't there is as null.
+    fn test(&self, document: &mut Value) -> Result<(), String> {
+        let path = self.path()?;
+        let is_so = match path {
+            "" => *document == self.value,
+            path => *Place::find(document, path)?.get()?.unwrap_or(&Value::Null) == self.value,
+        };
+        if is_so { Ok(()) } else { Err(format!("testing value {path} failed: test failed")) }
     }
 }
 
-/// The keys of a JSON pointer, unescaped.
-fn keys(pointer: &str) -> Result<Vec<String>, Error> {
-    if pointer.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rest =
-        pointer.strip_prefix('/').ok_or_else(|| Error::Inapplicable(format!("{pointer:?} is no JSON pointer")))?;
-    Ok(rest.split('/').map(|key| key.replace("~1", "/").replace("~0", "~")).collect())
+/// Where a JSON pointer leads to: an object or a list, and a key in it, whether or not there is something.
+struct Place<'d> {
+    container: &'d mut Value,
+    key: String,
+    pointer: &'d str,
 }
 
-fn missing(pointer: &str) -> Error {
-    Error::Inapplicable(format!("missing path {pointer:?}: missing value"))
-}
-
-fn get_mut<'d>(document: &'d mut Value, pointer: &str) -> Result<&'d mut Value, Error> {
-    let mut at = document;
-    for key in keys(pointer)? {
-        at = child_mut(at, &key).ok_or_else(|| missing(pointer))?;
+impl<'d> Place<'d> {
+    /// What stands before the first slash is passed over.
+    fn find(document: &'d mut Value, pointer: &'d str) -> Result<Self, String> {
+        let missing = || format!("doc is missing path: {pointer:?}: missing value");
+        let unescape = |key: &str| key.replace("~1", "/").replace("~0", "~");
+        let (_, keys) = pointer.split_once('/').ok_or_else(missing)?;
+        let mut keys = keys.split('/');
+        let last = keys.next_back().ok_or_else(missing)?;
+        let mut at = document;
+        for key in keys {
+            at = child_mut(at, &unescape(key))
+                .filter(|child| child.is_object() || child.is_array())
+                .ok_or_else(missing)?;
+        }
+        if !at.is_object() && !at.is_array() {
+            return Err(missing());
+        }
+        Ok(Self { container: at, key: unescape(last), pointer })
     }
-    Ok(at)
+
+    fn out_of_range(&self) -> String {
+        format!("error in path {:?}: invalid index referenced", self.pointer)
+    }
+
+    /// The index that the key is, of a list that has, or will have, `len` elements.
+    fn index(&self, len: usize) -> Result<usize, String> {
+        index(&self.key, len).ok_or_else(|| self.out_of_range())
+    }
+
+    /// What is there; in a list there must be something.
+    fn get(&self) -> Result<Option<&Value>, String> {
+        match &*self.container {
+            Value::Array(elements) => Ok(elements.get(self.index(elements.len())?)),
+            container => Ok(container.get(&self.key)),
+        }
+    }
+
+    fn add(self, value: Value, work: &mut Work) -> Result<(), String> {
+        let index = match &*self.container {
+            Value::Array(elements) if self.key == "-" => elements.len(),
+            // Counted as in the list that it will be.
+            Value::Array(elements) => self.index(elements.len() + 1)?,
+            _ => 0,
+        };
+        match self.container {
+            Value::Array(elements) => {
+                work.move_elements(elements.len() - index)?;
+                elements.insert(index, value);
+            }
+            Value::Object(members) => drop(members.insert(self.key, value)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// In an object, what is not there is replaced all the same.
+    fn replace(self, value: Value) -> Result<(), String> {
+        let index = match &*self.container {
+            Value::Array(elements) => self.index(elements.len())?,
+            _ => 0,
+        };
+        match self.container {
+            Value::Array(elements) => elements[index] = value,
+            Value::Object(members) => drop(members.insert(self.key, value)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn remove(self, work: &mut Work) -> Result<Value, String> {
+        let index = match &*self.container {
+            Value::Array(elements) => self.index(elements.len())?,
+            _ => 0,
+        };
+        match self.container {
+            Value::Array(elements) => {
+                work.move_elements(elements.len() - index)?;
+                Ok(elements.remove(index))
+            }
+            container => {
+                let removed = container.as_object_mut().and_then(|members| members.remove(&self.key));
+                removed.ok_or_else(|| format!("Unable to remove nonexistent key: {}: missing value", self.key))
+            }
+        }
+    }
 }
 
 fn child_mut<'d>(value: &'d mut Value, key: &str) -> Option<&'d mut Value> {
     match value {
-        Value::Object(members) => members.get_mut(key),
         Value::Array(elements) => {
             let index = index(key, elements.len())?;
             elements.get_mut(index)
         }
-        _ => None,
+        value => value.get_mut(key),
     }
 }
 
-/// The index of an element of a list of `len`; -1 is the last.
+/// The index of an element of a list of `len`; -1 is the last. Source: Go's `strconv.Atoi`, which takes signs and zeros.
 fn index(key: &str, len: usize) -> Option<usize> {
-    if key.starts_with('+') || (key.len() > 1 && key.starts_with('0')) {
-        return None;
-    }
-    match key.strip_prefix('-') {
-        Some(back) => len.checked_sub(back.parse().ok()?),
-        None => key.parse().ok(),
-    }
-}
-
-/// The container that a pointer's last key is in, and that key.
-fn parent<'d>(document: &'d mut Value, pointer: &str) -> Result<(&'d mut Value, String), Error> {
-    let mut keys = keys(pointer)?;
-    let last = keys.pop().ok_or_else(|| missing(pointer))?;
-    let mut at = document;
-    for key in keys {
-        at = child_mut(at, &key).ok_or_else(|| missing(pointer))?;
-    }
-    Ok((at, last))
-}
-
-fn add(document: &mut Value, pointer: &str, value: Value, work: &mut Work) -> Result<(), Error> {
-    if pointer.is_empty() {
-        *document = value;
-        return Ok(());
-    }
-    let (parent, key) = parent(document, pointer)?;
-    match parent {
-        Value::Object(members) => {
-            members.insert(key, value);
-        }
-        Value::Array(elements) if key == "-" => elements.push(value),
-        Value::Array(elements) => {
-            // Counted from the end of the list as it will be.
-            let len = if key.starts_with('-') { elements.len() + 1 } else { elements.len() };
-            let index = index(&key, len).filter(|i| *i <= elements.len()).ok_or_else(|| missing(pointer))?;
-            work.move_elements(elements.len() - index)?;
-            elements.insert(index, value);
-        }
-        _ => return Err(missing(pointer)),
-    }
-    Ok(())
-}
-
-/// Source: in an object, what is not there is replaced all the same.
-fn replace(document: &mut Value, pointer: &str, value: Value) -> Result<(), Error> {
-    if !pointer.is_empty()
-        && let (Value::Object(members), key) = parent(document, pointer)?
-    {
-        members.insert(key, value);
-        return Ok(());
-    }
-    *get_mut(document, pointer)? = value;
-    Ok(())
-}
-
-fn remove(document: &mut Value, pointer: &str, work: &mut Work) -> Result<Value, Error> {
-    let (parent, key) = parent(document, pointer)?;
-    match parent {
-        Value::Object(members) => members.remove(&key).ok_or_else(|| missing(pointer)),
-        Value::Array(elements) => {
-            let index = index(&key, elements.len()).filter(|i| *i < elements.len()).ok_or_else(|| missing(pointer))?;
-            work.move_elements(elements.len() - index)?;
-            Ok(elements.remove(index))
-        }
-        _ => Err(missing(pointer)),
-    }
+    let index: i64 = key.parse().ok()?;
+    let index = if index < 0 {
+        len.checked_sub(usize::try_from(index.unsigned_abs()).ok()?)?
+    } else {
+        usize::try_from(index).ok()?
+    };
+    (index < len).then_some(index)
 }
 
 #[cfg(test)]
@@ -230,20 +282,25 @@ mod tests {
     use super::*;
 
     fn patched(document: Value, patch: Value) -> Result<Value, Error> {
-        apply(document, &parse(patch.to_string().as_bytes())?)
+        apply(document, &parse(patch.to_string().as_bytes(), true)?.patch)
     }
 
     #[test]
     fn operations_are_applied() {
         for (document, patch, expected) in [
             (json!({"a":1}), json!([{"op":"add","path":"/b","value":2}]), json!({"a":1,"b":2})),
+            (json!({"a":1}), json!([{"op":"add","path":"x/b","value":2}]), json!({"a":1,"b":2})),
+            (json!({"a":1}), json!([{"op":"add","path":"/b"}]), json!({"a":1,"b":null})),
             (json!({"a":[1,3]}), json!([{"op":"add","path":"/a/1","value":2}]), json!({"a":[1,2,3]})),
+            (json!({"a":[1,3]}), json!([{"op":"add","path":"/a/+01","value":2}]), json!({"a":[1,2,3]})),
             (json!({"a":[1]}), json!([{"op":"add","path":"/a/-","value":2}]), json!({"a":[1,2]})),
             (json!({"a":[1,2]}), json!([{"op":"remove","path":"/a/-1"}]), json!({"a":[1]})),
             (json!({"a":[1,2]}), json!([{"op":"add","path":"/a/-1","value":3}]), json!({"a":[1,2,3]})),
             (json!({"a/b":{"~c":1}}), json!([{"op":"replace","path":"/a~1b/~0c","value":2}]), json!({"a/b":{"~c":2}})),
             (json!({}), json!([{"op":"replace","path":"/a","value":1}]), json!({"a":1})),
+            (json!({"a":1}), json!([{"op":"replace","path":"","value":{"b":1}}]), json!({"b":1})),
             (json!({"a":{"b":1}}), json!([{"op":"move","from":"/a/b","path":"/c"}]), json!({"a":{},"c":1})),
+            (json!({}), json!([{"op":"copy","from":"/a","path":"/b"}]), json!({"b":null})),
             (
                 json!({"a":[1]}),
                 json!([{"op":"copy","from":"/a","path":"/b"},{"op":"add","path":"/b/0","value":0}]),
@@ -251,36 +308,74 @@ mod tests {
             ),
             (
                 json!({"a":1}),
-                json!([{"op":"test","path":"/a","value":1},{"op":"test","path":"/x","value":null}]),
+                json!([{"op":"test","path":"/a","value":1},{"op":"test","path":"/x","value":null},{"op":"test","path":"/x"}]),
                 json!({"a":1}),
             ),
-            (json!(1), json!([{"op":"add","path":"","value":{"a":1}}]), json!({"a":1})),
+            (json!({"a":1}), json!(null), json!({"a":1})),
         ] {
-            assert_eq!(patched(document, patch).unwrap(), expected);
+            assert_eq!(patched(document, patch.clone()).unwrap(), expected, "{patch}");
         }
     }
 
     #[test]
     fn bad_operations_are_refused() {
-        let document = json!({"a":{"b":1},"l":[1]});
+        let document = json!({"a":{"b":1},"l":[1],"n":null});
         for patch in [
             json!([{"op":"remove","path":"/x"}]),
             json!([{"op":"replace","path":"/x/y","value":1}]),
             json!([{"op":"replace","path":"/l/1","value":1}]),
+            json!([{"op":"replace","path":"","value":1}]),
             json!([{"op":"add","path":"/x/y","value":1}]),
+            json!([{"op":"add","path":"/n/y","value":1}]),
+            json!([{"op":"add","path":"/a/b/c","value":1}]),
             json!([{"op":"add","path":"/l/2","value":1}]),
-            json!([{"op":"add","path":"/l/01","value":1}]),
+            json!([{"op":"add","path":"/l/x","value":1}]),
+            json!([{"op":"add","path":"","value":{}}]),
             json!([{"op":"remove","path":"/l/-2"}]),
             json!([{"op":"move","from":"/a","path":"/a/b/c"}]),
             json!([{"op":"test","path":"/a/b","value":2}]),
+            json!([{"op":"test","path":"/l/1","value":null}]),
             json!([{"op":"remove","path":""}]),
             json!([{"op":"add","path":"x","value":1}]),
+            json!([{"op":"grow","path":"/a"}]),
+            json!([{"path":"/a"}]),
+            json!([{"op":"ADD","path":"/c","value":1}]),
+            json!([{"op":"move","path":"/a"}]),
+            json!([{"op":"add","value":1}]),
+            json!([null]),
         ] {
             assert!(matches!(patched(document.clone(), patch.clone()), Err(Error::Inapplicable(_))), "{patch}");
         }
-        for patch in [json!({}), json!([{"op":"grow","path":"/a"}]), json!([{"op":"move","path":"/a"}])] {
-            assert!(matches!(patched(document.clone(), patch.clone()), Err(Error::Malformed(_))), "{patch}");
+    }
+
+    #[test]
+    fn what_is_no_patch_is_told() {
+        for (patch, checked, unchecked) in [
+            (
+                "{}",
+                "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+                Some("json: cannot unmarshal object into Go value of type jsonpatch.Patch"),
+            ),
+            (
+                "[1]",
+                "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp",
+                Some("json: cannot unmarshal number into Go value of type jsonpatch.Operation"),
+            ),
+            (
+                r#"[{"op":1}]"#,
+                "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.op of type string",
+                None,
+            ),
+            ("[", "error decoding patch: unexpected end of JSON input", Some("unexpected end of JSON input")),
+        ] {
+            assert_eq!(parse(patch.as_bytes(), true), Err(Error::Malformed(checked.to_owned())), "{patch}");
+            let told = parse(patch.as_bytes(), false).err();
+            assert_eq!(told, unchecked.map(|why| Error::Malformed(why.to_owned())), "{patch}");
         }
+        let many = Value::from(vec![json!({"op":"test","path":"/a"}); 10_001]);
+        assert_eq!(patched(json!({}), many), Err(Error::TooMany { max: 10_000, count: 10_001 }));
+        let odd = parse(br#"[{"op":"test","path":"/a","path":"/b","foo":1}]"#, true).unwrap();
+        assert_eq!(odd.findings, [r#"json patch duplicate field "[0].path""#, r#"json patch unknown field "[0].foo""#]);
     }
 
     #[test]

@@ -14,48 +14,116 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use super::Error;
+use super::{Error, Read, no_map, read_value};
+use crate::go;
 use crate::schema::{Field, Shape, TypeId};
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
-const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
-const SET_ORDER: &str = "$setElementOrder/";
+const DELETE_FROM: &str = "$deleteFromPrimitiveList";
+const SET_ORDER: &str = "$setElementOrder";
 
 type Object = Map<String, Value>;
+
+/// Reads a patch, and what stands twice in it.
+///
+/// # Errors
+/// When it is no object.
+pub fn parse(patch: &[u8]) -> Result<Read<Value>, Error> {
+    let mut read = read_value(patch).map_err(Error::Malformed)?;
+    match &read.patch {
+        Value::Null => read.patch = Value::Object(Object::new()),
+        Value::Object(_) => {}
+        other => return malformed(&no_map(other)),
+    }
+    Ok(read)
+}
 
 /// Applies `patch` to `document`, whose type is `schema`.
 ///
 /// # Errors
 /// When the patch is not an object, a directive is unknown, or an element has no merge key.
 pub fn apply(document: Value, patch: Value, schema: TypeId) -> Result<Value, Error> {
-    let (Value::Object(document), Value::Object(patch)) = (document, patch) else {
-        return Err(Error::Malformed("invalid JSON document: a strategic merge patch is an object".to_owned()));
-    };
-    merge_object(document, patch, Shape::Object(schema)).map(Value::Object)
+    match (document, patch) {
+        (Value::Object(document), Value::Object(patch)) => {
+            merge_object(document, patch, Shape::Object(schema)).map(Value::Object)
+        }
+        (_, other) => malformed(&no_map(&other)),
+    }
 }
 
-fn malformed<T>(message: String) -> Result<T, Error> {
-    Err(Error::Malformed(message))
+/// The patch as upstream shows it when what it makes can't be read: without the directives that were obeyed by then.
+#[must_use]
+pub fn shown(patch: &Value) -> String {
+    let mut rest = patch.clone();
+    take_directives(&mut rest);
+    go::shown(&rest)
+}
+
+fn take_directives(patch: &mut Value) {
+    match patch {
+        Value::Object(members) => {
+            let ordered: Vec<String> =
+                members.keys().filter_map(|key| key.strip_prefix(SET_ORDER)).map(str::to_owned).collect();
+            members.retain(|key, _| key != RETAIN_KEYS && !key.starts_with(SET_ORDER));
+            for name in ordered {
+                members.remove(name.trim_start_matches('/'));
+            }
+            members.values_mut().for_each(take_directives);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(take_directives),
+        _ => {}
+    }
+}
+
+fn malformed<T>(message: &str) -> Result<T, Error> {
+    Err(Error::Malformed(message.to_owned()))
+}
+
+fn unclassified<T>(message: String) -> Result<T, Error> {
+    Err(Error::Unclassified(message))
+}
+
+fn unknown_directive<T>(directive: &Value, patch: &Object) -> Result<T, Error> {
+    let (directive, patch) = (go::shown_as_text(directive), go::shown(&Value::Object(patch.clone())));
+    unclassified(format!("unknown patch type: {directive} in map: {patch}"))
+}
+
+/// The name of the list that a directive is about.
+fn list_of<'k>(key: &'k str, directive: &str, what: &str) -> Result<&'k str, Error> {
+    match key.strip_prefix(directive).and_then(|rest| rest.strip_prefix('/')) {
+        Some(name) => Ok(name),
+        None => malformed(what),
+    }
 }
 
 fn merge_object(mut original: Object, mut patch: Object, shape: Shape) -> Result<Object, Error> {
-    match patch.remove(DIRECTIVE) {
+    match patch.get(DIRECTIVE) {
         None => {}
-        Some(Value::String(d)) if d == "replace" => return Ok(patch),
+        Some(Value::String(d)) if d == "replace" => {
+            patch.remove(DIRECTIVE);
+            return Ok(patch);
+        }
         Some(Value::String(d)) if d == "delete" => return Ok(Object::new()),
-        Some(other) => return malformed(format!("unknown patch type: {other} in map: {}", Value::Object(patch))),
+        Some(other) => return unknown_directive(other, &patch),
     }
     retain_keys(&mut original, &mut patch)?;
     set_orders(&mut original, &mut patch, shape)?;
     for (key, value) in patch {
-        if let Some(name) = key.strip_prefix(DELETE_FROM) {
-            delete_elements(&mut original, name, &value)?;
-        } else if value.is_null() {
+        if key.starts_with(DELETE_FROM) {
+            let name = list_of(&key, DELETE_FROM, "invalid patch format of primitive list")?;
+            delete_elements(&mut original, name, &value);
+            continue;
+        }
+        if value.is_null() {
             original.remove(&key);
-        } else {
-            let field = Member::of(shape, &key);
-            let merged = merge_value(original.remove(&key), value, &field)?;
+            continue;
+        }
+        let merged = match original.remove(&key) {
+            Some(before) => merge_value(before, value, &Member::of(shape, &key))?,
+            None => as_new(value),
+        };
+        if let Some(merged) = merged {
             original.insert(key, merged);
         }
     }
@@ -81,6 +149,19 @@ impl Member {
         }
     }
 
+    /// A member that an order is asked of.
+    fn of_list(shape: Shape, key: &str) -> Result<Self, Error> {
+        let Shape::Object(id) = shape else { return Ok(Self::UNKNOWN) };
+        match id.get().field(key) {
+            None => {
+                let type_ = id.get().short_name();
+                unclassified(format!("unable to find api field in struct {type_} for the json field {key:?}"))
+            }
+            Some(Field { shape: Shape::List(_) | Shape::Bytes, .. }) => Ok(Self::of(shape, key)),
+            Some(_) => unclassified("expected slice or array type, but got: struct".to_owned()),
+        }
+    }
+
     fn of_field(field: &Field) -> Self {
         Member {
             shape: field.shape,
@@ -95,102 +176,152 @@ impl Member {
     }
 }
 
-/// Merges a value into what was there; what wasn't there is as an empty one, so that directives in it are obeyed too.
-fn merge_value(original: Option<Value>, patch: Value, member: &Member) -> Result<Value, Error> {
-    match (original, patch) {
-        (Some(Value::Object(original)), Value::Object(patch)) if !member.replaces => {
-            merge_object(original, patch, member.shape).map(Value::Object)
+/// Merges a value into what was there; `None` when nothing is left.
+fn merge_value(original: Value, patch: Value, member: &Member) -> Result<Option<Value>, Error> {
+    Ok(match (original, patch) {
+        (Value::Object(_), Value::Object(patch)) if member.replaces => Some(Value::Object(patch)),
+        (Value::Object(original), Value::Object(patch)) => {
+            Some(Value::Object(merge_object(original, patch, member.shape)?))
         }
-        // A directive has nothing to work on. Source: upstream's `removeDirectives`.
-        (_, Value::Object(patch)) if patch.contains_key(DIRECTIVE) => Ok(Value::Null),
-        (_, Value::Object(patch)) => merge_object(Object::new(), patch, member.shape).map(Value::Object),
-        (original, Value::Array(patch)) if member.merges => {
-            let original = if let Some(Value::Array(original)) = original { original } else { Vec::new() };
-            merge_list(original, patch, member).map(Value::Array)
+        (Value::Array(original), Value::Array(patch)) if member.merges => {
+            Some(Value::Array(merge_list(original, patch, member)?))
         }
-        (_, Value::Array(patch)) => Ok(Value::Array(patch.into_iter().filter(|e| !is_replace_marker(e)).collect())),
-        (_, scalar) => Ok(scalar),
+        (Value::Array(_), Value::Array(patch)) => Some(Value::Array(patch)),
+        (_, patch) => as_new(patch),
+    })
+}
+
+/// A value for which there was nothing to merge it into: without nulls, and without what is a directive.
+///
+/// Source: upstream's `discardNullValuesFromPatch` and `removeDirectives`.
+fn as_new(patch: Value) -> Option<Value> {
+    match patch {
+        Value::Object(members) if members.contains_key(DIRECTIVE) => None,
+        Value::Object(members) => {
+            let kept = members.into_iter().filter(|(_, member)| !member.is_null());
+            Some(Value::Object(kept.filter_map(|(key, member)| Some((key, as_new(member)?))).collect()))
+        }
+        Value::Array(elements) => Some(Value::Array(elements.into_iter().filter_map(as_new).collect())),
+        other => Some(other),
     }
 }
 
-/// A list that is replaced anyway may say so.
-fn is_replace_marker(element: &Value) -> bool {
-    element.as_object().is_some_and(|o| o.len() == 1 && o.get(DIRECTIVE).is_some_and(|d| d == "replace"))
-}
-
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<(), Error> {
+    const WRONG: &str = "invalid patch format of retainKeys";
     let Some(kept) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
-    let Value::Array(kept) = kept else {
-        return malformed("invalid patch format of retainKeys: not a list".to_owned());
-    };
+    let Value::Array(kept) = kept else { return malformed(WRONG) };
     let kept: HashSet<&str> = kept.iter().filter_map(Value::as_str).collect();
     let is_kept = |key: &str| kept.contains(key);
-    if let Some(key) = patch.keys().find(|k| !k.starts_with('$') && !is_kept(k) && !patch[k.as_str()].is_null()) {
-        return malformed(format!("invalid patch format of retainKeys: {key:?} is set and not retained"));
+    let is_about_list = |key: &str| key.starts_with(DELETE_FROM) || key.starts_with(SET_ORDER);
+    if patch.iter().any(|(key, value)| !value.is_null() && !is_about_list(key) && !is_kept(key)) {
+        return malformed(WRONG);
     }
     original.retain(|key, _| is_kept(key));
     Ok(())
 }
 
-fn delete_elements(original: &mut Object, name: &str, deleted: &Value) -> Result<(), Error> {
-    let Value::Array(deleted) = deleted else {
-        return malformed(format!("invalid patch format of primitive list: {DELETE_FROM}{name} is not a list"));
-    };
-    if let Some(Value::Array(elements)) = original.get_mut(name) {
-        let deleted = places(deleted, "");
-        elements.retain(|e| Id::of(e, "").is_none_or(|id| !deleted.contains_key(&id)));
+/// Source: null takes the whole list away, and what is no list is passed over.
+fn delete_elements(original: &mut Object, name: &str, deleted: &Value) {
+    match (original.get_mut(name), deleted) {
+        (_, Value::Null) => drop(original.remove(name)),
+        (Some(Value::Array(elements)), Value::Array(deleted)) => {
+            let deleted = places(deleted, "");
+            elements.retain(|e| Id::of(e, "").is_none_or(|id| !deleted.contains_key(&id)));
+        }
+        _ => {}
     }
-    Ok(())
+}
+
+fn list(value: Value) -> Result<Vec<Value>, Error> {
+    match value {
+        Value::Array(elements) => Ok(elements),
+        other => unclassified(format!("expected a []interface {{}}, but received a {}", go::type_name(&other))),
+    }
 }
 
 /// Obeys the directives of order, and takes the lists that they are about out of the patch.
 fn set_orders(original: &mut Object, patch: &mut Object, shape: Shape) -> Result<(), Error> {
-    let names: Vec<String> = patch.keys().filter_map(|k| k.strip_prefix(SET_ORDER)).map(str::to_owned).collect();
-    for name in names {
-        let Some(Value::Array(order)) = patch.remove(&format!("{SET_ORDER}{name}")) else {
-            return malformed(format!("invalid patch format of setElementOrder list: {name:?}"));
+    let keys: Vec<String> = patch.keys().filter(|k| k.starts_with(SET_ORDER)).cloned().collect();
+    for key in keys {
+        let order = list(patch.remove(&key).unwrap_or_default())?;
+        let name = list_of(&key, SET_ORDER, "invalid patch format of setElementOrder list")?;
+        let member = Member::of_list(shape, name)?;
+        let before = original.get(name).cloned().map(list).transpose()?;
+        let patched = patch.get(name).cloned().map(list).transpose()?;
+        check_order(patched.as_deref().unwrap_or_default(), &order, member.merge_key)?;
+        let deleted = patch.remove(&format!("{DELETE_FROM}/{name}"));
+        let merged = match (before.clone(), patched) {
+            (None, None) => continue,
+            (Some(before), None) => before,
+            (None, Some(patched)) => patched.into_iter().filter_map(as_new).collect(),
+            (Some(before), Some(patched)) => match merge_value(before.into(), patched.into(), &member)? {
+                Some(Value::Array(merged)) => merged,
+                _ => Vec::new(),
+            },
         };
-        let member = Member::of(shape, &name);
-        if let Some(deleted) = patch.remove(&format!("{DELETE_FROM}{name}")) {
-            delete_elements(original, &name, &deleted)?;
+        patch.remove(name);
+        let merged = in_order(merged, &order, before.as_deref().unwrap_or_default(), member.merge_key);
+        original.insert(name.to_owned(), Value::Array(merged));
+        if let Some(deleted) = deleted {
+            delete_elements(original, name, &deleted);
         }
-        let before = match original.get(&name) {
-            Some(Value::Array(elements)) => elements.clone(),
-            _ => Vec::new(),
-        };
-        let merged = match patch.remove(&name) {
-            Some(Value::Array(elements)) => merge_list(before.clone(), elements, &member)?,
-            Some(other) => {
-                patch.insert(name, other);
-                continue;
-            }
-            None if original.contains_key(&name) => before.clone(),
-            None => continue,
-        };
-        original.insert(name, Value::Array(in_order(merged, &order, &before, member.merge_key)));
     }
     Ok(())
 }
 
-fn merge_list(original: Vec<Value>, patch: Vec<Value>, member: &Member) -> Result<Vec<Value>, Error> {
-    let first = patch.first().or(original.first());
-    match first {
-        None => Ok(original),
-        Some(Value::Object(_)) => merge_objects(original, patch, member),
-        Some(Value::Array(_)) => Err(Error::Inapplicable("lists of lists are not supported".to_owned())),
-        Some(_) => {
-            let mut seen: HashSet<Id<'_>> = original.iter().filter_map(|e| Id::of(e, "")).collect();
-            let added = patch.iter().filter(|e| Id::of(e, "").is_some_and(|id| seen.insert(id)));
-            let merged = original.iter().chain(added).cloned().collect();
-            Ok(in_order(merged, &patch, &original, ""))
+/// Refuses a patch whose elements don't stand in the order that it asks for.
+///
+/// Source: upstream's `validatePatchWithSetOrderList`.
+fn check_order(patch: &[Value], order: &[Value], key: &str) -> Result<(), Error> {
+    if patch.is_empty() || order.is_empty() {
+        return Ok(());
+    }
+    let id = |element: &Value| match (element, key) {
+        (_, "") => Ok(element.clone()),
+        (Value::Object(object), key) => merge_key_of(object, key).cloned(),
+        (other, _) => {
+            unclassified(format!("expected a map[string]interface {{}}, but received a {}", go::type_name(other)))
+        }
+    };
+    let mut rest = patch.iter().filter(|element| element.get(DIRECTIVE).is_none()).peekable();
+    for wanted in order {
+        match rest.peek() {
+            None => return Ok(()),
+            Some(next) if id(next)? == id(wanted)? => drop(rest.next()),
+            Some(_) => {}
         }
     }
+    if rest.peek().is_none() {
+        return Ok(());
+    }
+    let shown = |elements: &[Value]| go::shown(&Value::Array(elements.to_vec()));
+    let (patch, order) = (shown(patch), shown(order));
+    unclassified(format!("The order in patch list:\n{patch}\n doesn't match {SET_ORDER} list:\n{order}\n"))
+}
+
+fn merge_list(original: Vec<Value>, patch: Vec<Value>, member: &Member) -> Result<Vec<Value>, Error> {
+    let mut all = original.iter().chain(&patch);
+    let Some(first) = all.next() else { return Ok(original) };
+    if first.is_array() {
+        return Err(Error::Inapplicable("lists of lists are not supported".to_owned()));
+    }
+    if all.any(|other| go::type_name(other) != go::type_name(first)) {
+        let shown = go::shown(&Value::Array(vec![original.into(), patch.into()]));
+        return unclassified(format!("list element types are not identical: {shown}"));
+    }
+    if first.is_object() {
+        return merge_objects(original, patch, member);
+    }
+    let mut seen: HashSet<Id<'_>> = original.iter().filter_map(|e| Id::of(e, "")).collect();
+    let added = patch.iter().filter(|e| Id::of(e, "").is_some_and(|id| seen.insert(id)));
+    let merged = original.iter().chain(added).cloned().collect();
+    Ok(in_order(merged, &patch, &original, ""))
 }
 
 fn merge_objects(original: Vec<Value>, patch: Vec<Value>, member: &Member) -> Result<Vec<Value>, Error> {
     let key = member.merge_key;
     if key.is_empty() {
-        return Err(Error::Inapplicable("the list has no merge key".to_owned()));
+        return unclassified("cannot merge lists without merge key for struct".to_owned());
     }
     let (original, patch) = match obey_elements(original, patch, key)? {
         Elements::Replaced(elements) => return Ok(elements),
@@ -199,17 +330,15 @@ fn merge_objects(original: Vec<Value>, patch: Vec<Value>, member: &Member) -> Re
     let mut merged = original.clone();
     let mut places = places(&original, key);
     for element in &patch {
-        let Value::Object(object) = element else {
-            return malformed(format!("the list has elements that are not objects: {element}"));
-        };
+        let Value::Object(object) = element else { continue };
         let id = merge_key_of(object, key)?;
         let place = *places.entry(Id::new(id)).or_insert(merged.len());
-        let existing = merged.get_mut(place);
-        let before = existing.as_deref().and_then(Value::as_object).cloned().unwrap_or_default();
-        let after = Value::Object(merge_object(before, object.clone(), member.element())?);
-        match existing {
-            Some(place) => *place = after,
-            None => merged.push(after),
+        match merged.get_mut(place) {
+            Some(Value::Object(existing)) => {
+                *existing = merge_object(std::mem::take(existing), object.clone(), member.element())?;
+            }
+            // What is new comes as it is.
+            _ => merged.push(element.clone()),
         }
     }
     Ok(in_order(merged, &patch, &original, key))
@@ -219,7 +348,8 @@ fn merge_key_of<'e>(element: &'e Object, key: &str) -> Result<&'e Value, Error> 
     match element.get(key) {
         Some(id) => Ok(id),
         None => {
-            malformed(format!("map: {} does not contain declared merge key: {key}", Value::Object(element.clone())))
+            let element = go::shown(&Value::Object(element.clone()));
+            unclassified(format!("map: {element} does not contain declared merge key: {key}"))
         }
     }
 }
@@ -235,16 +365,15 @@ fn obey_elements(mut original: Vec<Value>, patch: Vec<Value>, key: &str) -> Resu
     let mut deleted = Vec::new();
     let mut replaced = false;
     for element in patch {
-        let directive = element.as_object().and_then(|o| o.get(DIRECTIVE)).and_then(Value::as_str);
-        match directive {
-            None => rest.push(element),
+        let Some((object, directive)) = element.as_object().and_then(|o| Some((o, o.get(DIRECTIVE)?))) else {
+            rest.push(element);
+            continue;
+        };
+        match directive.as_str() {
             Some("replace") => replaced = true,
-            Some("delete") => {
-                let object = element.as_object().cloned().unwrap_or_default();
-                deleted.push(merge_key_of(&object, key)?.clone());
-            }
-            Some("merge") => return malformed("merging lists cannot yet be specified in the patch".to_owned()),
-            Some(other) => return malformed(format!("unknown patch type: {other:?}")),
+            Some("delete") => deleted.push(merge_key_of(object, key)?.clone()),
+            Some("merge") => return unclassified("merging lists cannot yet be specified in the patch".to_owned()),
+            _ => return unknown_directive(directive, object),
         }
     }
     let deleted = places(&deleted, "");
@@ -387,7 +516,7 @@ mod tests {
             ),
             (
                 json!({"metadata":{"finalizers":["a"]}}),
-                json!({"metadata":{"finalizers":["b","a"],"$setElementOrder/finalizers":["a","b"]}}),
+                json!({"metadata":{"finalizers":["b"],"$setElementOrder/finalizers":["a","b"]}}),
                 json!({"metadata":{"finalizers":["a","b"]}}),
             ),
             (
@@ -410,16 +539,76 @@ mod tests {
 
     #[test]
     fn bad_patches_are_refused() {
-        for patch in [
-            json!([]),
-            json!({"$patch":"mend"}),
-            json!({"spec":{"containers":[{"image":"x"}]}}),
-            json!({"spec":{"containers":[{"name":"a","$patch":"merge"}]}}),
-            json!({"spec":{"$retainKeys":[],"nodeName":"x"}}),
-            json!({"spec":{"$setElementOrder/containers":1}}),
+        use Error::{Malformed, Unclassified};
+        let document = || json!({"metadata":{"finalizers":["a"]},"spec":{"containers":[{"name":"c"}],"nodeName":"n"}});
+        for (patch, expected) in [
+            (json!([]), Malformed("json: cannot unmarshal array into Go value of type map[string]interface {}".into())),
+            (
+                json!({"$patch":"mend","a":1}),
+                Unclassified("unknown patch type: mend in map: map[$patch:mend a:1]".into()),
+            ),
+            (json!({"$patch":7}), Unclassified("unknown patch type: %!s(int64=7) in map: map[$patch:7]".into())),
+            (
+                json!({"spec":{"containers":[{"image":"x"}]}}),
+                Unclassified("map: map[image:x] does not contain declared merge key: name".into()),
+            ),
+            (
+                json!({"spec":{"containers":[{"$patch":"delete"}]}}),
+                Unclassified("map: map[$patch:delete] does not contain declared merge key: name".into()),
+            ),
+            (
+                json!({"spec":{"containers":[{"name":"a","$patch":"merge"}]}}),
+                Unclassified("merging lists cannot yet be specified in the patch".into()),
+            ),
+            (
+                json!({"spec":{"containers":["x"]}}),
+                Unclassified("list element types are not identical: [[map[name:c]] [x]]".into()),
+            ),
+            (json!({"spec":{"$retainKeys":[],"nodeName":"x"}}), Malformed("invalid patch format of retainKeys".into())),
+            (json!({"spec":{"$retainKeys":"x"}}), Malformed("invalid patch format of retainKeys".into())),
+            (
+                json!({"spec":{"$setElementOrder/containers":1}}),
+                Unclassified("expected a []interface {}, but received a int64".into()),
+            ),
+            (json!({"spec":{"$setElementOrder":[]}}), Malformed("invalid patch format of setElementOrder list".into())),
+            (
+                json!({"spec":{"$setElementOrder/nothing":[]}}),
+                Unclassified("unable to find api field in struct PodSpec for the json field \"nothing\"".into()),
+            ),
+            (
+                json!({"spec":{"$setElementOrder/nodeName":[]}}),
+                Unclassified("expected slice or array type, but got: struct".into()),
+            ),
+            (
+                json!({"metadata":{"finalizers":["b","a"],"$setElementOrder/finalizers":["a","b"]}}),
+                Unclassified("The order in patch list:\n[b a]\n doesn't match $setElementOrder list:\n[a b]\n".into()),
+            ),
+            (
+                json!({"metadata":{"$deleteFromPrimitiveList":["a"]}}),
+                Malformed("invalid patch format of primitive list".into()),
+            ),
         ] {
-            assert!(matches!(pod(json!({"spec":{}}), patch.clone()), Err(Error::Malformed(_))), "{patch}");
+            assert_eq!(pod(document(), patch.clone()), Err(expected), "{patch}");
         }
+    }
+
+    #[test]
+    fn what_is_new_comes_without_directives_and_nulls() {
+        for (patch, expected) in [
+            (json!({"spec":{"containers":[{"image":"x"}]}}), json!({"spec":{"containers":[{"image":"x"}]}})),
+            (
+                json!({"spec":{"x":{"$patch":"delete"},"y":[{"$patch":"replace"},{"z":null}]}}),
+                json!({"spec":{"y":[{}]}}),
+            ),
+            (
+                json!({"metadata":{"$deleteFromPrimitiveList/finalizers":["a"]}}),
+                json!({"metadata":{"$deleteFromPrimitiveList/finalizers":["a"]}}),
+            ),
+        ] {
+            assert_eq!(pod(json!({}), patch).unwrap(), expected);
+        }
+        let shown = shown(&json!({"spec":{"$setElementOrder/a":[1],"a":[1],"$retainKeys":["b"],"b":"c"}}));
+        assert_eq!(shown, "map[spec:map[b:c]]");
     }
 
     #[test]

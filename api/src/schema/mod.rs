@@ -5,6 +5,7 @@
 //! 250 kB of flat tables that live as long as the process. Names are slices of the text. The decoder, the encoder and
 //! strategic merge patches walk this graph; field ownership and OpenAPI will.
 
+pub(crate) mod go;
 mod parse;
 #[cfg(test)]
 pub(crate) mod tape;

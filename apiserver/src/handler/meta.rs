@@ -47,13 +47,15 @@ pub(super) fn before_update(meta: &mut ObjectMeta, old: &ObjectMeta) {
     }
 }
 
-/// Puts the namespace of the URL into the object.
+/// Puts the namespace of the URL into the object: none into what lives in none, whatever it says.
 ///
 /// # Errors
 /// When the object says another one.
+///
+/// Source: upstream's `EnsureObjectNamespaceMatchesRequestNamespace`.
 pub(super) fn place(meta: &mut ObjectMeta, namespace: Option<&str>) -> Result<(), ApiError> {
     let own = meta.namespace.as_deref().unwrap_or_default();
-    if !own.is_empty() && own != namespace.unwrap_or_default() {
+    if namespace.is_some_and(|namespace| !own.is_empty() && own != namespace) {
         let why = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(ApiError::BadRequest(why.to_owned()));
     }

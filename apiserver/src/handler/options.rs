@@ -64,7 +64,7 @@ impl WriteOptions {
             Some("Ignore") => FieldValidation::Ignore,
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
-                errors.not_supported(&Path::new("fieldValidation"), other, &["Ignore", "Strict", "Warn"]);
+                errors.not_supported(&Path::new("fieldValidation"), other, &["", "Ignore", "Strict", "Warn"]);
                 FieldValidation::Warn
             }
         };
@@ -94,7 +94,7 @@ impl DeleteOptions {
             [] => Typed {
                 dry_run: Some(query.all("dryRun").map(str::to_owned).collect()),
                 grace_period_seconds: query.integer("gracePeriodSeconds")?,
-                propagation_policy: query.get("propagationPolicy").map(str::to_owned),
+                propagation_policy: query.first("propagationPolicy").map(str::to_owned),
                 orphan_dependents: query.optional_flag("orphanDependents"),
                 ..Typed::default()
             },
@@ -116,7 +116,7 @@ impl DeleteOptions {
             _ => None,
         };
         Ok(Self {
-            dry_run: typed.dry_run.iter().flatten().any(|value| !value.is_empty()),
+            dry_run: typed.dry_run.is_some_and(|values| !values.is_empty()),
             grace_seconds: typed.grace_period_seconds,
             propagation,
             orphan_dependents: typed.orphan_dependents,
@@ -137,20 +137,20 @@ fn check_manager(name: &str, errors: &mut Errors) {
     }
 }
 
-/// Whether a letter can be seen: of the spaces only the plain one can.
+/// Whether a letter can be seen: of the spaces only the plain one can. Source: Go's `unicode.IsPrint`, which goes by the
+/// same categories as Rust's escapes.
 pub(super) fn is_printable(letter: char) -> bool {
-    letter == ' ' || !(letter.is_control() || letter.is_whitespace())
+    let shown: String = ['.', letter].iter().collect();
+    let mut escaped = shown.escape_debug().skip(1);
+    escaped.next() != Some('\\') || matches!(letter, '\\' | '"' | '\'')
 }
 
 fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut Errors) -> bool {
-    let mut dry_run = false;
-    for value in values.filter(|value| !value.is_empty()) {
-        dry_run = true;
-        if value != "All" {
-            errors.not_supported(&Path::new("dryRun"), value, &["All"]);
-        }
+    let values: Vec<&str> = values.collect();
+    if values.iter().any(|value| *value != "All") {
+        errors.value_not_supported(&Path::new("dryRun"), &values, &["All"]);
     }
-    dry_run
+    !values.is_empty()
 }
 
 fn refuse(kind: &'static str, errors: Errors) -> Result<(), ApiError> {

@@ -1,12 +1,13 @@
 //! PATCH: the object as a value, changed, and then on the path of an update.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, Decoded, FieldValidation, Format};
 use coracle_api::field::{Errors, Path};
 use coracle_api::kind::Kind;
-use coracle_api::patch::{json, merge, strategic};
+use coracle_api::patch::{Read, convert, json, merge, strategic};
 use coracle_api::schema::TypeId;
 use coracle_api::status::{ApiError, GroupKind};
 use http::{Response, StatusCode};
@@ -19,22 +20,31 @@ use crate::cache::Cached;
 use crate::strategy::Part;
 use crate::{body, limits, negotiate, respond};
 
-/// A patch, read once and applied to each present state in turn.
-pub(super) enum Patch {
-    Json(Vec<json::Operation>),
-    Merge(Value),
-    Strategic(Value),
+/// A patch as it has come. It is read when there is something to patch, and then applied to each present state in turn.
+pub(super) struct Patch {
+    form: Form,
+    body: Bytes,
+    validation: FieldValidation,
+    read: OnceLock<Result<Parsed, ApiError>>,
 }
 
-/// The body of a PATCH, read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Merge,
+    Strategic,
+}
+
+/// A patch that has been read.
+enum Parsed {
+    Json(Read<Vec<json::Operation>>),
+    Merge(Read<Value>),
+    Strategic(Read<Value>),
+}
+
+/// The body of a PATCH.
 pub(super) enum Body {
-    Patch {
-        patch: Patch,
-        /// Whether it may be about who manages which fields.
-        names_managers: bool,
-        /// What stands twice in it.
-        findings: Vec<String>,
-    },
+    Patch(Patch),
     /// A configuration, which makes what is not there.
     Apply(Config),
 }
@@ -64,11 +74,11 @@ pub(super) async fn run(
             let (code, object) = apply(call, part, &options, &owner, config).await?;
             (code, object, config.warnings(options.validation)?)
         }
-        Body::Patch { patch, names_managers, findings } => {
-            let warnings = std::sync::Mutex::new(Vec::new());
+        Body::Patch(patch) => {
+            let warnings = Mutex::new(Vec::new());
             let object = update::change(call, part, options.dry_run, Some(&owner), |old| {
-                let patched = patch.apply_to(call, old, *names_managers, findings, options.validation)?;
-                *warnings.lock().expect("nothing panics while it holds the warnings") = patched.warnings;
+                let patched = patch.apply_to(call, old)?;
+                *warnings.lock().unwrap_or_else(PoisonError::into_inner) = patched.warnings;
                 Ok(patched.object)
             })
             .await?;
@@ -90,8 +100,8 @@ async fn apply(
 ) -> Result<(StatusCode, Arc<Cached>), ApiError> {
     let placed = |mut object: AnyObject| {
         config.warnings(options.validation)?;
-        meta::same_name(object.meta(), call.name())?;
         meta::place(object.meta_mut(), call.target.namespace.as_deref())?;
+        meta::same_name(object.meta(), call.name())?;
         Ok(object)
     };
     for _ in 0..limits::WRITE_TRIES_MAX {
@@ -118,10 +128,10 @@ async fn apply(
 }
 
 impl Body {
-    /// Reads the options of a PATCH, and its body as its media type says.
+    /// Reads the options of a PATCH, and its body if it is a configuration.
     ///
     /// # Errors
-    /// When it is of no kind that is known, or cannot be read.
+    /// When it is of no kind that is known, an option is wrong, or the configuration cannot be read.
     pub(super) async fn read(call: &Call, body: axum::body::Body) -> Result<(WriteOptions, Self), ApiError> {
         let media_type = negotiate::media_type(&call.headers);
         let mut accepted = accepted(&call.resource().kind);
@@ -129,98 +139,136 @@ impl Body {
             let accepted = self::accepted(&call.resource().kind).map(str::to_owned).collect();
             return Err(ApiError::UnsupportedMediaType { accepted });
         }
-        let options = WriteOptions::parse_patch(&call.query, media_type == APPLY)?;
         let body = body::read(body).await?;
-        if media_type == APPLY {
-            let config = Config::read(&body, options.force)?;
-            return Ok((options, Self::Apply(config)));
-        }
-        let Decoded { object: value, warnings: findings } = codec::decode_value(&body, Format::Json)?;
-        let patch = match media_type.as_str() {
-            "application/json-patch+json" => Patch::Json(json::parse(&body)?),
-            "application/merge-patch+json" => Patch::Merge(value),
-            _ => Patch::Strategic(value),
+        let options = WriteOptions::parse_patch(&call.query, media_type == APPLY)?;
+        let form = match media_type.as_str() {
+            APPLY => {
+                let config = Config::read(&body, options.force)?;
+                return Ok((options, Self::Apply(config)));
+            }
+            "application/json-patch+json" => Form::Json,
+            "application/merge-patch+json" => Form::Merge,
+            _ => Form::Strategic,
         };
-        // Whoever means the managers says so, here or by an escape: then they are in the object that is patched.
-        let names_managers = body.windows(12).any(|text| text == b"anagedFields") || body.contains(&b'\\');
-        Ok((options, Self::Patch { patch, names_managers, findings }))
-    }
-}
-
-impl Body {
-    /// What stands twice in a patch.
-    pub(super) fn findings(&self) -> &[String] {
-        match self {
-            Self::Patch { findings, .. } => findings,
-            Self::Apply(_) => &[],
-        }
+        let patch = Patch { form, body, validation: options.validation, read: OnceLock::new() };
+        Ok((options, Self::Patch(patch)))
     }
 }
 
 impl Patch {
-    /// The value that the patch makes of `value`, which is of the type `schema` if it is of any.
+    /// What it says.
+    ///
+    /// # Errors
+    /// When it is no patch of its form.
+    fn parsed(&self) -> Result<&Parsed, ApiError> {
+        let checked = self.validation != FieldValidation::Ignore;
+        let read = self.read.get_or_init(|| {
+            Ok(match self.form {
+                Form::Json => Parsed::Json(json::parse(&self.body, checked)?),
+                Form::Merge => Parsed::Merge(merge::parse(&self.body, checked)?),
+                Form::Strategic => Parsed::Strategic(strategic::parse(&self.body)?),
+            })
+        });
+        read.as_ref().map_err(Clone::clone)
+    }
+
+    /// Whether it may be about who manages which fields: whoever means them says so, here or by an escape.
+    fn names_managers(&self) -> bool {
+        self.body.windows(12).any(|text| text == b"anagedFields") || self.body.contains(&b'\\')
+    }
+
+    /// What the patch makes of an object of the type `schema`, if it is of any, read by `decode`. `live` is the object with
+    /// its managers or without.
     ///
     /// # Errors
     /// When it does not fit.
-    pub(super) fn apply(&self, mut value: Value, schema: Option<TypeId>) -> Result<Value, ApiError> {
+    pub(super) fn make<T>(
+        &self,
+        live: impl Fn(bool) -> Result<Value, ApiError>,
+        schema: Option<TypeId>,
+        decode: impl Fn(&[u8], FieldValidation) -> Result<Decoded<T>, ApiError>,
+    ) -> Result<Decoded<T>, ApiError> {
+        let parsed = self.parsed()?;
+        let names_managers = self.names_managers();
+        let mut after = parsed.apply(live(names_managers)?, schema)?;
+        let unfit = |why: &str| -> Result<ApiError, ApiError> {
+            let shown = match parsed {
+                Parsed::Strategic(read) => strategic::shown(&read.patch),
+                // Who manages its fields is shown with it.
+                parsed => parsed.apply(live(true)?, schema)?.to_string(),
+            };
+            let mut errors = Errors::new();
+            errors.invalid(&Path::new("patch"), &shown, why);
+            Ok(ApiError::Invalid { kind: GroupKind::fixed("", ""), name: String::new(), errors })
+        };
+        let fitted = match (parsed, schema) {
+            (Parsed::Strategic(_), Some(schema)) => convert::fit(&mut after, schema),
+            _ => Ok(()),
+        };
+        if let Err(why) = fitted {
+            return Err(unfit(&why)?);
+        }
+        let lenient = match self.validation {
+            FieldValidation::Strict => FieldValidation::Warn,
+            other => other,
+        };
+        let Decoded { object, mut warnings } = match decode(after.to_string().as_bytes(), lenient) {
+            Ok(decoded) => decoded,
+            Err(ApiError::Undecodable { why, .. } | ApiError::BadRequest(why)) => return Err(unfit(&why)?),
+            Err(error) => return Err(error),
+        };
+        if matches!(parsed, Parsed::Strategic(_)) {
+            warnings.sort();
+        }
+        let findings: Vec<String> = parsed.findings().iter().cloned().chain(warnings).collect();
+        match self.validation {
+            FieldValidation::Strict if !findings.is_empty() => {
+                Err(unfit(&format!("strict decoding error: {}", findings.join(", ")))?)
+            }
+            FieldValidation::Ignore => Ok(Decoded { object, warnings: Vec::new() }),
+            FieldValidation::Strict | FieldValidation::Warn => Ok(Decoded { object, warnings: findings }),
+        }
+    }
+
+    fn apply_to(&self, call: &Call, old: &AnyObject) -> Result<Decoded<AnyObject>, ApiError> {
+        let kind = &call.resource().kind;
+        let live = |with_managers: bool| {
+            let json = if with_managers { old.encode() } else { old.encode_alone() };
+            codec::decode_plain(&json, Format::Json)
+        };
+        let decode = |json: &[u8], validation| codec::decode(kind, json, Format::Json, validation);
+        let mut decoded = self.make(live, kind.model.schema(), decode)?;
+        meta::place(decoded.object.meta_mut(), call.target.namespace.as_deref())?;
+        meta::same_name(decoded.object.meta(), call.name())?;
+        Ok(decoded)
+    }
+}
+
+impl Parsed {
+    /// The value that the patch makes of `value`.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    fn apply(&self, mut value: Value, schema: Option<TypeId>) -> Result<Value, ApiError> {
         Ok(match self {
-            Self::Json(operations) => json::apply(value, operations)?,
-            Self::Merge(patch) => {
-                merge::apply(&mut value, patch.clone());
+            Self::Json(read) => json::apply(value, &read.patch)?,
+            Self::Merge(read) => {
+                merge::apply(&mut value, read.patch.clone());
                 value
             }
-            Self::Strategic(patch) => match schema {
-                Some(schema) => strategic::apply(value, patch.clone(), schema)?,
+            Self::Strategic(read) => match schema {
+                Some(schema) => strategic::apply(value, read.patch.clone(), schema)?,
                 // Nothing is known of how the lists of custom objects merge.
                 None => return Err(ApiError::UnsupportedMediaType { accepted: Vec::new() }),
             },
         })
     }
 
-    fn apply_to(
-        &self,
-        call: &Call,
-        old: &AnyObject,
-        names_managers: bool,
-        findings: &[String],
-        validation: FieldValidation,
-    ) -> Result<Decoded<AnyObject>, ApiError> {
-        let kind = &call.resource().kind;
-        let before = if names_managers { old.encode() } else { old.encode_alone() };
-        let before: Value = codec::decode_plain(&before, Format::Json)?;
-        let patched = self.apply(before, kind.model.schema())?;
-        let json = serde_json::to_vec(&patched).map_err(|error| ApiError::Internal(error.to_string()))?;
-        let decoded = codec::decode(kind, &json, Format::Json, validation);
-        let mut decoded = judge(decoded, findings, validation)?;
-        meta::same_name(decoded.object.meta(), call.name())?;
-        meta::place(decoded.object.meta_mut(), call.target.namespace.as_deref())?;
-        Ok(decoded)
-    }
-}
-
-/// What a patch made, as it was read, with what stood twice in the patch itself. What cannot be read is the patch's fault.
-pub(super) fn judge<T>(
-    decoded: Result<Decoded<T>, ApiError>,
-    findings: &[String],
-    validation: FieldValidation,
-) -> Result<Decoded<T>, ApiError> {
-    let unfit = |why: &str| {
-        let mut errors = Errors::new();
-        errors.invalid(&Path::new("patch"), "", why);
-        ApiError::Invalid { kind: GroupKind::fixed("", ""), name: String::new(), errors }
-    };
-    let decoded = decoded.map_err(|error| match error {
-        ApiError::BadRequest(why) => unfit(&why),
-        error => error,
-    })?;
-    match validation {
-        FieldValidation::Strict if !findings.is_empty() => {
-            Err(unfit(&format!("strict decoding error: {}", findings.join(", "))))
-        }
-        FieldValidation::Ignore => Ok(decoded),
-        FieldValidation::Strict | FieldValidation::Warn => {
-            let warnings = findings.iter().cloned().chain(decoded.warnings).collect();
-            Ok(Decoded { object: decoded.object, warnings })
+    /// What stands in it that should not.
+    fn findings(&self) -> &[String] {
+        match self {
+            Self::Json(read) => &read.findings,
+            Self::Merge(read) | Self::Strategic(read) => &read.findings,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use coracle_api::any::AnyObject;
-use coracle_api::codec::{self, Format};
+use coracle_api::codec::{self, FieldValidation, Format};
 use coracle_api::custom::CustomObject;
 use coracle_api::kind::Kind;
 use coracle_api::object::Object as _;
@@ -47,8 +47,8 @@ async fn replace(call: &Call, body: Body) -> Result<Scale, ApiError> {
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
     let format = negotiate::body_type(&call.headers)?;
     let mut scale = codec::decode_as::<Scale>(&body::read(body).await?, format, options.validation)?.object;
-    meta::same_name(&scale.metadata, call.name())?;
     meta::place(&mut scale.metadata, call.target.namespace.as_deref())?;
+    meta::same_name(&scale.metadata, call.name())?;
     change(call, &options, |_| Ok((scale.clone(), None))).await
 }
 
@@ -60,26 +60,24 @@ async fn change_by_patch(call: &Call, body: Body) -> Result<Scale, ApiError> {
     let owner = Owner::of(call, Part::Main, &options).unrestricted();
     change(call, &options, |present| {
         let before: Value = codec::decode_plain(&present.scale.encode(), Format::Json)?;
-        let (after, managed) = match &body {
-            patch::Body::Patch { patch, .. } => (Some(patch.apply(before, Some(Scale::schema()))?), None),
+        let decode = |json: &[u8], validation| codec::decode_as::<Scale>(json, Format::Json, validation);
+        let (mut scale, managed) = match &body {
+            patch::Body::Patch(patch) => {
+                (patch.make(|_| Ok(before.clone()), Some(Scale::schema()), decode)?.object, None)
+            }
             patch::Body::Apply(config) => {
                 let subject = subject();
                 let request = owner.request(&subject);
                 let applied = owner::apply_to(call, &request, &subject, Some(before), &present.managed, config)?;
-                (applied.object, Some(applied.managed))
+                let scale = match applied.object {
+                    None => present.scale.clone(),
+                    Some(after) => decode(after.to_string().as_bytes(), FieldValidation::Ignore)?.object,
+                };
+                (scale, Some(applied.managed))
             }
         };
-        let mut scale = match after {
-            None => present.scale.clone(),
-            Some(after) => {
-                let json = serde_json::to_vec(&after).map_err(|error| ApiError::Internal(error.to_string()))?;
-                let decoded = codec::decode_as::<Scale>(&json, Format::Json, options.validation);
-                let findings = body.findings();
-                patch::judge(decoded, findings, options.validation)?.object
-            }
-        };
-        meta::same_name(&scale.metadata, call.name())?;
         meta::place(&mut scale.metadata, call.target.namespace.as_deref())?;
+        meta::same_name(&scale.metadata, call.name())?;
         Ok((scale, managed))
     })
     .await

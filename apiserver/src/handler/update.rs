@@ -22,8 +22,8 @@ use crate::{limits, respond};
 pub(super) async fn run(call: &Call, part: Part, body: Body) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
     let mut decoded = call.decode(body, options.validation).await?;
-    meta::same_name(decoded.object.meta(), call.name())?;
     meta::place(decoded.object.meta_mut(), call.target.namespace.as_deref())?;
+    meta::same_name(decoded.object.meta(), call.name())?;
     let owner = Owner::of(call, part, &options);
     let changed = change(call, part, options.dry_run, Some(&owner), |old| {
         let asked = decoded.object.meta().uid.as_deref().filter(|uid| !uid.is_empty());
