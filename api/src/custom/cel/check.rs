@@ -10,7 +10,7 @@ use regex::Regex;
 use super::Failure;
 use super::ast::{Expr, Kind, Literal, Macro, MacroOp};
 use super::library;
-use super::parse::with_stack;
+use super::parse::{MESSAGE, with_stack};
 use super::signatures::{self, Found};
 use super::types::Type;
 use crate::custom::pattern;
@@ -104,10 +104,13 @@ impl<'s> Checker<'s> {
         match of {
             Type::Optional(of) => self.field(&of.clone(), field, at),
             Type::Dyn => Type::Dyn,
-            Type::Map(..) | Type::Object(..) | Type::Metadata => match of.field(field) {
-                Some(found) => found,
-                None => self.fail(at, format!("undefined field '{field}'")),
-            },
+            Type::Map(..) | Type::Object(..) | Type::Metadata | Type::Record(_) | Type::Variables(_) => {
+                match of.field(field) {
+                    Some(found) => found,
+                    None => self.fail(at, format!("undefined field '{field}'")),
+                }
+            }
+            Type::Opaque(_) | Type::Message(_) if of.field(field).is_some() => of.field(field).unwrap_or(Type::Dyn),
             other => self.fail(at, format!("type '{other}' does not support field selection")),
         }
     }
@@ -123,6 +126,9 @@ impl<'s> Checker<'s> {
     }
 
     fn call(&mut self, target: Option<&Expr>, name: &str, args: &[Expr], at: usize) -> Type<'s> {
+        if let Some(type_name) = name.strip_suffix(MESSAGE) {
+            return self.message(type_name, args, at);
+        }
         let space = target.and_then(|target| match &target.kind {
             Kind::Ident(space) if library::is_namespace(space) => Some(space),
             _ => None,
@@ -153,6 +159,33 @@ impl<'s> Checker<'s> {
             }
             Found::Unknown => self.fail(at, format!("undeclared reference to '{full}' (in container '')")),
         }
+    }
+
+    /// An object of a type, which has fields of names: objects that are applied have any, patches those of RFC 6902.
+    fn message(&mut self, name: &str, args: &[Expr], at: usize) -> Type<'s> {
+        let is_patch = name == "JSONPatch";
+        if !is_patch && name != "Object" && !name.starts_with("Object.") {
+            return self.fail(at, format!("undeclared reference to '{name}' (in container '')"));
+        }
+        let Some(Kind::Map(fields)) = args.first().map(|arg| &arg.kind) else { return Type::Dyn };
+        for (field, value, optional) in fields {
+            let found = self.check(value);
+            let found = self.unwrapped(found, *optional, value.at);
+            let Kind::Literal(Literal::String(field)) = &field.kind else { continue };
+            match field.as_str() {
+                "op" | "from" | "path" if is_patch && !found.fits(&Type::String) => {
+                    let message =
+                        format!("expected type of field '{field}' is 'string' but provided type is '{found}'");
+                    self.fail(value.at, message);
+                }
+                "op" | "from" | "path" | "value" => {}
+                _ if is_patch => {
+                    self.fail(value.at, format!("undefined field '{field}'"));
+                }
+                _ => {}
+            }
+        }
+        Type::Message(name.into())
     }
 
     /// A pattern that is written out is compiled once, and refused if it is none.

@@ -13,6 +13,7 @@ mod eval;
 mod lex;
 mod library;
 mod parse;
+mod policy;
 mod rules;
 mod signatures;
 mod types;
@@ -28,6 +29,7 @@ use super::structural::Structural;
 use check::Checker;
 use types::Type;
 
+pub(crate) use policy::{Gives, Scope};
 pub(super) use rules::validate;
 
 /// What one pattern of a rule may need of memory, which bounds how slowly it can match.
@@ -151,11 +153,6 @@ fn compile(
     }
     let Checker { uses_old_self, patterns, .. } = checker;
     Ok((Program { expr, patterns }, uses_old_self))
-}
-
-/// What is wrong with how an expression is written, if anything. What its names stand for is not looked at.
-pub(crate) fn wrong_syntax(source: &str) -> Option<String> {
-    parse::parse(source).err().map(|failure| format!("compilation failed: {}", failure.shown(source)))
 }
 
 impl Failure {

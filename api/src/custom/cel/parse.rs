@@ -39,13 +39,25 @@ pub(super) fn with_stack<T>(run: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(STACK_RED_ZONE, STACK_BYTES, run)
 }
 
+/// What follows the name of a type in the name of the function that makes an object of it: `Object.spec{}`.
+pub(super) const MESSAGE: &str = "{}";
+
 /// Reads an expression.
 pub(super) fn parse(source: &str) -> Result<Expr, Failure> {
+    read(source, false)
+}
+
+/// Reads an expression that may make objects of types: `Object{spec: Object.spec{replicas: 1}}`.
+pub(super) fn parse_with_messages(source: &str) -> Result<Expr, Failure> {
+    read(source, true)
+}
+
+fn read(source: &str, messages: bool) -> Result<Expr, Failure> {
     if source.chars().nth(SOURCE_CHARS_MAX).is_some() {
         let message = format!("expression code point size exceeds limit: size limit: {SOURCE_CHARS_MAX}");
         return Err(Failure { at: 0, message });
     }
-    let mut parser = Parser { tokens: tokens(source)?, at: 0, depth: 0, height: 0 };
+    let mut parser = Parser { tokens: tokens(source)?, at: 0, depth: 0, height: 0, messages };
     let expr = parser.expr()?;
     match parser.peek() {
         Token::End => Ok(expr),
@@ -60,6 +72,8 @@ struct Parser {
     depth: usize,
     /// How tall the expression is that was read last.
     height: usize,
+    /// Whether objects of types may be made.
+    messages: bool,
 }
 
 /// Operators of two operands, weakest first.
@@ -270,6 +284,10 @@ impl Parser {
                 self.expect("]")?;
                 self.grown(height.max(self.height) + 1, at)?;
                 expr = Expr { kind: Kind::Index { of: Box::new(expr), index, optional }, at };
+            } else if let Some(name) = type_name(&expr).filter(|_| self.messages && (self.is("{") || self.is("{?"))) {
+                let fields = self.deeper(|parser| parser.map(at, true))?;
+                let name = format!("{name}{MESSAGE}");
+                expr = Expr { kind: Kind::Call { target: None, name, args: vec![fields] }, at };
             } else {
                 return Ok(expr);
             }
@@ -339,7 +357,7 @@ impl Parser {
                 Ok(expr)
             }
             Token::Sign("[" | "[?") => self.list(at),
-            Token::Sign("{" | "{?") => self.map(at),
+            Token::Sign("{" | "{?") => self.map(at, false),
             _ => Err(self.unexpected()),
         }
     }
@@ -369,7 +387,7 @@ impl Parser {
         Ok(Expr { kind: Kind::List(elements), at })
     }
 
-    fn map(&mut self, at: usize) -> Result<Expr, Failure> {
+    fn map(&mut self, at: usize, of_message: bool) -> Result<Expr, Failure> {
         let mut optional = self.take("{?");
         if !optional {
             self.expect("{")?;
@@ -377,7 +395,10 @@ impl Parser {
         let mut entries = Vec::new();
         let mut height = 0;
         while optional || !self.take("}") {
-            let key = self.expr()?;
+            let key = match (of_message, self.place()) {
+                (true, at) => Expr { kind: Kind::Literal(Literal::String(self.field()?)), at },
+                (false, _) => self.expr()?,
+            };
             height = height.max(self.height);
             self.expect(":")?;
             entries.push((key, self.expr()?, optional));
@@ -390,6 +411,15 @@ impl Parser {
         }
         self.grown(height + 1, at)?;
         Ok(Expr { kind: Kind::Map(entries), at })
+    }
+}
+
+/// The name that an expression is, if it may be that of a type: `Object.spec`.
+fn type_name(expr: &Expr) -> Option<String> {
+    match &expr.kind {
+        Kind::Ident(name) => Some(name.clone()),
+        Kind::Select { of, field, optional: false } => Some(format!("{}.{field}", type_name(of)?)),
+        _ => None,
     }
 }
 

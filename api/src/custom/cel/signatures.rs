@@ -4,7 +4,23 @@
 
 use std::collections::BTreeMap;
 
+use super::policy;
 use super::types::Type;
+
+/// The types that libraries have.
+const OPAQUE: [&str; 11] = [
+    "IP",
+    "CIDR",
+    "URL",
+    "Quantity",
+    "Semver",
+    "Format",
+    "Authorizer",
+    "PathCheck",
+    "GroupCheck",
+    "ResourceCheck",
+    "Decision",
+];
 
 /// Functions: their name, what they take, what they give. A method's receiver stands before its name.
 const SIGNATURES: &[&str] = &[
@@ -141,6 +157,22 @@ const SIGNATURES: &[&str] = &[
     "sets.contains(list(A),list(A)): bool",
     "sets.equivalent(list(A),list(A)): bool",
     "sets.intersects(list(A),list(A)): bool",
+    "Authorizer.path(string): PathCheck",
+    "Authorizer.group(string): GroupCheck",
+    "Authorizer.serviceAccount(string,string): Authorizer",
+    "PathCheck.check(string): Decision",
+    "GroupCheck.resource(string): ResourceCheck",
+    "ResourceCheck.subresource(string): ResourceCheck",
+    "ResourceCheck.namespace(string): ResourceCheck",
+    "ResourceCheck.name(string): ResourceCheck",
+    "ResourceCheck.fieldSelector(string): ResourceCheck",
+    "ResourceCheck.labelSelector(string): ResourceCheck",
+    "ResourceCheck.check(string): Decision",
+    "Decision.allowed(): bool",
+    "Decision.reason(): string",
+    "Decision.errored(): bool",
+    "Decision.error(): string",
+    "jsonpatch.escapeKey(string): string",
     "optional.of(A): optional(A)",
     "optional.ofNonZeroValue(A): optional(A)",
     "optional.none(): optional(A)",
@@ -346,6 +378,11 @@ fn made<'s>(result: &str, bound: &Bound<'s>) -> Type<'s> {
     }
 }
 
+/// The type that a signature names.
+pub(super) fn type_of<'s>(name: &str) -> Type<'s> {
+    made(name, &Bound::new())
+}
+
 fn simple<'s>(name: &str) -> Option<Type<'s>> {
     Some(match name {
         "dyn" => Type::Dyn,
@@ -358,7 +395,10 @@ fn simple<'s>(name: &str) -> Option<Type<'s>> {
         "duration" => Type::Duration,
         "timestamp" => Type::Timestamp,
         "type" => Type::Kind,
-        other => Type::Opaque(["IP", "CIDR", "URL", "Quantity", "Semver", "Format"].into_iter().find(|n| *n == other)?),
+        other => match policy::record(other) {
+            Some(record) => Type::Record(record),
+            None => Type::Opaque(OPAQUE.into_iter().find(|name| *name == other)?),
+        },
     })
 }
 

@@ -1,9 +1,11 @@
 //! What expressions are of, and what a schema makes of values.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Display};
 use std::rc::Rc;
 
 use super::escape::{escape, unescape};
+use super::signatures;
 use crate::custom::structural::{Additional, Structural, Type as JsonType};
 
 /// A type. Those of objects are the schema's.
@@ -29,8 +31,21 @@ pub(super) enum Type<'s> {
     Object(&'s Structural, bool),
     /// The metadata of a resource, of which names are known.
     Metadata,
+    /// An object of which the fields are known.
+    Record(&'static Record),
+    /// The variables of a policy.
+    Variables(Rc<BTreeMap<String, Type<'s>>>),
+    /// What an expression makes, of the type that it names.
+    Message(Rc<str>),
     /// A type of a library: `IP`, `CIDR`, `URL`, `Quantity`, `Semver`, `Format`.
     Opaque(&'static str),
+}
+
+/// The fields of an object and their types, as signatures name them.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) name: &'static str,
+    pub(super) fields: &'static [(&'static str, &'static str)],
 }
 
 impl Display for Type<'_> {
@@ -51,6 +66,9 @@ impl Display for Type<'_> {
             Type::Map(key, of) => write!(f, "map({key}, {of})"),
             Type::Optional(of) => write!(f, "optional_type({of})"),
             Type::Object(..) | Type::Metadata => f.write_str("object"),
+            Type::Record(record) => f.write_str(record.name),
+            Type::Variables(_) => f.write_str("kubernetes.variables"),
+            Type::Message(name) => f.write_str(name),
             Type::Opaque(name) => write!(f, "kubernetes.{name}"),
         }
     }
@@ -85,6 +103,13 @@ impl<'s> Type<'s> {
         match self {
             Type::Dyn => Some(Type::Dyn),
             Type::Map(_, of) => Some((**of).clone()),
+            Type::Record(record) => {
+                let (_, of) = record.fields.iter().find(|(field, _)| *field == name)?;
+                Some(signatures::type_of(of))
+            }
+            Type::Variables(all) => all.get(name).cloned(),
+            Type::Message(_) => Some(Type::Dyn),
+            Type::Opaque("Authorizer") if name == "requestResource" => Some(Type::Opaque("ResourceCheck")),
             Type::Metadata if matches!(name, "name" | "generateName") => Some(Type::String),
             Type::Object(schema, is_resource) => {
                 let property = unescape(name);
@@ -125,6 +150,8 @@ impl<'s> Type<'s> {
             (Type::Map(k, a), Type::Map(l, b)) => k.fits(l) && a.fits(b),
             (Type::Object(a, _), Type::Object(b, _)) => std::ptr::eq(*a, *b),
             (Type::Opaque(a), Type::Opaque(b)) => a == b,
+            (Type::Record(a), Type::Record(b)) => std::ptr::eq(*a, *b),
+            (Type::Message(a), Type::Message(b)) => a == b,
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }

@@ -7,6 +7,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 
 use super::{FAILURE_POLICIES, REINVOCATION_POLICIES, conditions, expression, rule};
+use crate::custom::cel::{Gives, Scope};
 use crate::field::{Errors, Path};
 use crate::names;
 use crate::validation::rules::{named, one_of, one_of_if_set, required, required_one_of, text, unique};
@@ -108,8 +109,13 @@ fn validating(policy: &ValidatingAdmissionPolicy, errors: &mut Errors) {
         param_kind(kind, &SPEC.child("paramKind"), errors);
     }
     constraints(spec.match_constraints.as_ref(), errors);
-    conditions(spec.match_conditions.as_deref().unwrap_or_default(), &SPEC.child("matchConditions"), errors);
-    variables(spec.variables.as_deref().unwrap_or_default(), errors);
+    let has_params = spec.param_kind.is_some();
+    let list = SPEC.child("matchConditions");
+    conditions(spec.match_conditions.as_deref().unwrap_or_default(), has_params, &list, errors);
+    let mut scope = Scope::of_request(has_params).with_authorizer().with_variables();
+    variables(spec.variables.as_deref().unwrap_or_default(), &mut scope, errors);
+    // What is said does not depend on what the asker may do.
+    let message_scope = Scope::of_request(has_params).with_variables_of(&scope);
     let validations = spec.validations.as_deref().unwrap_or_default();
     let annotations = spec.audit_annotations.as_deref().unwrap_or_default();
     if validations.is_empty() && annotations.is_empty() {
@@ -119,9 +125,9 @@ fn validating(policy: &ValidatingAdmissionPolicy, errors: &mut Errors) {
     }
     let list = SPEC.child("validations");
     for (i, validation) in validations.iter().enumerate() {
-        self::validation(validation, &list.index(i), errors);
+        self::validation(validation, &scope, &message_scope, &list.index(i), errors);
     }
-    self::annotations(text(policy.metadata.name.as_ref()), annotations, errors);
+    self::annotations(text(policy.metadata.name.as_ref()), annotations, &scope, errors);
 }
 
 fn mutating(policy: &MutatingAdmissionPolicy, errors: &mut Errors) {
@@ -135,15 +141,18 @@ fn mutating(policy: &MutatingAdmissionPolicy, errors: &mut Errors) {
     if let Some(resources) = &spec.match_constraints {
         rule::mutating_operations(resources, &SPEC.child("matchConstraints"), errors);
     }
-    conditions(spec.match_conditions.as_deref().unwrap_or_default(), &SPEC.child("matchConditions"), errors);
-    variables(spec.variables.as_deref().unwrap_or_default(), errors);
+    let has_params = spec.param_kind.is_some();
+    let list = SPEC.child("matchConditions");
+    conditions(spec.match_conditions.as_deref().unwrap_or_default(), has_params, &list, errors);
+    let mut scope = Scope::of_request(has_params).with_authorizer().with_variables().with_messages();
+    variables(spec.variables.as_deref().unwrap_or_default(), &mut scope, errors);
     let mutations = spec.mutations.as_deref().unwrap_or_default();
     let list = SPEC.child("mutations");
     if mutations.is_empty() {
         errors.required(&list, "mutations must contain at least one item");
     }
     for (i, mutation) in mutations.iter().enumerate() {
-        self::mutation(mutation, &list.index(i), errors);
+        self::mutation(mutation, &scope, &list.index(i), errors);
     }
     let at = SPEC.child("reinvocationPolicy");
     required_one_of(text(spec.reinvocation_policy.as_ref()), &REINVOCATION_POLICIES, &at, errors);
@@ -193,7 +202,8 @@ fn one(path: &Path<'_>, value: &str, wrong: Vec<String>, before: &str, errors: &
     }
 }
 
-fn variables(variables: &[Variable], errors: &mut Errors) {
+/// Each variable may name those before it.
+fn variables(variables: &[Variable], scope: &mut Scope, errors: &mut Errors) {
     let list = SPEC.child("variables");
     for (i, variable) in variables.iter().enumerate() {
         let path = list.index(i);
@@ -202,7 +212,12 @@ fn variables(variables: &[Variable], errors: &mut Errors) {
         } else if !is_identifier(&variable.name) {
             errors.invalid(&path.child("name"), &variable.name, "name is not a valid CEL identifier");
         }
-        expression(&variable.expression, "expression is not specified", &path.child("expression"), errors);
+        let at = path.child("expression");
+        if variable.expression.trim().is_empty() {
+            errors.required(&at, "expression is not specified");
+        } else if let Err(wrong) = scope.declare(&variable.name, &variable.expression) {
+            errors.invalid(&at, &variable.expression, &wrong);
+        }
     }
 }
 
@@ -212,14 +227,14 @@ fn is_identifier(text: &str) -> bool {
         && !RESERVED.contains(&text)
 }
 
-fn validation(validation: &Validation, path: &Path<'_>, errors: &mut Errors) {
-    expression(&validation.expression, "expression is not specified", &path.child("expression"), errors);
+fn validation(validation: &Validation, scope: &Scope, message_scope: &Scope, path: &Path<'_>, errors: &mut Errors) {
+    expression(&validation.expression, scope, Gives::Bool, &path.child("expression"), errors);
     let blank = |value: &Option<String>| value.as_ref().is_some_and(|v| !v.is_empty() && v.trim().is_empty());
     if blank(&validation.message_expression) {
         let at = path.child("messageExpression");
         errors.invalid(&at, &validation.message_expression, "must be non-empty if specified");
     } else if let Some(text) = validation.message_expression.as_ref().filter(|text| !text.is_empty()) {
-        expression(text, "", &path.child("messageExpression"), errors);
+        expression(text, message_scope, Gives::String, &path.child("messageExpression"), errors);
     }
     let at = path.child("message");
     if blank(&validation.message) {
@@ -230,7 +245,7 @@ fn validation(validation: &Validation, path: &Path<'_>, errors: &mut Errors) {
     one_of_if_set(validation.reason.as_ref(), &REASONS, &path.child("reason"), errors);
 }
 
-fn annotations(policy: &str, annotations: &[AuditAnnotation], errors: &mut Errors) {
+fn annotations(policy: &str, annotations: &[AuditAnnotation], scope: &Scope, errors: &mut Errors) {
     let list = SPEC.child("auditAnnotations");
     if annotations.len() > ANNOTATIONS_MAX {
         let rule = format!("must not have more than {ANNOTATIONS_MAX} auditAnnotations");
@@ -250,19 +265,19 @@ fn annotations(policy: &str, annotations: &[AuditAnnotation], errors: &mut Error
         if value.len() > ANNOTATION_EXPRESSION_BYTES_MAX {
             errors.required(&at, &format!("must not exceed {ANNOTATION_EXPRESSION_BYTES_MAX} bytes in length"));
         } else {
-            expression(value, "valueExpression is not specified", &at, errors);
+            expression(value, scope, Gives::StringOrNull, &at, errors);
         }
     }
     unique(annotations, |a| Some(a.key.clone()), &list, Some("key"), errors);
 }
 
-fn mutation(mutation: &Mutation, path: &Path<'_>, errors: &mut Errors) {
+fn mutation(mutation: &Mutation, scope: &Scope, path: &Path<'_>, errors: &mut Errors) {
     let patch = mutation.json_patch.as_ref().map(|p| text(p.expression.as_ref()));
     let apply = mutation.apply_configuration.as_ref().map(|a| text(a.expression.as_ref()));
-    let (field, wanted, other, unwanted) = match mutation.patch_type.as_str() {
+    let (field, wanted, other, unwanted, gives) = match mutation.patch_type.as_str() {
         "" => return errors.required(&path.child("patchType"), ""),
-        "JSONPatch" => ("jsonPatch", patch, "applyConfiguration", apply),
-        "ApplyConfiguration" => ("applyConfiguration", apply, "jsonPatch", patch),
+        "JSONPatch" => ("jsonPatch", patch, "applyConfiguration", apply, Gives::JsonPatches),
+        "ApplyConfiguration" => ("applyConfiguration", apply, "jsonPatch", patch, Gives::Object),
         type_ => {
             return errors.not_supported(&path.child("patchType"), type_, &["ApplyConfiguration", "JSONPatch"]);
         }
@@ -270,8 +285,7 @@ fn mutation(mutation: &Mutation, path: &Path<'_>, errors: &mut Errors) {
     let at = path.child(field);
     match wanted {
         None => errors.required(&at, &format!("must be specified when patchType is {}", mutation.patch_type)),
-        // It may make objects of types, which rules of custom resources cannot.
-        Some(text) => required(text.trim(), &at.child("expression"), errors),
+        Some(text) => expression(text, scope, gives, &at.child("expression"), errors),
     }
     if unwanted.is_some() {
         let rule = format!("must not be specified when patchType is {}", mutation.patch_type);
@@ -354,6 +368,24 @@ mod tests {
                 &["spec.validations[0].expression Invalid"],
             ),
             (
+                format!(
+                    r#"{MATCH},"variables":[{{"name":"a","expression":"variables.b"}},{{"name":"b","expression":"object.x"}}],"matchConditions":[{{"name":"c","expression":"variables.b"}}],"validations":[{{"expression":"variables.b","messageExpression":"1"}},{{"expression":"params.x == variables.b"}}]"#
+                ),
+                &[
+                    "spec.matchConditions[0].expression Invalid",
+                    "spec.variables[0].expression Invalid",
+                    "spec.validations[0].expression Invalid",
+                    "spec.validations[0].messageExpression Invalid",
+                    "spec.validations[1].expression Invalid",
+                ],
+            ),
+            (
+                format!(
+                    r#"{MATCH},"paramKind":{{"apiVersion":"v1","kind":"ConfigMap"}},"validations":[{{"expression":"params.x == object.y"}}]"#
+                ),
+                &[],
+            ),
+            (
                 String::new(),
                 &["spec.matchConstraints Required", "spec.validations Required", "spec.auditAnnotations Required"],
             ),
@@ -374,6 +406,7 @@ mod tests {
                     "spec.auditAnnotations[0].key Invalid",
                     "spec.auditAnnotations[0].valueExpression Required",
                     "spec.auditAnnotations[1].key Invalid",
+                    "spec.auditAnnotations[1].valueExpression Invalid",
                     "spec.auditAnnotations[1].key Duplicate",
                 ],
             ),
@@ -398,7 +431,7 @@ mod tests {
         for (spec, expected) in [
             (
                 format!(
-                    r#"{MATCH},"reinvocationPolicy":"Never","mutations":[{{"patchType":"JSONPatch","jsonPatch":{{"expression":"[]"}}}}]"#
+                    r#"{MATCH},"reinvocationPolicy":"Never","mutations":[{{"patchType":"JSONPatch","jsonPatch":{{"expression":"[JSONPatch{{op: 'remove', path: '/a'}}]"}}}}]"#
                 ),
                 &[][..],
             ),

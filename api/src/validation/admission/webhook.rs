@@ -120,7 +120,7 @@ fn webhook(hook: &Webhook<'_>, path: &Path<'_>, errors: &mut Errors) {
     labels::selector(hook.objects, &path.child("objectSelector"), errors);
     one_of_if_set(hook.reinvocation_policy, &REINVOCATION_POLICIES, &path.child("reinvocationPolicy"), errors);
     client(hook.client, &path.child("clientConfig"), errors);
-    conditions(hook.conditions, &path.child("matchConditions"), errors);
+    conditions(hook.conditions, false, &path.child("matchConditions"), errors);
     review_versions(hook.versions, &path.child("admissionReviewVersions"), errors);
 }
 

@@ -9,7 +9,7 @@ mod status;
 use k8s_openapi::api::resource::v1::{DeviceSelector, DeviceToleration};
 
 use super::rules::{named, required_one_of, text};
-use crate::custom::cel;
+use crate::custom::cel::{Gives, Scope};
 use crate::field::{Errors, Path};
 use crate::names;
 
@@ -100,7 +100,7 @@ fn selectors(selectors: &[DeviceSelector], list: &Path<'_>, errors: &mut Errors)
                 errors.too_long(&path.child("expression"), EXPRESSION_BYTES_MAX);
             }
             Some(text) => {
-                if let Some(wrong) = cel::wrong_syntax(text) {
+                if let Err(wrong) = Scope::of_device().compile(text, Gives::PerhapsBool) {
                     errors.invalid(&path.child("expression"), text, &wrong);
                 }
             }

@@ -19,7 +19,7 @@ use super::value::Value;
 /// What a library answers: nothing if the function is of another one.
 type Answer<'a> = Option<Result<Value<'a>>>;
 
-const NAMESPACES: [&str; 6] = ["sets", "optional", "ip", "format", "strings", "cel"];
+const NAMESPACES: [&str; 7] = ["sets", "optional", "ip", "format", "strings", "cel", "jsonpatch"];
 const TYPES: [&str; 10] = ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"];
 
 /// Whether a name may be the first half of a function's.
