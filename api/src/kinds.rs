@@ -189,7 +189,7 @@ kinds! {
     apps::Deployment: "deployments" "deployment" short ["deploy"] categories ["all"] Verbs::ALL,
         subresources [SCALE, own("status", "Deployment", GET_PATCH_UPDATE)] selectable [];
     apps::ReplicaSet: "replicasets" "replicaset" short ["rs"] categories ["all"] Verbs::ALL,
-        subresources [SCALE, own("status", "ReplicaSet", GET_PATCH_UPDATE)] selectable ["status.replicas"];
+        subresources [SCALE, own("status", "ReplicaSet", GET_PATCH_UPDATE)] selectable [];
     apps::StatefulSet: "statefulsets" "statefulset" short ["sts"] categories ["all"] Verbs::ALL,
         subresources [SCALE, own("status", "StatefulSet", GET_PATCH_UPDATE)] selectable [];
 

@@ -122,6 +122,9 @@ pub enum ApiError {
     /// The revision asked for is no longer kept.
     #[error("{0}")]
     Expired(String),
+    /// The revision of a list's first part is no longer kept: the rest may be had as it is now, with this token.
+    #[error("{}", INCONSISTENT)]
+    ContinueExpired { continue_: String },
     /// The revision asked for is not there yet.
     #[error("Too large resource version: {requested}, current: {current}")]
     RevisionTooLarge { requested: u64, current: u64 },
@@ -129,6 +132,9 @@ pub enum ApiError {
     MethodNotAllowed,
     #[error("only the following media types are accepted: {}", accepted.join(", "))]
     NotAcceptable { accepted: Vec<String> },
+    /// What is asked for cannot be shown in the form that the client wants.
+    #[error("{0}")]
+    NotConvertible(String),
     #[error("the body of the request was in an unknown format - accepted media types include: {}", accepted.join(", "))]
     UnsupportedMediaType { accepted: Vec<String> },
     #[error("Request entity too large: limit is {bytes_max}")]
@@ -171,6 +177,12 @@ pub struct ApplyConflict {
     pub manager: String,
 }
 
+/// The message of [`ApiError::ContinueExpired`]. Source: upstream's `inconsistentContinue`.
+const INCONSISTENT: &str = "The provided continue parameter is too old to display a consistent list result. You can start \
+    a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+    results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or \
+    deleted between the time the first chunk was returned and now may show up in the list.";
+
 /// The message of a [`ApiError::Conflict`] of revisions.
 pub const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
@@ -212,12 +224,12 @@ impl ApiError {
             ApiError::Forbidden { .. } | ApiError::NamespaceTerminating { .. } | ApiError::PathForbidden { .. } => 403,
             ApiError::NotFound { .. } | ApiError::NoSuchPath => 404,
             ApiError::MethodNotAllowed => 405,
-            ApiError::NotAcceptable { .. } => 406,
+            ApiError::NotAcceptable { .. } | ApiError::NotConvertible(_) => 406,
             ApiError::AlreadyExists { .. }
             | ApiError::NoUniqueName { .. }
             | ApiError::Conflict { .. }
             | ApiError::ApplyConflict { .. } => 409,
-            ApiError::Expired(_) => 410,
+            ApiError::Expired(_) | ApiError::ContinueExpired { .. } => 410,
             ApiError::BodyTooLarge { .. } | ApiError::TooManyOperations { .. } => 413,
             ApiError::UnsupportedMediaType { .. } => 415,
             ApiError::Invalid { .. } | ApiError::Unprocessable => 422,
@@ -243,10 +255,10 @@ impl ApiError {
             }
             ApiError::NotFound { .. } | ApiError::NoSuchPath => "NotFound",
             ApiError::MethodNotAllowed => "MethodNotAllowed",
-            ApiError::NotAcceptable { .. } => "NotAcceptable",
+            ApiError::NotAcceptable { .. } | ApiError::NotConvertible(_) => "NotAcceptable",
             ApiError::AlreadyExists { .. } | ApiError::NoUniqueName { .. } => "AlreadyExists",
             ApiError::Conflict { .. } | ApiError::ApplyConflict { .. } => "Conflict",
-            ApiError::Expired(_) => "Expired",
+            ApiError::Expired(_) | ApiError::ContinueExpired { .. } => "Expired",
             ApiError::BodyTooLarge { .. } | ApiError::TooManyOperations { .. } => "RequestEntityTooLarge",
             ApiError::UnsupportedMediaType { .. } => "UnsupportedMediaType",
             ApiError::Invalid { .. } | ApiError::Unprocessable => "Invalid",
@@ -281,7 +293,12 @@ impl ApiError {
             reason: non_empty(self.reason()),
             message: Some(self.to_string()),
             details: self.details(),
-            metadata: ListMeta::default(),
+            metadata: match self {
+                ApiError::ContinueExpired { continue_ } => {
+                    ListMeta { continue_: Some(continue_.clone()), ..ListMeta::default() }
+                }
+                _ => ListMeta::default(),
+            },
         }
     }
 
@@ -290,17 +307,21 @@ impl ApiError {
             ApiError::BadRequest(_)
             | ApiError::Undecodable { .. }
             | ApiError::Unauthorized
-            | ApiError::MethodNotAllowed
             | ApiError::NotAcceptable { .. }
+            | ApiError::NotConvertible(_)
             | ApiError::UnsupportedMediaType { .. }
             | ApiError::BodyTooLarge { .. }
             | ApiError::TooManyOperations { .. }
             | ApiError::Expired(_)
+            | ApiError::ContinueExpired { .. }
             | ApiError::Unavailable(_)
             | ApiError::ManyDisruptionBudgets
             | ApiError::Unclassified(_)
             | ApiError::StorageFull(_) => return None,
-            ApiError::PathForbidden { .. } | ApiError::NoSuchPath | ApiError::Unprocessable => StatusDetails::default(),
+            ApiError::PathForbidden { .. }
+            | ApiError::NoSuchPath
+            | ApiError::MethodNotAllowed
+            | ApiError::Unprocessable => StatusDetails::default(),
             ApiError::Forbidden { resource, name, .. }
             | ApiError::NotFound { resource, name }
             | ApiError::AlreadyExists { resource, name }

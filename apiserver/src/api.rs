@@ -23,7 +23,7 @@ use crate::error::refused;
 use crate::fairness::{Crowded, FairQueue};
 use crate::handler::{self, Call};
 use crate::metrics::{Held, Metrics, RequestLabels};
-use crate::negotiate::Accept;
+use crate::negotiate::{Accept, Endpoint};
 use crate::openapi::Publisher;
 use crate::proxy::NodeProxy;
 use crate::query::Query;
@@ -69,18 +69,20 @@ impl Api {
         let labels = request_labels(&route);
         let (parts, body) = request.into_parts();
         let takes_gzip = compress::is_accepted(&parts.headers);
-        let answer = AssertUnwindSafe(self.answer(route, query, &parts, body)).catch_unwind().await;
-        let response = match answer {
+        let answer = AssertUnwindSafe(self.answer(route, &query, &parts, body)).catch_unwind().await;
+        let form = || Accept::of_refusal(&parts.headers, &query);
+        let mut response = match answer {
             Ok(Ok(response)) => response,
             Ok(Err(NoRoute::Path)) => respond::no_such_page(),
-            Ok(Err(NoRoute::Resource)) => respond::refusal(&ApiError::NoSuchPath),
-            Ok(Err(NoRoute::Status(error))) => respond::refusal(&error),
+            Ok(Err(NoRoute::Resource)) => respond::refusal(&ApiError::NoSuchPath, form()),
+            Ok(Err(NoRoute::Status(error))) => respond::refusal(&error, form()),
             Err(_) => {
                 self.metrics.panics.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(method = %parts.method, path = parts.uri.path(), "a handler panicked");
-                respond::refusal(&ApiError::Internal("the server failed to answer this request".to_owned()))
+                respond::refusal(&ApiError::Internal("the server failed to answer this request".to_owned()), form())
             }
         };
+        respond::identify(&mut response, &parts.headers);
         let response = match parts.method {
             Method::HEAD => respond::without_body(response),
             _ => compress::large(takes_gzip, response).await,
@@ -94,13 +96,13 @@ impl Api {
     async fn answer(
         self: &Arc<Self>,
         route: Result<Route, NoRoute>,
-        query: Query,
+        query: &Query,
         parts: &http::request::Parts,
         body: Body,
     ) -> Result<Response<Body>, NoRoute> {
         let route = match route {
             // What load balancers and people without credentials may ask.
-            Ok(Route::Health(probe)) => return Ok(describe::health(self, &probe, &query).await),
+            Ok(Route::Health(probe)) => return Ok(describe::health(self, &probe, query).await),
             Ok(Route::Version) => return Ok(describe::version()),
             route => {
                 let identity = self.authenticate(parts)?;
@@ -112,7 +114,7 @@ impl Api {
         };
         let (route, identity) = route;
         let Route::Resource(target) = route else {
-            return Ok(describe::answer(self, &route, &parts.headers, &query).await?);
+            return Ok(describe::answer(self, &route, &parts.headers, query).await?);
         };
         let call = Call {
             api: self.clone(),
@@ -120,9 +122,9 @@ impl Api {
             accept: match &target.behind {
                 // What is behind a proxy answers in forms of its own.
                 Some(_) => Accept::JSON,
-                None => Accept::negotiate(&parts.headers)?,
+                None => Accept::negotiate(&parts.headers, query, Endpoint::Objects)?,
             },
-            query,
+            query: query.clone(),
             headers: parts.headers.clone(),
             target,
             warnings: Default::default(),
@@ -131,7 +133,8 @@ impl Api {
         let warning = custom.and_then(|model| model.warning.clone());
         let answer = self.dispatch(call, body, parts.extensions.get::<Inside>().is_some()).await;
         let Some(warning) = warning else { return Ok(answer?) };
-        let mut response = answer.unwrap_or_else(|error| respond::refusal(&error));
+        let mut response =
+            answer.unwrap_or_else(|error| respond::refusal(&error, Accept::of_refusal(&parts.headers, query)));
         respond::warn(&mut response, &[warning]);
         Ok(response)
     }

@@ -9,7 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::negotiate::{Accept, Format};
+use crate::negotiate::{Accept, Endpoint as Offer, Format};
 use crate::query::Query;
 use crate::route::{Endpoint, Probe, Route};
 use crate::{discovery, openapi, respond};
@@ -32,17 +32,19 @@ pub(crate) async fn answer(
 ) -> Result<Response<Body>, ApiError> {
     match route {
         Route::Discovery(document) => {
-            let accept = Accept::negotiate(headers)?;
+            let offer = if document.has_aggregated_form() { Offer::Discovery } else { Offer::Plain };
+            let accept = Accept::negotiate(headers, query, offer)?;
             let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
             let (value, media_type) = discovery::answer(document, accept.view, &api.resources.current(), host)?;
             Ok(match media_type.as_str() {
-                "application/json" => respond::document(StatusCode::OK, value.to_string(), accept.format),
-                media_type => respond::discovery(media_type, headers, value.to_string()),
+                "application/json" => respond::document(StatusCode::OK, value.to_string(), accept),
+                media_type => respond::discovery(media_type, headers, value.to_string(), accept),
             })
         }
-        Route::Metrics => Ok(respond::text(StatusCode::OK, metrics(api).await)),
+        Route::Metrics => Ok(respond::metrics(metrics(api).await)),
         Route::Root => {
-            Ok(respond::document(StatusCode::OK, paths(api).to_string(), Accept::negotiate(headers)?.format))
+            let pretty = Accept::plain(Format::Pretty);
+            Ok(respond::document(StatusCode::OK, paths(api).to_string(), pretty))
         }
         Route::Version => Ok(version()),
         Route::OpenApi(document) => {
@@ -69,7 +71,7 @@ pub(crate) fn version() -> Response<Body> {
         "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, architecture()),
     });
-    respond::document(StatusCode::OK, version.to_string(), Format::Json)
+    respond::document(StatusCode::OK, version.to_string(), Accept::plain(Format::Pretty))
 }
 
 /// The machine as Kubernetes calls it.

@@ -36,7 +36,9 @@ fn source<'a>(kind: &Kind, field: &'a str) -> FieldSource<'a> {
         "source" => ("source.component", "", place("reportingComponent")),
         "status.podIPs" => ("status.podIPs", "", place("status.podIP")),
         "spec.unschedulable" | "spec.hostNetwork" => (field, "false", None),
+        "spec.host" => ("spec.host", "", place(NODE_NAME)),
         "status.replicas" => (field, "0", None),
+        "status.successful" => ("status.succeeded", "0", None),
         _ => (field, "", None),
     };
     FieldSource { path, default, otherwise }
@@ -53,10 +55,13 @@ pub(crate) fn selection(
     query: &Query,
 ) -> Result<Selection, ApiError> {
     let labels = query.get("labelSelector").map(LabelSelector::parse).transpose();
-    let labels = labels.map_err(|error| ApiError::BadRequest(format!("unable to parse requirement: {error}")))?;
+    let labels = labels.map_err(|error| ApiError::BadRequest(error.to_string()))?;
     let fields = query.get("fieldSelector").map(FieldSelector::parse).transpose();
     let fields = fields.map_err(|error| ApiError::BadRequest(error.to_string()))?.unwrap_or_default();
     fields.check(&resource.kind)?;
+    if name.is_some() && !fields.is_everything() && fields.required("metadata.name") != name {
+        return Err(ApiError::BadRequest("fieldSelector metadata.name doesn't match requested name".to_owned()));
+    }
     let mut selection = Selection::of(scope(resource, namespace, name, &fields));
     selection.labels = labels.filter(|labels| !labels.is_everything());
     for term in fields.terms() {

@@ -13,7 +13,7 @@
 //! | `writer` | objects to the store, and back as they are served |
 //! | `cache` | every object as it is served, and who watches it |
 //! | `custom` | the kinds that definitions define, served while they are there |
-//! | `discovery`, `openapi`, `describe`, `table`, `respond`, `compress` | what is answered |
+//! | `discovery`, `openapi`, `describe`, `table`, `respond`, `pretty`, `compress` | what is answered |
 //! | `auth`, `pki`, `serve`, `proxy` | who asks, and over which wire |
 //! | `fairness`, `limits`, `metrics` | how much at once |
 //!
@@ -41,6 +41,7 @@ mod metrics;
 mod negotiate;
 mod openapi;
 pub mod pki;
+mod pretty;
 mod proxy;
 mod query;
 mod resource;

@@ -126,6 +126,30 @@ impl Resource {
         if self.is_view { Ok(self.load(cached)?.encode()) } else { Ok(cached.body.clone()) }
     }
 
+    /// An object that has nothing but a revision, as bookmarks show it; and, where one ends what was present, the word
+    /// that says so.
+    ///
+    /// # Errors
+    /// As [`Resource::load`].
+    pub(crate) fn nothing_at(&self, revision: u64, ends_initial_events: bool) -> Result<Cached, ApiError> {
+        let mut object = serde_json::json!({
+            "apiVersion": self.stored.api_version(),
+            "kind": &*self.stored.kind,
+            "metadata": {"resourceVersion": revision.to_string()},
+        });
+        if ends_initial_events {
+            object["metadata"]["annotations"] = serde_json::json!({"k8s.io/initial-events-end": "true"});
+        }
+        let body = match self.stored.model.custom() {
+            Some(_) => object.to_string().into(),
+            None => {
+                let typed = self.stored.model.decode(object.to_string().as_bytes());
+                typed.map_err(|error| ApiError::Internal(error.to_string()))?.encode()
+            }
+        };
+        Ok(Cached::bare(self.cache.layout.prefix.clone(), revision, body))
+    }
+
     /// What an object's JSON is in a list, which says once for all what kind they are: the part after `apiVersion` and
     /// `kind`, to stand after a `{`.
     pub(crate) fn list_entry<'a>(&self, body: &'a [u8]) -> &'a [u8] {
@@ -240,6 +264,11 @@ impl Catalog {
 
     pub(crate) fn has_group(&self, group: &str) -> bool {
         self.versions.contains_key(group)
+    }
+
+    /// Whether the table of kinds has a group, and not definitions alone.
+    pub(crate) fn is_built_in(&self, group: &str) -> bool {
+        self.all.iter().any(|resource| resource.kind.group == group && resource.kind.model.custom().is_none())
     }
 
     pub(crate) fn has_version(&self, group: &str, version: &str) -> bool {

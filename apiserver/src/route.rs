@@ -90,6 +90,13 @@ pub(crate) enum Document {
     Resources { group: String, version: String },
 }
 
+impl Document {
+    /// Whether it can be had with everything that it leads to.
+    pub(crate) fn has_aggregated_form(&self) -> bool {
+        matches!(self, Self::CoreVersions | Self::Groups)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OpenApi {
     V2,
@@ -138,7 +145,7 @@ impl Route {
             ["openapi", "v2"] => Self::OpenApi(OpenApi::V2),
             ["openapi", "v3"] => Self::OpenApi(OpenApi::V3Index),
             ["openapi", "v3", rest @ ..] => Self::OpenApi(OpenApi::V3 { group_version: rest.join("/") }),
-            [] => Self::Root,
+            [] | ["index.html"] => Self::Root,
             [endpoint, check @ ..] => match Endpoint::parse(endpoint) {
                 Some(endpoint) => {
                     let check = (!check.is_empty()).then(|| check.join("/"));
@@ -148,7 +155,9 @@ impl Route {
             },
         };
         match *method {
-            Method::GET | Method::HEAD => Ok(route),
+            Method::GET => Ok(route),
+            // What upstream's router serves has no heads; what stands beside it has.
+            Method::HEAD if !matches!(route, Self::Discovery(_) | Self::Version) => Ok(route),
             _ => Err(ApiError::MethodNotAllowed.into()),
         }
     }
@@ -162,18 +171,23 @@ impl Route {
         version: &str,
         rest: &[&str],
     ) -> Result<Self, NoRoute> {
+        // Groups that definitions make are no part of upstream's router.
+        let nothing = || if resources.is_built_in(group) { NoRoute::Resource } else { NoRoute::Path };
         if !resources.has_version(group, version) {
-            return Err(NoRoute::Resource);
+            return Err(nothing());
         }
         if rest.is_empty() {
             let document = Document::Resources { group: group.to_owned(), version: version.to_owned() };
             return match *method {
-                Method::GET | Method::HEAD => Ok(Self::Discovery(document)),
+                Method::GET => Ok(Self::Discovery(document)),
                 _ => Err(ApiError::MethodNotAllowed.into()),
             };
         }
-        let path = ResourcePath::parse(rest).ok_or(NoRoute::Resource)?;
-        let resource = resources.find(group, version, path.plural).ok_or(NoRoute::Resource)?;
+        let path = ResourcePath::parse(rest).ok_or_else(nothing)?;
+        let resource = resources.find(group, version, path.plural).ok_or_else(nothing)?;
+        if *method == Method::HEAD && resource.kind.model.custom().is_none() && path.subresource != Some(PROXY) {
+            return Err(ApiError::MethodNotAllowed.into());
+        }
         let behind = (path.subresource == Some(PROXY)).then(|| Behind {
             method: method.clone(),
             path: after_parts(uri.path(), uri_parts(uri) - path.behind).to_owned(),
@@ -308,9 +322,10 @@ impl Verb {
     fn of(method: &Method, query: &Query, path: &ResourcePath<'_>) -> Option<Self> {
         let collection = path.name.is_none();
         match *method {
-            Method::GET | Method::HEAD if path.subresource.is_none() && (path.watch || query.flag("watch")) => {
-                Some(Self::Watch)
-            }
+            Method::GET if path.watch && path.subresource.is_none() => Some(Self::Watch),
+            // Only the older paths of their own watch what has nothing else.
+            _ if path.watch => None,
+            Method::GET | Method::HEAD if collection && query.flag("watch") => Some(Self::Watch),
             Method::GET | Method::HEAD if collection => Some(Self::List),
             Method::GET | Method::HEAD => Some(Self::Get),
             Method::POST if collection || path.subresource.is_some() => Some(Self::Create),
@@ -480,6 +495,16 @@ mod tests {
             ("GET", "/", "root"),
             ("GET", "/nope", "no page"),
             ("POST", "/version", "405"),
+            ("HEAD", "/version", "405"),
+            ("HEAD", "/api/v1", "405"),
+            ("HEAD", "/api/v1/namespaces/n/pods/p", "405"),
+            ("HEAD", "/healthz", "healthz None"),
+            ("OPTIONS", "/api/v1/pods", "405"),
+            ("GET", "/api/v1/namespaces/n/pods/p?watch=1", "get pods n/p"),
+            ("GET", "/api/v1/watch/pods", "watch pods "),
+            ("DELETE", "/api/v1/watch/namespaces/n/pods/p", "405"),
+            ("GET", "/swagger.json", "no page"),
+            ("GET", "/logs", "no page"),
         ] {
             assert_eq!(told(&resources, method, url), expected, "{method} {url}");
         }

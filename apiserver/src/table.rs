@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use coracle_api::codec;
+use coracle_api::object::Object as _;
 use coracle_api::status::ApiError;
-use coracle_api::table::{Column, Writer, columns, row};
+use coracle_api::table::{Column, Writer, columns, row, scale_columns, scale_row};
+use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use k8s_openapi::jiff::Timestamp;
 
@@ -33,7 +35,10 @@ impl Include {
             None | Some("Metadata") => Ok(Self::Metadata),
             Some("None") => Ok(Self::Nothing),
             Some("Object") => Ok(Self::Object),
-            Some(other) => Err(ApiError::BadRequest(format!("unrecognized includeObject value: {other:?}"))),
+            Some(other) => Err(ApiError::BadRequest(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', \
+                 'Object', 'None', or empty"
+            ))),
         }
     }
 }
@@ -71,6 +76,19 @@ pub(crate) fn many(
     include: Include,
 ) -> Result<Bytes, ApiError> {
     write(resource, objects, meta, columns(&resource.kind), include)
+}
+
+/// The table of a scale.
+pub(crate) fn scale(scale: &Scale, include: Include) -> Bytes {
+    let meta = ListMeta { resource_version: scale.metadata.resource_version.clone(), ..ListMeta::default() };
+    let mut writer = Writer::new(&meta, &scale_columns());
+    let beside = match include {
+        Include::Nothing => Bytes::new(),
+        Include::Metadata => codec::partial_metadata(&scale.encode()),
+        Include::Object => scale.encode(),
+    };
+    writer.row(&scale_row(scale, Timestamp::now()), &beside);
+    writer.finish()
 }
 
 fn at(revision: u64) -> ListMeta {

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Display};
 
 use k8s_openapi::api::{
-    apps::v1 as apps, batch::v1 as batch, certificates::v1 as certificates, core::v1 as core, events::v1 as events,
+    batch::v1 as batch, certificates::v1 as certificates, core::v1 as core, events::v1 as events,
     resource::v1 as resource,
 };
 
@@ -58,13 +58,7 @@ impl FieldSelector {
     pub fn check(&self, kind: &Kind) -> Result<(), ApiError> {
         match self.terms.iter().find(|t| !kind.selects_by(&t.field)) {
             None => Ok(()),
-            Some(term) => {
-                let (group, version, plural) = (&kind.group, &kind.version, &kind.plural);
-                let what =
-                    format!("Unable to find \"{group}/{version}, Resource={plural}\" that match label selector \"\"");
-                let why = not_selectable(kind, &term.field);
-                Err(ApiError::BadRequest(format!("{what}, field selector \"{self}\": {why}")))
-            }
+            Some(term) => Err(ApiError::BadRequest(not_selectable(kind, &term.field))),
         }
     }
 
@@ -99,8 +93,12 @@ impl FieldSelector {
 }
 
 /// Why objects of a kind cannot be selected by a field: kinds with fields of their own say it in other words.
+///
+/// Source: the conversions of field labels that are registered for each kind.
 fn not_selectable(kind: &Kind, field: &str) -> String {
-    if kind.selectable.is_empty() && kind.model.custom().is_none() {
+    if kind.kind == "Job" {
+        format!("field label {field:?} not supported for Job")
+    } else if kind.selectable.is_empty() && kind.model.custom().is_none() {
         format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
     } else {
         format!("field label not supported: {field}")
@@ -212,8 +210,6 @@ fn value_of<'o>(object: &'o AnyObject, field: &str) -> Option<Cow<'o, str>> {
         text(if field == "spec.driver" { Some(&slice.spec.driver) } else { slice.spec.node_name.as_ref() })
     } else if let Some(job) = object.downcast_ref::<batch::Job>() {
         Some(number(job.status.as_ref().and_then(|s| s.succeeded)))
-    } else if let Some(set) = object.downcast_ref::<apps::ReplicaSet>() {
-        Some(number(set.status.as_ref().map(|s| s.replicas)))
     } else {
         object
             .downcast_ref::<core::ReplicationController>()
@@ -330,7 +326,7 @@ mod tests {
         let error = FieldSelector::parse("data.k=v").unwrap().check(kind).unwrap_err();
         assert_eq!(
             error.to_string(),
-            r#"Unable to find "/v1, Resource=configmaps" that match label selector "", field selector "data.k=v": "data.k" is not a known field selector: only "metadata.name", "metadata.namespace""#
+            r#""data.k" is not a known field selector: only "metadata.name", "metadata.namespace""#
         );
         assert!(FieldSelector::of("metadata.namespace", "x").check(kind).is_ok());
     }

@@ -274,7 +274,7 @@ impl<'t> Parser<'t> {
     }
 
     fn expect_failed(found: &Token<'_>, expected: &str) -> ParseError {
-        ParseError(format!("unable to parse requirement: found '{}', expected: {expected}", found.text()))
+        ParseError(format!("found '{}', expected: {expected}", found.text()))
     }
 
     fn requirements(&mut self) -> Result<Vec<Requirement>, ParseError> {
@@ -282,8 +282,14 @@ impl<'t> Parser<'t> {
         if self.peek() == Token::End {
             return Ok(requirements);
         }
+        if !matches!(self.peek(), Token::Word(_) | Token::Symbol("!")) {
+            return Err(Self::expect_failed(&self.peek(), "!, identifier, or 'end of string'"));
+        }
         loop {
-            requirements.push(self.requirement()?);
+            let requirement = self.requirement();
+            requirements.push(
+                requirement.map_err(|ParseError(why)| ParseError(format!("unable to parse requirement: {why}")))?,
+            );
             match self.next() {
                 Token::End => return Ok(requirements),
                 Token::Symbol(",") => {}
@@ -413,7 +419,7 @@ mod tests {
             ("a in 1", "found '1', expected: '('"),
             ("a in (1", "expected: ',' or ')'"),
             ("a b", "found 'b', expected: in, notin, =, ==, !=, gt, lt"),
-            ("=", "expected: identifier"),
+            ("=", "found '=', expected: !, identifier, or 'end of string'"),
             ("a=!!", "found '!', expected: identifier"),
             ("_=1", "key: Invalid value: \"_\": name part must consist of"),
             ("a=b_", "values[0][a]: Invalid value: \"b_\""),

@@ -163,19 +163,19 @@ impl KindCache {
         let revision = seen.max(state.changed);
         let limit = limit.unwrap_or(usize::MAX);
         let mut objects = Vec::new();
-        let mut more = false;
         let mut left = 0;
         self.each(&state, selection, from, |object| {
             if objects.len() < limit {
-                objects.push(object.clone());
-                true
-            } else {
-                more = true;
-                left += 1;
-                // Without a selection the rest is counted, as upstream's store does.
-                selection.is_plain()
+                if selection.wants(object) {
+                    objects.push(object.clone());
+                }
+                return true;
             }
+            left += 1;
+            // Whether it is wanted is not asked: there is more to look at. Without a selection the rest is counted.
+            selection.is_plain()
         });
+        let more = left > 0;
         Snapshot { objects, revision, more, remaining: (more && selection.is_plain()).then_some(left) }
     }
 
@@ -203,7 +203,9 @@ impl KindCache {
         match start {
             Start::Now => {}
             Start::Present => self.each(&state, &selection, None, |object| {
-                present.push(object.clone());
+                if selection.wants(object) {
+                    present.push(object.clone());
+                }
                 true
             }),
             Start::After(revision) if revision < state.replayable_after => {
@@ -280,7 +282,8 @@ impl KindCache {
         (state.objects.len(), state.recent.len(), state.watchers.count)
     }
 
-    /// Calls `visit` with the wanted objects in the order of their keys, until it says that it has enough.
+    /// Calls `visit` with the objects of a selection's scope in the order of their keys, until it says that it has
+    /// enough. Those that an index rules out are passed over, but not where a list goes on.
     fn each(
         &self,
         state: &State,
@@ -288,12 +291,11 @@ impl KindCache {
         from: Option<&str>,
         mut visit: impl FnMut(&Arc<Cached>) -> bool,
     ) {
-        let mut visit_wanted = |object: &Arc<Cached>| !selection.wants(object) || visit(object);
         if let Scope::Object(path) = &selection.scope {
             if from.is_none_or(|from| from <= path.as_str())
                 && let Some(object) = state.objects.get(self.key(path).as_slice())
             {
-                visit_wanted(object);
+                visit(object);
             }
             return;
         }
@@ -302,13 +304,14 @@ impl KindCache {
             _ => self.layout.prefix.to_vec(),
         };
         let first = Bytes::from(from.map(|from| self.key(from)).unwrap_or_default().max(within.clone()));
-        if let Some(value) = self.layout.index.and_then(|index| selection.required(index)) {
+        let required = self.layout.index.filter(|_| from.is_none()).and_then(|index| selection.required(index));
+        if let Some(value) = required {
             let keys = state.indexed.get(value).into_iter().flat_map(|keys| keys.range(first.clone()..));
-            let _ = keys.take_while(|key| key.starts_with(&within)).all(|key| visit_wanted(&state.objects[key]));
+            let _ = keys.take_while(|key| key.starts_with(&within)).all(|key| visit(&state.objects[key]));
         } else {
             let range = (Bound::Included(first), Bound::Unbounded);
             let objects = state.objects.range(range).take_while(|(key, _)| key.starts_with(&within));
-            let _ = objects.into_iter().all(|(_, object)| visit_wanted(object));
+            let _ = objects.into_iter().all(|(_, object)| visit(object));
         }
     }
 

@@ -15,7 +15,7 @@ mod select;
 mod watch;
 
 pub(crate) use extract::{Extractor, FieldSource};
-pub(crate) use kind::{KindCache, Layout, Snapshot, Start};
+pub(crate) use kind::{Beginning, KindCache, Layout, Snapshot, Start};
 pub(crate) use object::{Cached, Change, Shown, write_frame};
 pub(crate) use select::{FieldTerm, NamePart, NameTerm, Scope, Selection};
 pub(crate) use watch::{Item, WatchStream};

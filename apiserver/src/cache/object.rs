@@ -28,6 +28,12 @@ impl Cached {
         Self { key, scope_at, revision, body, labels, fields, is_formed: false }
     }
 
+    /// Something to be shown that nobody stores or selects.
+    pub(crate) fn bare(prefix: Bytes, revision: u64, body: Bytes) -> Self {
+        let scope_at = prefix.len();
+        Self::new(prefix, scope_at, revision, body, Extracted::default())
+    }
+
     /// The same object as of another revision.
     fn at(&self, revision: u64) -> Self {
         Self {

@@ -7,12 +7,12 @@ use super::{kinds_of, verbs, verbs_of_part};
 use crate::resource::Catalog;
 
 /// The core group alone (`/api`), or all others (`/apis`).
-pub(super) fn groups(resources: &Catalog, core: bool, version: &str) -> Value {
+pub(super) fn groups(resources: &Catalog, core: bool) -> Value {
     let groups = if core { vec![("", vec!["v1"])] } else { resources.groups() };
     let items: Vec<Value> = groups.iter().map(|(group, versions)| group_value(resources, group, versions)).collect();
     json!({
         "kind": "APIGroupDiscoveryList",
-        "apiVersion": format!("apidiscovery.k8s.io/{version}"),
+        "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {},
         "items": items,
     })

@@ -11,6 +11,9 @@ use crate::negotiate::View;
 use crate::resource::Catalog;
 use crate::route::Document;
 
+/// What the aggregated form is called, after its text.
+const AGGREGATED: &str = "g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
 /// The document that is asked for, and its media type.
 ///
 /// # Errors
@@ -21,15 +24,14 @@ pub(crate) fn answer(
     resources: &Catalog,
     server_address: &str,
 ) -> Result<(Value, String), ApiError> {
-    if let View::Discovery { version } = view {
+    if view == View::Discovery {
         let core = match document {
             Document::CoreVersions => Some(true),
             Document::Groups => Some(false),
             _ => None,
         };
         if let Some(core) = core {
-            let media_type = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
-            return Ok((aggregated::groups(resources, core, version), media_type));
+            return Ok((aggregated::groups(resources, core), AGGREGATED.to_owned()));
         }
     }
     let plain = match document {

@@ -40,7 +40,7 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
         return Err(ApiError::Invalid { kind: GroupKind::fixed("", "Binding"), name, errors });
     }
     bind(call, &name, &binding, options.dry_run).await?;
-    let mut response = respond::status(&status::done(), call.accept.format);
+    let mut response = respond::status(&status::done(), call.accept);
     respond::warn(&mut response, &decoded.warnings);
     Ok(response)
 }

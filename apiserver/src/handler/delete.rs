@@ -44,7 +44,7 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     }
     if deleted.is_gone && !call.resource().strategy.shows_deleted() {
         let status = status::deleted(&call.resource().kind, call.name(), deleted.uid.as_deref());
-        return Ok(respond::status(&status, call.accept.format));
+        return Ok(respond::status(&status, call.accept));
     }
     // Only a client that asked for it in the older way is told that it is not done yet.
     let accepted = !deleted.is_gone && options.orphan_dependents == Some(false);

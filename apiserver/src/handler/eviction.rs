@@ -22,5 +22,5 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     options.dry_run |= asked.dry_run;
     budget::take(call, options.dry_run).await?;
     delete::delete(call, call.namespace(), call.name(), &options).await?;
-    Ok(respond::status(&status::done(), call.accept.format))
+    Ok(respond::status(&status::done(), call.accept))
 }

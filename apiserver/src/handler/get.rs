@@ -5,11 +5,16 @@ use coracle_api::status::ApiError;
 use http::{Response, StatusCode};
 
 use super::Call;
+use super::list_options::revision;
 
 /// Source: a read without a resource version is of everything that had been acknowledged; with `0` it is of whatever is
 /// known; with another one it is not older than that.
 pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
-    match super::list::revision(&call.query)? {
+    if call.query.flag("export") {
+        let why = "the export parameter, deprecated since v1.14, is no longer supported";
+        return Err(ApiError::BadRequest(why.to_owned()));
+    }
+    match revision(call.query.first("resourceVersion").unwrap_or_default())? {
         None => call.api.be_fresh().await?,
         Some(0) => {}
         Some(revision) => call.api.be_at(revision).await?,

@@ -5,22 +5,19 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use coracle_api::codec;
-use coracle_api::field::{Errors, Path};
-use coracle_api::status::{ApiError, GroupKind};
+use coracle_api::status::ApiError;
 use coracle_store::{Range, Revision};
 use http::{Response, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
-use serde::{Deserialize, Serialize};
 
 use super::Call;
+use super::list_options::{From, ListOptions};
+use super::page::Token;
 use crate::cache::{self, Cached, Scope, Selection, Snapshot};
 use crate::error::refused;
 use crate::negotiate::{Format, View};
-use crate::query::Query;
 use crate::{fields, respond, table};
 
 /// Records that are read from the store at once when its history is searched for what a selector wants.
@@ -30,115 +27,48 @@ pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let options = ListOptions::parse(&call.query)?;
     let selection = fields::selection(call.resource(), call.target.namespace.as_deref(), None, &call.query)?;
     let snapshot = read(call, &selection, &options).await?;
-    let last = snapshot.objects.last().filter(|_| snapshot.more);
-    let meta = ListMeta {
-        continue_: last.map(|last| Token::after(snapshot.revision, last.path()).encode()),
-        remaining_item_count: snapshot.remaining.and_then(|remaining| i64::try_from(remaining).ok()),
-        ..meta_at(snapshot.revision)
-    };
+    let meta = snapshot.meta(&selection);
     show(call, snapshot.objects, meta)
 }
 
-/// The options of a list.
-struct ListOptions {
-    limit: Option<usize>,
-    from: From,
-}
-
-/// What a list is of.
-enum From {
-    /// Everything that had been acknowledged.
-    Now,
-    /// Not older than this; 0 for whatever is known.
-    NotOlder(u64),
-    /// Exactly this.
-    Exactly(u64),
-    /// What comes after an earlier page.
-    Continued(Token),
-}
-
-impl ListOptions {
-    fn parse(query: &Query) -> Result<Self, ApiError> {
-        let limit = query.integer("limit")?.filter(|limit| *limit > 0).and_then(|limit| usize::try_from(limit).ok());
-        query.integer("timeoutSeconds")?;
-        let revision = revision(query)?;
-        check(query)?;
-        let from = match (query.get("continue"), revision, query.get("resourceVersionMatch")) {
-            (Some(_), Some(revision), _) if revision > 0 => {
-                let why = "specifying resource version is not allowed when using continue";
-                return Err(ApiError::BadRequest(why.to_owned()));
-            }
-            (Some(token), ..) => From::Continued(Token::decode(token)?),
-            (None, None, _) => From::Now,
-            (None, Some(revision), Some("Exact")) => From::Exactly(revision),
-            (None, Some(revision), _) => From::NotOlder(revision),
-        };
-        Ok(Self { limit, from })
+impl Snapshot {
+    /// What a list says of itself.
+    pub(super) fn meta(&self, selection: &Selection) -> ListMeta {
+        let last = self.objects.last().filter(|_| self.more);
+        ListMeta {
+            resource_version: Some(self.revision.to_string()),
+            continue_: last.map(|last| Token::after(self.revision, last.path()).encode(selection)),
+            remaining_item_count: self.remaining.and_then(|remaining| i64::try_from(remaining).ok()),
+            ..ListMeta::default()
+        }
     }
 }
 
-/// The resource version in a query.
+/// What a list is asked for.
 ///
 /// # Errors
-/// When it is none.
-pub(super) fn revision(query: &Query) -> Result<Option<u64>, ApiError> {
-    let parse = |text: &str| {
-        text.parse().map_err(|_| {
-            ApiError::BadRequest(format!("resourceVersion: Invalid value: {text:?}: not a resource version"))
-        })
-    };
-    query.get("resourceVersion").map(parse).transpose()
-}
-
-/// Which options go together. Source: upstream's `ValidateListOptions`.
-fn check(query: &Query) -> Result<(), ApiError> {
-    let mut errors = Errors::new();
-    let path = Path::new("resourceVersionMatch");
-    if let Some(how) = query.get("resourceVersionMatch") {
-        let version = query.get("resourceVersion");
-        if version.is_none() {
-            errors.forbidden(&path, "resourceVersionMatch is forbidden unless resourceVersion is provided");
-        }
-        if query.get("continue").is_some() {
-            errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
-        }
-        if how != "Exact" && how != "NotOlderThan" {
-            errors.not_supported(&path, how, &["Exact", "NotOlderThan"]);
-        }
-        if how == "Exact" && version == Some("0") {
-            errors.forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
-        }
-    }
-    if query.optional_flag("sendInitialEvents").is_some() {
-        errors.forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list");
-    }
-    invalid_options(errors)
-}
-
-/// Refuses list options that are wrong.
-pub(super) fn invalid_options(errors: Errors) -> Result<(), ApiError> {
-    if errors.is_empty() {
-        return Ok(());
-    }
-    Err(ApiError::Invalid { kind: GroupKind::fixed("meta.k8s.io", "ListOptions"), name: String::new(), errors })
-}
-
-async fn read(call: &Call, selection: &Selection, options: &ListOptions) -> Result<Snapshot, ApiError> {
-    let (cache, limit) = (&call.resource().cache, options.limit);
-    let (revision, start) = match &options.from {
+/// When it cannot be had as it was at the revision that is asked for.
+pub(super) async fn read(call: &Call, selection: &Selection, options: &ListOptions) -> Result<Snapshot, ApiError> {
+    let (cache, limit) = (&call.resource().cache, options.limit());
+    let (revision, start) = match options.from(selection)? {
         From::Now => {
             call.api.be_fresh().await?;
             return Ok(cache.list(selection, None, limit, call.api.cache.seen()));
         }
+        From::Continued(Token { revision: None, start }) => {
+            call.api.be_fresh().await?;
+            return Ok(cache.list(selection, Some(&start), limit, call.api.cache.seen()));
+        }
         From::NotOlder(revision) => {
-            if *revision > 0 {
-                call.api.be_at(*revision).await?;
+            if revision > 0 {
+                call.api.be_at(revision).await?;
             }
             return Ok(cache.list(selection, None, limit, call.api.cache.seen()));
         }
-        From::Exactly(revision) => (*revision, None),
-        From::Continued(token) => (token.rv, Some(token.start.as_str())),
+        From::Exactly(revision) => (revision, None),
+        From::Continued(Token { revision: Some(revision), start }) => (revision, Some(start)),
     };
+    let start = start.as_deref();
     call.api.be_at(revision).await?;
     // What has not changed since is cached as it was.
     if cache.unchanged_since(revision) {
@@ -167,77 +97,44 @@ async fn history(
     if let Some(start) = start {
         range.start = range.start.max(cache.key(start).into());
     }
-    let is_wanted = |object: &Cached| match &selection.scope {
-        Scope::Object(path) => object.path() == path && selection.wants(object),
-        _ => selection.wants(object),
-    };
-    let mut objects: Vec<Arc<Cached>> = Vec::new();
     let limit = limit.unwrap_or(usize::MAX);
+    let (mut objects, mut left) = (Vec::<Arc<Cached>>::new(), 0_u64);
     loop {
-        let page =
-            call.api.store.range(range.clone(), Some(Revision(revision)), Some(HISTORY_PAGE)).await.map_err(gone)?;
-        let last = page.records.last().map(|record| record.key.clone());
+        let page = call.api.store.range(range.clone(), Some(Revision(revision)), Some(HISTORY_PAGE)).await;
+        let page = page.map_err(|error| gone(error, selection, start))?;
         for record in &page.records {
+            if objects.len() == limit {
+                left += 1;
+                continue;
+            }
             let object = cache::serve(&cache.layout, record);
-            if is_wanted(&object) {
-                if objects.len() == limit {
-                    return Ok(Snapshot { objects, revision, more: true, remaining: None });
-                }
+            let is_there = !matches!(&selection.scope, Scope::Object(path) if object.path() != path);
+            if is_there && selection.wants(&object) {
                 objects.push(Arc::new(object));
             }
         }
-        match last {
-            Some(last) if page.more => range = range.after(&last),
-            _ => return Ok(Snapshot { objects, revision, more: false, remaining: None }),
+        // Without a selection the rest is counted, as in what is cached.
+        let is_enough = left > 0 && !selection.is_plain();
+        match page.records.last() {
+            Some(last) if page.more && !is_enough => range = range.after(&last.key),
+            _ => break,
         }
     }
+    let more = left > 0;
+    Ok(Snapshot { objects, revision, more, remaining: (more && selection.is_plain()).then_some(left) })
 }
 
-fn gone(error: coracle_store::Error) -> ApiError {
-    match error {
-        coracle_store::Error::Compacted { .. } => ApiError::Expired(
-            "The provided continue parameter is too old to display a consistent list result. \
-             You must start a new list without the continue parameter."
-                .to_owned(),
-        ),
-        other => refused(other),
-    }
-}
-
-/// Where a list goes on: the form that upstream gives to its tokens.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Token {
-    v: String,
-    rv: u64,
-    start: String,
-}
-
-const TOKEN_VERSION: &str = "meta.k8s.io/v1";
-
-impl Token {
-    fn after(revision: u64, path: &str) -> Self {
-        // The first path after `path` itself.
-        Self { v: TOKEN_VERSION.to_owned(), rv: revision, start: format!("{path}\0") }
-    }
-
-    fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).expect("a token is two texts and a number"))
-    }
-
-    fn decode(text: &str) -> Result<Self, ApiError> {
-        let bad = |why: String| ApiError::BadRequest(format!("continue key is not valid: {why}"));
-        let json = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|error| bad(error.to_string()))?;
-        let token: Self = serde_json::from_slice(&json).map_err(|error| bad(error.to_string()))?;
-        if token.v != TOKEN_VERSION || token.rv == 0 || token.start.is_empty() {
-            return Err(bad("it is not of this version".to_owned()));
+/// What is answered when history is gone: where a list went on, the rest can be had as it is now.
+fn gone(error: coracle_store::Error, selection: &Selection, start: Option<&str>) -> ApiError {
+    match (error, start) {
+        (coracle_store::Error::Compacted { .. }, Some(start)) => {
+            ApiError::ContinueExpired { continue_: Token::in_newest(start).encode(selection) }
         }
-        Ok(token)
+        (coracle_store::Error::Compacted { .. }, None) => {
+            ApiError::Expired("The resourceVersion for the provided list is too old.".to_owned())
+        }
+        (other, _) => refused(other),
     }
-}
-
-/// The metadata of a list that is whole.
-pub(super) fn meta_at(revision: u64) -> ListMeta {
-    ListMeta { resource_version: Some(revision.to_string()), ..ListMeta::default() }
 }
 
 /// Answers with a list, in the form that is wanted.
@@ -245,19 +142,20 @@ pub(super) fn show(call: &Call, objects: Vec<Arc<Cached>>, meta: ListMeta) -> Re
     let resource = call.resource();
     let json: Bytes = match call.accept.view {
         View::Table => table::many(resource, &objects, &meta, table::Include::parse(&call.query)?)?,
-        View::Metadata => {
+        View::Metadata => return Err(call.not_of_form("PartialObjectMetadata", "a list")),
+        View::MetadataList => {
             let head = list_head("meta.k8s.io/v1", "PartialObjectMetadataList", &meta);
             join(head, objects.len(), objects.iter().map(|object| Ok(codec::partial_metadata(&object.body))))?
         }
-        View::Full | View::Discovery { .. } => {
+        View::Full | View::Discovery => {
             let mut meta = meta;
             if resource.kind.model.custom().is_some() {
                 // Lists of custom objects always say where they go on.
                 meta.continue_.get_or_insert_default();
             }
             let head = list_head(&resource.api_version, &resource.kind.list_kind(), &meta);
-            if call.accept.format == Format::Json && !resource.is_view {
-                return Ok(respond::document(StatusCode::OK, join_entries(call, head, &objects), Format::Json));
+            if call.accept.format != Format::Yaml && !resource.is_view {
+                return Ok(respond::document(StatusCode::OK, join_entries(call, head, &objects), call.accept));
             }
             let entries = objects.iter().map(|object| {
                 let body = resource.body(object)?;
@@ -266,7 +164,7 @@ pub(super) fn show(call: &Call, objects: Vec<Arc<Cached>>, meta: ListMeta) -> Re
             join(head, objects.len(), entries)?
         }
     };
-    Ok(respond::document(StatusCode::OK, json, call.accept.format))
+    Ok(respond::document(StatusCode::OK, json, call.accept))
 }
 
 fn list_head(api_version: &str, kind: &str, meta: &ListMeta) -> String {
@@ -276,7 +174,7 @@ fn list_head(api_version: &str, kind: &str, meta: &ListMeta) -> String {
 
 /// The list of cached bytes: each is copied once, into a buffer of the right size.
 fn join_entries(call: &Call, head: String, objects: &[Arc<Cached>]) -> Bytes {
-    let size = head.len() + 2 + objects.iter().map(|object| object.body.len() + 1).sum::<usize>();
+    let size = head.len() + END.len() + objects.iter().map(|object| object.body.len() + 1).sum::<usize>();
     let mut json = Vec::with_capacity(size);
     json.extend_from_slice(head.as_bytes());
     for (index, object) in objects.iter().enumerate() {
@@ -286,6 +184,9 @@ fn join_entries(call: &Call, head: String, objects: &[Arc<Cached>]) -> Bytes {
     json.extend_from_slice(b"]}");
     json.into()
 }
+
+/// What ends a list, with the line.
+const END: &[u8] = b"]}\n";
 
 fn join(head: String, count: usize, entries: impl Iterator<Item = Result<Bytes, ApiError>>) -> Result<Bytes, ApiError> {
     let mut json = head.into_bytes();
@@ -298,19 +199,4 @@ fn join(head: String, count: usize, entries: impl Iterator<Item = Result<Bytes, 
     }
     json.extend_from_slice(b"]}");
     Ok(json.into())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn tokens() {
-        let token = Token::after(7, "ns/a");
-        assert_eq!(Token::decode(&token.encode()).unwrap(), token);
-        for text in ["banana", "", "e30", "====", "eyJ2IjoieCIsInJ2IjoxLCJzdGFydCI6ImEifQ"] {
-            assert!(Token::decode(text).is_err(), "{text}");
-        }
-    }
 }

@@ -10,12 +10,14 @@ mod deprecated;
 mod eviction;
 mod get;
 mod list;
+mod list_options;
 mod log;
 mod meta;
 mod namespaces;
 mod options;
 pub(crate) mod own;
 mod owner;
+mod page;
 mod patch;
 mod proxy;
 mod review;
@@ -163,9 +165,16 @@ impl Call {
         let json = match self.accept.view {
             View::Table => table::one(resource, object, table::Include::parse(&self.query)?)?,
             View::Metadata => codec::partial_metadata(&object.body),
-            View::Full | View::Discovery { .. } => resource.body(object)?,
+            View::MetadataList => return Err(self.not_of_form("PartialObjectMetadataList", "not a list")),
+            View::Full | View::Discovery => resource.body(object)?,
         };
-        Ok(respond::document(code, json, self.accept.format))
+        Ok(respond::document(code, json, self.accept))
+    }
+
+    /// The refusal of a form that what is asked for does not have.
+    fn not_of_form(&self, form: &str, is: &str) -> ApiError {
+        let kind = &self.resource().kind.kind;
+        ApiError::NotConvertible(format!("you requested {form}, but the requested object is {is} ({kind})"))
     }
 
     fn invalid(&self, name: &str, errors: coracle_api::field::Errors) -> ApiError {

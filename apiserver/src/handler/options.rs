@@ -96,6 +96,7 @@ impl DeleteOptions {
                 grace_period_seconds: query.integer("gracePeriodSeconds")?,
                 propagation_policy: query.first("propagationPolicy").map(str::to_owned),
                 orphan_dependents: query.optional_flag("orphanDependents"),
+                preconditions: preconditions(query),
                 ..Typed::default()
             },
             body => codec::decode_delete_options(body, format)?,
@@ -123,6 +124,13 @@ impl DeleteOptions {
             preconditions: typed.preconditions.unwrap_or_default(),
         })
     }
+}
+
+/// What an object must be like to be deleted, by the query. Source: upstream's `Convert_url_Values_To_v1_DeleteOptions`.
+fn preconditions(query: &Query) -> Option<Preconditions> {
+    let text = |name: &str| query.get(name).map(str::to_owned);
+    let asked = Preconditions { uid: text("uid"), resource_version: text("resourceVersion") };
+    (asked != Preconditions::default()).then_some(asked)
 }
 
 /// Source: upstream's `ValidateFieldManager`.

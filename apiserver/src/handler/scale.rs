@@ -20,9 +20,10 @@ use serde_json::Value;
 use super::options::WriteOptions;
 use super::owner::{self, Owner, Subject};
 use super::{Call, meta, patch, update};
+use crate::negotiate::View;
 use crate::route::Verb;
 use crate::strategy::Part;
-use crate::{body, negotiate, respond};
+use crate::{body, negotiate, respond, table};
 
 pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     let scale = match call.target.verb {
@@ -40,7 +41,18 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
         Verb::Patch => change_by_patch(call, body).await?,
         _ => return Err(ApiError::MethodNotAllowed),
     };
-    Ok(respond::document(StatusCode::OK, scale.encode(), call.accept.format))
+    show(call, &scale)
+}
+
+/// Answers with a scale, in the form that is wanted.
+fn show(call: &Call, scale: &Scale) -> Result<Response<Body>, ApiError> {
+    let json = match call.accept.view {
+        View::Table => table::scale(scale, table::Include::parse(&call.query)?),
+        View::Metadata => codec::partial_metadata(&scale.encode()),
+        View::MetadataList => return Err(call.not_of_form("PartialObjectMetadataList", "not a list")),
+        View::Full | View::Discovery => scale.encode(),
+    };
+    Ok(respond::document(StatusCode::OK, json, call.accept))
 }
 
 async fn replace(call: &Call, body: Body) -> Result<Scale, ApiError> {

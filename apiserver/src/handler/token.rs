@@ -55,7 +55,7 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     (meta.name, meta.namespace) = (Some(call.name().to_owned()), Some(call.namespace().to_owned()));
     (meta.uid, meta.creation_timestamp) = (Some(uid), Some(Time(now)));
     request.status = Some(TokenRequestStatus { expiration_timestamp: Some(Time(expires)), token: Some(token) });
-    Ok(respond::document(StatusCode::CREATED, request.encode(), call.accept.format))
+    Ok(respond::document(StatusCode::CREATED, request.encode(), call.accept))
 }
 
 /// The pod that the token is to be bound to.

@@ -9,18 +9,18 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use coracle_api::codec;
-use coracle_api::field::{Errors, Path};
 use coracle_api::status::{self, ApiError};
 use futures::Stream;
 use http::{HeaderValue, Response};
 use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::{Call, list};
+use super::Call;
+use super::list_options::{ListOptions, revision};
 use crate::api::Api;
-use crate::cache::{Cached, Item, Shown, Start, WatchStream, write_frame};
+use crate::cache::{Beginning, Cached, Item, Selection, Shown, Start, WatchStream, write_frame};
 use crate::error::expired;
-use crate::negotiate::{Format, View};
+use crate::negotiate::{Accept, Format, View};
 use crate::query::Query;
 use crate::resource::Resource;
 use crate::{fields, limits, respond, table};
@@ -32,19 +32,12 @@ pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let options = WatchOptions::parse(&call.query)?;
     let selection =
         fields::selection(call.resource(), call.target.namespace.as_deref(), call.target.name.as_deref(), &call.query)?;
+    let encoder = Encoder::new(call)?;
     let place = Place::take(&call.api)?;
-    match options.revision {
-        None => call.api.be_fresh().await?,
-        Some(revision) if options.start == Start::Present && revision > 0 => call.api.be_at(revision).await?,
-        Some(_) => {}
-    }
-    let beginning = call.resource().cache.watch(Arc::new(selection), options.start, call.api.cache.seen());
-    let beginning = match beginning {
+    let beginning = match begin(call, selection, &options).await {
         Ok(beginning) => beginning,
-        Err(too_old) => {
-            let asked = options.revision.unwrap_or_default();
-            return Ok(respond::stream(MEDIA_TYPE, Body::from(error_frame(&expired(asked, too_old.oldest)))));
-        }
+        // Once a watch is understood, it is told in the stream why there is none.
+        Err(error) => return Ok(respond::stream(MEDIA_TYPE, Body::from(error_frame(&error)))),
     };
     let after = match options.start {
         Start::After(revision) => revision,
@@ -53,13 +46,20 @@ pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let deadline = Instant::now() + options.duration;
     let cache = call.api.cache.clone();
     let stream = WatchStream::new(cache, beginning, after, options.bookmarks, options.initial_end, deadline);
-    let frames = Frames {
-        stream,
-        encoder: Encoder::new(call)?,
-        stopped: Box::pin(call.api.shutdown.clone().cancelled_owned()),
-        _place: place,
-    };
+    let frames =
+        Frames { stream, encoder, stopped: Box::pin(call.api.shutdown.clone().cancelled_owned()), _place: place };
     Ok(respond::stream(MEDIA_TYPE, Body::from_stream(frames)))
+}
+
+/// Begins a watch, when the cache has what it begins with.
+async fn begin(call: &Call, selection: Selection, options: &WatchOptions) -> Result<Beginning, ApiError> {
+    match options.revision {
+        None => call.api.be_fresh().await?,
+        Some(revision) if options.start == Start::Present && revision > 0 => call.api.be_at(revision).await?,
+        Some(_) => {}
+    }
+    let beginning = call.resource().cache.watch(Arc::new(selection), options.start, call.api.cache.seen());
+    beginning.map_err(|too_old| expired(options.revision.unwrap_or_default(), too_old.oldest))
 }
 
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/json");
@@ -76,47 +76,32 @@ struct WatchOptions {
 
 impl WatchOptions {
     fn parse(query: &Query) -> Result<Self, ApiError> {
-        check(query)?;
-        let revision = list::revision(query)?;
-        let initial = query.optional_flag("sendInitialEvents");
+        let options = ListOptions::parse(query)?;
+        let revision = revision(&options.resource_version)?;
+        let initial = options.send_initial_events;
         let start = match (initial, revision) {
             (Some(true), _) => Start::Present,
             (Some(false), None | Some(0)) => Start::Now,
             (None, None | Some(0)) => Start::Present,
             (Some(false) | None, Some(revision)) => Start::After(revision),
         };
-        let bookmarks = query.flag("allowWatchBookmarks");
-        let duration = match query.integer("timeoutSeconds")?.and_then(|seconds| u64::try_from(seconds).ok()) {
-            Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
-            _ => default_duration(),
+        let bookmarks = options.allow_bookmarks;
+        let duration = match options.timeout_seconds {
+            None | Some(0) => default_duration(),
+            // What is to end before it began ends at once.
+            Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or_default().min(DURATION_MAX)),
         };
         Ok(Self { revision, start, bookmarks, initial_end: initial == Some(true) && bookmarks, duration })
     }
 }
 
+/// Seconds that a watch may last at most: a century. Longer is for ever.
+const DURATION_MAX: u64 = 100 * 365 * 24 * 3_600;
+
 /// Between the shortest and its double, so that watches that began together do not end together.
 fn default_duration() -> Duration {
     let share = f64::from(u32::try_from(super::random() >> 32).unwrap_or_default()) / f64::from(u32::MAX);
     limits::WATCH_DURATION_MIN.mul_f64(1.0 + share)
-}
-
-/// Which options go together. Source: upstream's `validateWatchOptions`.
-fn check(query: &Query) -> Result<(), ApiError> {
-    let mut errors = Errors::new();
-    let path = Path::new("resourceVersionMatch");
-    let initial = query.optional_flag("sendInitialEvents").is_some();
-    match query.get("resourceVersionMatch") {
-        Some("NotOlderThan") if initial => {}
-        None if initial => {
-            errors.forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-        }
-        Some(how) if how != "NotOlderThan" => errors.not_supported(&path, how, &["NotOlderThan"]),
-        Some(_) => {
-            errors.forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
-        }
-        None => {}
-    }
-    list::invalid_options(errors)
 }
 
 /// One of the watches and logs that may be in progress.
@@ -180,7 +165,7 @@ impl Stream for Frames {
 /// Makes lines of what a watcher is told.
 struct Encoder {
     resource: Arc<Resource>,
-    view: View,
+    accept: Accept,
     include: table::Include,
     /// Whether a table's columns have been told.
     columns_told: bool,
@@ -190,7 +175,7 @@ impl Encoder {
     fn new(call: &Call) -> Result<Self, ApiError> {
         Ok(Self {
             resource: call.target.resource.clone(),
-            view: call.accept.view,
+            accept: call.accept,
             include: table::Include::parse(&call.query)?,
             columns_told: false,
         })
@@ -208,44 +193,46 @@ impl Encoder {
                 chunk.extend_from_slice(&frame);
             }
             Item::Changed(event, shown) => self.line(shown, &event.shown_object(shown), chunk)?,
-            Item::Bookmark { revision, initial_events_end } => self.bookmark(revision, initial_events_end, chunk),
+            Item::Bookmark { revision, initial_events_end } => self.bookmark(revision, initial_events_end, chunk)?,
         }
         Ok(None)
     }
 
     /// Whether objects are sent just as they are cached.
     fn is_plain(&self) -> bool {
-        self.view == View::Full && !self.resource.is_view
+        matches!(self.accept.view, View::Full | View::MetadataList) && !self.resource.is_view
     }
 
     fn line(&mut self, shown: Shown, object: &Cached, chunk: &mut Vec<u8>) -> Result<(), ApiError> {
-        match self.view {
-            View::Table => {
-                let is_first = !std::mem::replace(&mut self.columns_told, true);
-                let table = table::in_watch(&self.resource, object, self.include, is_first)?;
-                write_frame(chunk, shown.as_str(), &table);
-            }
-            View::Metadata => write_frame(chunk, shown.as_str(), &codec::partial_metadata(&object.body)),
-            View::Full | View::Discovery { .. } => {
-                write_frame(chunk, shown.as_str(), &self.resource.body(object)?);
-            }
-        }
+        let json = self.shown(object, self.include)?;
+        write_frame(chunk, shown.as_str(), &json);
         Ok(())
     }
 
-    fn bookmark(&self, revision: u64, initial_events_end: bool, chunk: &mut Vec<u8>) {
-        let annotations =
-            if initial_events_end { ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}" } else { "" };
-        let (api_version, kind) = match self.view {
-            View::Metadata => ("meta.k8s.io/v1", "PartialObjectMetadata"),
-            View::Table => ("meta.k8s.io/v1", "Table"),
-            View::Full | View::Discovery { .. } => (self.resource.api_version.as_str(), &*self.resource.kind.kind),
+    /// An object in the form that is wanted. One that has no such form, as a list's, is shown as it is.
+    fn shown(&mut self, object: &Cached, include: table::Include) -> Result<Bytes, ApiError> {
+        let json = match self.accept.view {
+            View::Table => {
+                let is_first = !std::mem::replace(&mut self.columns_told, true);
+                table::in_watch(&self.resource, object, include, is_first)?
+            }
+            View::Metadata => codec::partial_metadata(&object.body),
+            View::Full | View::MetadataList | View::Discovery => self.resource.body(object)?,
         };
-        let rest = if self.view == View::Table { ",\"columnDefinitions\":null,\"rows\":[]" } else { "" };
-        let object = format!(
-            "{{\"apiVersion\":\"{api_version}\",\"kind\":\"{kind}\",\"metadata\":{{\"resourceVersion\":\"{revision}\"{annotations}}}{rest}}}"
-        );
-        write_frame(chunk, "BOOKMARK", object.as_bytes());
+        Ok(respond::dated(json, self.accept))
+    }
+
+    /// A bookmark is an object of the kind that has nothing but a revision.
+    fn bookmark(&mut self, revision: u64, initial_events_end: bool, chunk: &mut Vec<u8>) -> Result<(), ApiError> {
+        let nothing = self.resource.nothing_at(revision, initial_events_end)?;
+        // In a table, the end of what was present is told by the metadata, whatever else is wanted.
+        let include = match self.include {
+            table::Include::Nothing if initial_events_end => table::Include::Metadata,
+            include => include,
+        };
+        let json = self.shown(&nothing, include)?;
+        write_frame(chunk, "BOOKMARK", &json);
+        Ok(())
     }
 }
 

@@ -45,7 +45,7 @@ async fn answer<T: Object>(
         return Err(ApiError::Invalid { kind, name: String::new(), errors });
     }
     complete(call, &mut review)?;
-    let mut response = respond::document(StatusCode::CREATED, review.encode(), call.accept.format);
+    let mut response = respond::document(StatusCode::CREATED, review.encode(), call.accept);
     respond::warn(&mut response, &decoded.warnings);
     Ok(response)
 }
