@@ -2,13 +2,15 @@
 
 A block a definition, in the order of their names:
 
-    @NAME [gvk=GROUP/VERSION/KIND] [atomic] [is=FORM]     is: not made of fields, but of a JSON form of its own
+    @NAME [gvk=GROUP/VERSION/KIND] [atomic] [is=FORM] [union=WHICH;FIELD:VALUE,…]
+                                    is: not made of fields, but of a JSON form of its own; union: see values.py
     : what it is for
-    FIELD SHAPE PRESENCE [required] [list=… keys=… patch=… merge=… map=…]
+    FIELD SHAPE PRESENCE [required] [list=… keys=… patch=… merge=… map=…] [enum=…] [default=…]
     : what the field is for
 
 Shapes and presences are those of types.txt, but for references: they name every definition, also those that types.txt
-has letters for. Texts are those of the doc comments, in one line: a line break is `\\n`, a backslash `\\\\`.
+has letters for. What an enum can be stands with commas between, and pluses for blanks; a
+default is JSON. Texts are those of the doc comments, in one line: a line break is `\\n`, a backslash `\\\\`.
 """
 import os, re
 
@@ -107,10 +109,32 @@ def escaped(text):
     return ': ' + text.replace('\\', '\\\\').replace('\n', '\\n').replace('\t', '    ')
 
 
-def block(name, definition, keys, whole, go):
+def read_values():
+    """What values.tsv says: the texts of every field that is one of a few, the defaults, and the unions."""
+    meanings, fields, defaults, unions = {}, {}, {}, {}
+    for line in open(os.path.join(generate.HERE, 'values.tsv')):
+        what, owner, key, told = line.rstrip('\n').split('\t')
+        if what == 'enum':
+            meanings.setdefault(owner, {})[key] = told
+        elif what == 'field':
+            fields[(owner, key)] = told
+        elif what == 'default':
+            defaults[(owner, key)] = told
+        else:
+            unions[owner] = f'{key};{told}'
+    return {row: meanings[of] for row, of in fields.items() if of in meanings}, defaults, unions
+
+
+def listed(values):
+    """What the text of a field says of the values that it can have."""
+    lines = sorted(f' - `"{value}"` {told}'.rstrip() for value, told in values.items())
+    return '\n\nPossible enum values:\n' + '\n'.join(lines)
+
+
+def block(name, definition, keys, whole, go, values):
     full, about, fields, kind = definition
     out = ['@' + full + (f' gvk={"/".join(kind)}' if kind else '') + (' atomic' if name in whole else '')
-           + (f' is={FORMS[name]}' if name in FORMS else '')]
+           + (f' is={FORMS[name]}' if name in FORMS else '') + (f' union={values[2][name]}' if name in values[2] else '')]
     out += [escaped(about)] if about else []
     for key, rust, comment in [] if name in FORMS else fields:
         is_type = comment is None or (kind and key in ('apiVersion', 'kind'))
@@ -118,8 +142,13 @@ def block(name, definition, keys, whole, go):
         required = (name, key) in REQUIRED or not (rust.startswith('Option<') or is_type or is_meta)
         presence = 'o' if is_type else generate.presence(name, key, rust, kind, go)
         merge = zip(('list', 'keys', 'patch', 'merge', 'map'), keys.get((name, key), ('',) * 5))
-        out.append(' '.join([key, shape(rust), presence] + ['required'] * required + [f'{k}={v}' for k, v in merge if v]))
-        out += [escaped(comment or ABOUT[key])] if comment or is_type else []
+        enum, default = values[0].get((name, key)), values[1].get((name, key))
+        extra = ['enum=' + ','.join(sorted(enum)).replace(' ', '+')] if enum else []
+        extra += [f'default={default}'] * (default is not None)
+        out.append(' '.join([key, shape(rust), presence] + ['required'] * required + [f'{k}={v}' for k, v in merge if v] + extra))
+        about = comment or (ABOUT[key] if is_type else '')
+        about += listed(enum) if enum and shape(rust) == 's' else ''
+        out += [escaped(about)] if about else []
     return out
 
 
@@ -134,7 +163,8 @@ def write(source):
     roots += ['meta.v1.' + name for name in EXTRA] + ['pkg.version.Info', 'pkg.runtime.RawExtension']
     keys, whole = generate.read_keys()
     go = generate.read_go()
-    blocks = {definitions[name][0]: block(name, definitions[name], keys, whole, go)
+    values = read_values()
+    blocks = {definitions[name][0]: block(name, definitions[name], keys, whole, go, values)
               for name in reachable(definitions, roots)}
     name, about, fields = WATCH_EVENT
     blocks[name] = ['@' + name, escaped(about)]

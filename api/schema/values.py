@@ -9,6 +9,7 @@ stands with a field. The rows:
     enum      TYPE  VALUE  what it means
     field     TYPE  FIELD  the type of text that it is, or that its elements are
     default   TYPE  FIELD  JSON
+    union     TYPE  the field that says which of the others is there, if one does  FIELD:what it then says, …
 
 Source: kube-openapi's `generators/enum.go` and `openapi.go`.
 """
@@ -51,7 +52,7 @@ def comment_before(lines, at):
 
 
 def read(root):
-    texts, enums, constants, fields, defaults = {}, {}, [], [], []
+    texts, enums, constants, fields, defaults, embedded, unions = {}, {}, [], [], [], [], {}
     for package, text in packages(root):
         texts[package] = (text.split('\n'), imports(text))
     for package, (lines, _) in texts.items():
@@ -71,16 +72,25 @@ def read(root):
                 constants.append((constant.group(1), full(constant.group(2)), constant.group(3), ' '.join(comment_before(lines, at))))
             if re.match(r'type \w+ struct \{', line):
                 struct = line.split()[1]
+                if '+union' in [c.strip() for c in comment_before(lines, at)]:
+                    unions[f'{package}.{struct}'] = ['', []]
             elif line.startswith('}'):
                 struct = None
+            inline = struct and re.match(r'\s+([\w.]+)\s+`.*?json:",inline', line)
+            if inline:
+                embedded.append((f'{package}.{struct}', full(inline.group(1))))
             field = struct and re.match(r'\s+(\w+)\s+([\w.\[\]*]+)\s+`.*?json:"([^",]+)', line)
             if field:
                 owner, key = f'{package}.{struct}', field.group(3)
                 of = re.sub(r'^(\*|\[\]|map\[string\])+', '', field.group(2))
                 fields.append((owner, key, full(of)))
+                if owner in unions and any(c.strip() == '+unionDiscriminator' for c in comment_before(lines, at)):
+                    unions[owner][0] = key
+                elif owner in unions:
+                    unions[owner][1].append(f'{key}:{field.group(1)}')
                 for told in comment_before(lines, at):
                     if told.strip().startswith('+default='):
-                        defaults.append((owner, key, told.strip()[len('+default='):], full))
+                        defaults.append((owner, key, told.strip()[len('+default='):]))
     for name, kind, value, comment in constants:
         if kind in enums:
             known = enums[kind].get(value)
@@ -88,7 +98,19 @@ def read(root):
                 enums[kind][value] = (name, comment)
     values = {name: value for name, _, value, _ in constants}
     fields = [row for row in fields if row[2] in enums]
-    return enums, fields, [(owner, key, default_of(text, values)) for owner, key, text, _ in defaults]
+    defaults = [(owner, key, default_of(text, values)) for owner, key, text in defaults]
+    for rows in (fields, defaults):
+        inherit(rows, embedded)
+    return enums, fields, defaults, unions
+
+
+def inherit(rows, embedded):
+    """Adds to a type what the types have that it is made of."""
+    before = None
+    while before != len(rows):
+        before = len(rows)
+        known = set(rows)
+        rows += sorted({(outer, *row[1:]) for outer, inner in embedded for row in rows if row[0] == inner} - known)
 
 
 def default_of(text, constants):
@@ -102,9 +124,10 @@ def meaning(name, comment):
 
 
 def main():
-    enums, fields, defaults = read(sys.argv[1])
+    enums, fields, defaults, unions = read(sys.argv[1])
     rows = [('enum', kind, value, meaning(*told)) for kind, of in enums.items() for value, told in of.items()]
     rows += [('field', *row) for row in fields] + [('default', *row) for row in defaults]
+    rows += [('union', kind, which, ','.join(sorted(members))) for kind, (which, members) in unions.items()]
     with open(os.path.join(HERE, 'values.tsv'), 'w') as file:
         for row in sorted(rows):
             file.write('\t'.join(row) + '\n')

@@ -21,6 +21,7 @@ use crate::cache::{Cache, Cached, Item, Scope, Selection, Start, WatchStream};
 use crate::config::Config;
 use crate::error::refused;
 use crate::fairness::{Crowded, FairQueue};
+use crate::flow::{Flow, Flows};
 use crate::handler::{self, Call};
 use crate::metrics::{Held, Metrics, RequestLabels};
 use crate::negotiate::{Accept, Endpoint};
@@ -52,6 +53,7 @@ pub(crate) struct Api {
     pub(crate) allocators: Allocators,
     pub(crate) metrics: Metrics,
     pub(crate) publisher: Publisher,
+    pub(crate) flows: Flows,
     /// Who may read and who may write now.
     pub(crate) reads: FairQueue,
     pub(crate) writes: FairQueue,
@@ -68,8 +70,9 @@ impl Api {
         let route = Route::parse(request.method(), request.uri(), &query, &self.resources.current());
         let labels = request_labels(&route);
         let (parts, body) = request.into_parts();
+        let mut flow = None;
         let takes_gzip = compress::is_accepted(&parts.headers);
-        let answer = AssertUnwindSafe(self.answer(route, &query, &parts, body)).catch_unwind().await;
+        let answer = AssertUnwindSafe(self.answer(route, &query, &parts, body, &mut flow)).catch_unwind().await;
         let form = || Accept::of_refusal(&parts.headers, &query);
         let mut response = match answer {
             Ok(Ok(response)) => response,
@@ -83,6 +86,9 @@ impl Api {
             }
         };
         respond::identify(&mut response, &parts.headers);
+        if let Some(flow) = flow {
+            flow.tell(&mut response);
+        }
         let response = match parts.method {
             Method::HEAD => respond::without_body(response),
             _ => compress::large(takes_gzip, response).await,
@@ -99,6 +105,7 @@ impl Api {
         query: &Query,
         parts: &http::request::Parts,
         body: Body,
+        flow: &mut Option<Flow>,
     ) -> Result<Response<Body>, NoRoute> {
         let route = match route {
             // What load balancers and people without credentials may ask.
@@ -108,7 +115,11 @@ impl Api {
                 let identity = self.authenticate(parts)?;
                 let identity = self.impersonate(identity, parts)?;
                 let route = route?;
-                self.authorize(&identity, &route, parts)?;
+                let asked = attributes(&route, parts);
+                *flow = if is_long(&route) { None } else { self.flows.of(self, &identity, &asked) };
+                if let Decision::Deny { reason } = self.authorizer.authorize(&identity, &asked) {
+                    return Err(handler::denied(&identity, &asked, &reason).into());
+                }
                 (route, identity)
             }
         };
@@ -131,7 +142,8 @@ impl Api {
         };
         let custom = call.target.resource.kind.model.custom();
         let warning = custom.and_then(|model| model.warning.clone());
-        let answer = self.dispatch(call, body, parts.extensions.get::<Inside>().is_some()).await;
+        let is_inside = parts.extensions.get::<Inside>().is_some();
+        let answer = self.dispatch(call, body, flow.as_ref().filter(|_| !is_inside), is_inside).await;
         let Some(warning) = warning else { return Ok(answer?) };
         let mut response =
             answer.unwrap_or_else(|error| respond::refusal(&error, Accept::of_refusal(&parts.headers, query)));
@@ -140,25 +152,42 @@ impl Api {
     }
 
     /// Runs a handler, within the bounds on how many may run and for how long.
-    async fn dispatch(self: &Arc<Self>, call: Call, body: Body, inside: bool) -> Result<Response<Body>, ApiError> {
+    async fn dispatch(
+        self: &Arc<Self>,
+        call: Call,
+        body: Body,
+        flow: Option<&Flow>,
+        inside: bool,
+    ) -> Result<Response<Body>, ApiError> {
         if is_stream(&call.target, &call.query) {
             // It is counted until its body ends: see the handlers of watches and logs.
             return handler::run(&call, body).await;
         }
-        match tokio::time::timeout(limits::REQUEST_TIMEOUT, self.run_bounded(call, body, inside)).await {
+        match tokio::time::timeout(limits::REQUEST_TIMEOUT, self.run_bounded(call, body, flow, inside)).await {
             Ok(answer) => answer,
             Err(_) => Err(ApiError::Timeout("request did not complete within the allotted timeout".to_owned())),
         }
     }
 
-    async fn run_bounded(self: &Arc<Self>, call: Call, body: Body, inside: bool) -> Result<Response<Body>, ApiError> {
+    async fn run_bounded(
+        self: &Arc<Self>,
+        call: Call,
+        body: Body,
+        flow: Option<&Flow>,
+        inside: bool,
+    ) -> Result<Response<Body>, ApiError> {
         if inside {
             let _held = Held::one_of(self.in_flight(&call), usize::MAX);
             return run(call, body).await;
         }
         let body = body::receive(body, &self.metrics.body_bytes, || self.too_many()).await?;
         let queue = if call.target.verb.writes() { &self.writes } else { &self.reads };
-        let _seat = queue.seat(&call.identity.user).await.map_err(|Crowded| self.too_many())?;
+        let is_exempt = flow.is_some_and(Flow::is_exempt);
+        let key = flow.map_or(call.identity.user.as_str(), |flow| flow.key.as_str());
+        let _seat = match is_exempt {
+            true => None,
+            false => Some(queue.seat(key).await.map_err(|Crowded| self.too_many())?),
+        };
         let _held = Held::one_of(self.in_flight(&call), usize::MAX);
         run(call, body).await
     }
@@ -233,27 +262,6 @@ impl Api {
         Some(identity)
     }
 
-    fn authorize(&self, identity: &Identity, route: &Route, parts: &http::request::Parts) -> Result<(), ApiError> {
-        let target = match route {
-            Route::Resource(target) => Some(target),
-            _ => None,
-        };
-        let verb = target.map_or("get", |target| target.verb.as_str());
-        let resource = target.map(|target| ResourceAttributes {
-            group: &target.resource.kind.group,
-            version: &target.resource.kind.version,
-            resource: &target.resource.kind.plural,
-            subresource: target.subresource.map(Subresource::as_str),
-            namespace: target.namespace.as_deref(),
-            name: target.name.as_deref(),
-        });
-        let attributes = Attributes { verb, path: parts.uri.path(), resource };
-        match self.authorizer.authorize(identity, &attributes) {
-            Decision::Allow => Ok(()),
-            Decision::Deny { reason } => Err(handler::denied(identity, &attributes, &reason)),
-        }
-    }
-
     /// Waits until the cache has everything that had been written when this was called.
     ///
     /// # Errors
@@ -314,6 +322,36 @@ async fn run(call: Call, body: Body) -> Result<Response<Body>, ApiError> {
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(ApiError::Unavailable("the server is stopping".to_owned())),
     }
+}
+
+/// What a request asks, as authorizers and flow schemas speak of it.
+fn attributes<'a>(route: &'a Route, parts: &'a http::request::Parts) -> Attributes<'a> {
+    let target = match route {
+        Route::Resource(target) => Some(target),
+        _ => None,
+    };
+    let verb = target.map_or("get", |target| target.verb.as_str());
+    let resource = target.map(|target| ResourceAttributes {
+        group: &target.resource.kind.group,
+        version: &target.resource.kind.version,
+        resource: &target.resource.kind.plural,
+        subresource: target.subresource.map(Subresource::as_str),
+        namespace: target.namespace.as_deref(),
+        name: target.name.as_deref(),
+    });
+    Attributes { verb, path: parts.uri.path(), resource }
+}
+
+/// Whether a request is of those that no flow is counted for: whoever is behind a proxy answers them.
+///
+/// Source: `BasicLongRunningRequestCheck`, as kube-apiserver sets it.
+fn is_long(route: &Route) -> bool {
+    use Subresource::{Attach, Exec, Log, PortForward, Proxy};
+    let subresource = match route {
+        Route::Resource(target) => target.subresource,
+        _ => None,
+    };
+    matches!(subresource, Some(Attach | Exec | Log | PortForward | Proxy))
 }
 
 /// Whether the answer goes on until somebody ends it.

@@ -15,7 +15,7 @@
 //! | `custom` | the kinds that definitions define, served while they are there |
 //! | `discovery`, `openapi`, `describe`, `table`, `respond`, `pretty`, `compress` | what is answered |
 //! | `auth`, `pki`, `serve`, `proxy` | who asks, and over which wire |
-//! | `fairness`, `limits`, `metrics` | how much at once |
+//! | `fairness`, `flow`, `limits`, `metrics` | how much at once |
 //!
 //! Only this crate touches the store. It calls no client: not even its own startup duties know another way in than a
 //! request.
@@ -35,6 +35,7 @@ mod duties;
 mod error;
 mod fairness;
 mod fields;
+mod flow;
 mod handler;
 pub mod limits;
 mod metrics;
@@ -116,6 +117,7 @@ pub async fn start(
         authorizer: Box::new(AllowAuthenticated),
         metrics: Default::default(),
         publisher: Default::default(),
+        flows: Default::default(),
         reads: queue(limits::READS_IN_FLIGHT_MAX),
         writes: queue(limits::WRITES_IN_FLIGHT_MAX),
         ready: AtomicBool::new(false),

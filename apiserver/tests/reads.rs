@@ -7,6 +7,7 @@ mod support;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use coracle_apiserver::Identity;
 use coracle_store::{Revision, Store as _};
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
@@ -396,4 +397,50 @@ async fn every_answer_is_named_and_kept_by_nobody() {
     let metrics = ask(&client, "GET", "/metrics", &[]).await;
     assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     assert!(metrics.text.contains("# TYPE apiserver_request_total counter\n"), "{}", metrics.text);
+}
+
+#[tokio::test]
+async fn answers_tell_the_flow_of_the_request() {
+    let server = Server::start().await;
+    let uid = async |path: &str| {
+        let object = server.client().get(&format!("/apis/flowcontrol.apiserver.k8s.io/v1/{path}")).await.is(200);
+        object["metadata"]["uid"].as_str().unwrap().to_owned()
+    };
+    let as_user = |user: &str, groups: &[&str]| Client(server.server.in_process(Identity::new(user, groups)));
+    for (client, path, schema, level) in [
+        (server.client(), MAPS, "exempt", "exempt"),
+        (server.client(), "/apis", "exempt", "exempt"),
+        (as_user("ann", &[]), MAPS, "global-default", "global-default"),
+        (as_user("ann", &[]), "/api/v1/namespaces/none", "global-default", "global-default"),
+        (as_user("ann", &[]), "/api/v1/pods?watch=1&timeoutSeconds=1", "global-default", "global-default"),
+        (as_user("system:node:n", &["system:nodes"]), "/api/v1/pods", "system-nodes", "system"),
+        (as_user("system:serviceaccount:a:b", &["system:serviceaccounts"]), MAPS, "service-accounts", "workload-low"),
+    ] {
+        let told = ask(&client, "GET", path, &[]).await;
+        let expected =
+            (uid(&format!("flowschemas/{schema}")).await, uid(&format!("prioritylevelconfigurations/{level}")).await);
+        let own = |name: &str| told.header(name).to_owned();
+        assert_eq!(
+            (own("x-kubernetes-pf-flowschema-uid"), own("x-kubernetes-pf-prioritylevel-uid")),
+            expected,
+            "{path} {schema}"
+        );
+    }
+    // A schema that is made counts at once.
+    let mine = json!({
+        "metadata": {"name": "mine"},
+        "spec": {
+            "priorityLevelConfiguration": {"name": "workload-high"},
+            "matchingPrecedence": 1000,
+            "rules": [{
+                "subjects": [{"kind": "User", "user": {"name": "ann"}}],
+                "resourceRules": [{"verbs": ["list"], "apiGroups": [""], "resources": ["configmaps"], "namespaces": ["*"]}],
+            }],
+        },
+    });
+    let made = server.client().post("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", mine).await.is(201);
+    let told = ask(&as_user("ann", &[]), "GET", MAPS, &[]).await;
+    assert_eq!(told.header("x-kubernetes-pf-flowschema-uid"), made["metadata"]["uid"]);
+    let log = ask(&server.client(), "GET", "/api/v1/namespaces/default/pods/none/log", &[]).await;
+    assert_eq!((log.code, log.header("x-kubernetes-pf-flowschema-uid")), (404, ""));
 }

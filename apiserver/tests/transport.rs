@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
-use coracle_apiserver::{Config, Identity, NoNodes, Pki};
+use coracle_apiserver::{Config, Identity, NoNodes, Pki, limits};
 use coracle_store::{Error as StoreError, Fault, FaultStore, MemoryStore};
 use futures::stream::{self, FuturesUnordered, StreamExt as _};
 use http::{Request, StatusCode};
@@ -174,4 +174,51 @@ async fn it_stops_when_it_is_told_to() {
     server.shutdown.cancel();
     server.server.stopped().await.unwrap();
     let _ = watch.into_body().collect().await;
+}
+
+/// A user who asks for more than can be answered waits for itself: others take turns with it, and those who keep the
+/// cluster running do not wait at all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_much_waits_for_itself() {
+    let server = Server::start_with(|_| {}).await;
+    let open = async |identity: &Identity| {
+        let stream = connect(&server, Some((&*server.pki, identity)), b"h2").await.unwrap();
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        sender
+    };
+    let get = |path: &str| Request::builder().uri(format!("https://localhost{path}")).body(Body::empty()).unwrap();
+    // Each waits for what is not there yet, and holds its place as long.
+    let slow = "/api/v1/namespaces/default/configmaps?resourceVersion=99999999";
+    let greedy = [open(&Identity::new("greedy", &[])).await, open(&Identity::new("greedy", &[])).await];
+    let all = limits::READS_IN_FLIGHT_MAX + limits::WAITING_PER_USER_MAX + 50;
+    let mut asked: FuturesUnordered<_> = (0..all).map(|i| greedy[i % 2].clone().send_request(get(slow))).collect();
+    let refused = asked.next().await.unwrap().unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let status: serde_json::Value =
+        serde_json::from_slice(&refused.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!((&status["reason"], &status["details"]["retryAfterSeconds"]), (&"TooManyRequests".into(), &1.into()));
+
+    let started = std::time::Instant::now();
+    let quick = |path: &'static str, identity: Identity| async move {
+        let mut sender = open(&identity).await;
+        sender.send_request(get(path)).await.unwrap().status()
+    };
+    // Neither those who own the cluster wait, nor watches.
+    for (path, identity) in [
+        ("/api/v1/namespaces", Identity::admin()),
+        ("/api/v1/pods?watch=1", Identity::new("greedy", &[])),
+        ("/readyz", Identity::new("greedy", &[])),
+    ] {
+        assert_eq!(quick(path, identity).await, StatusCode::OK, "{path}");
+    }
+    assert!(started.elapsed() < limits::FRESHNESS_TIMEOUT, "{:?}", started.elapsed());
+    // Others have the next turn, while most of what was asked before them still waits.
+    let others = [Identity::node("n"), Identity::new("bob", &[]), Identity::new("ann", &[])];
+    let codes = futures::future::join_all(others.map(|identity| quick("/api/v1/pods", identity))).await;
+    assert!(codes.iter().all(|code| *code == StatusCode::OK), "{codes:?}");
+    let answered = std::iter::from_fn(|| futures::FutureExt::now_or_never(asked.next()).flatten()).count();
+    assert!(answered < all / 2, "{answered} of {all}");
 }

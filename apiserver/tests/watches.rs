@@ -7,9 +7,12 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use axum::body::Body;
 use coracle_apiserver::limits;
-use serde_json::json;
-use support::{Server, config_map, pod, revision};
+use http::Request;
+use serde_json::{Value, json};
+use support::{Server, Watch, config_map, pod, revision};
+use tower::Service as _;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
@@ -203,4 +206,143 @@ async fn follow(client: support::Client, start: u64, patience: usize) -> (Vec<u6
             }
         }
     }
+}
+
+/// The next event as its type and what is to be seen of its object.
+async fn seen(watch: &mut Watch, what: impl Fn(&Value) -> Value) -> (String, Value) {
+    let (kind, object) = watch.next().await.unwrap();
+    (kind, what(&object))
+}
+
+#[tokio::test]
+async fn a_watch_from_nowhere_ends_what_was_present_with_a_bookmark() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.post(MAPS, config_map("a", "1")).await.is(201);
+    client.post("/api/v1/namespaces/default/pods", pod("p")).await.is(201);
+    let marks = |object: &Value| object["metadata"]["annotations"]["k8s.io/initial-events-end"].clone();
+    for query in ["resourceVersion=0", "resourceVersion=", "sendInitialEvents=1&resourceVersionMatch=NotOlderThan"] {
+        let mut watch = client.watch(&format!("{MAPS}?watch&allowWatchBookmarks=true&{query}")).await;
+        assert_eq!(watch.told().await, "ADDED a", "{query}");
+        assert_eq!(seen(&mut watch, marks).await, ("BOOKMARK".to_owned(), json!("true")), "{query}");
+    }
+    // It is an object of the kind, with what Go writes of one that has nothing.
+    let mut watch = client.watch("/api/v1/pods?watch=1&allowWatchBookmarks=true").await;
+    assert_eq!(watch.told().await, "ADDED p");
+    let (_, mut bookmark) = watch.next().await.unwrap();
+    bookmark["metadata"].as_object_mut().unwrap().remove("resourceVersion").unwrap();
+    let expected = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"annotations": {"k8s.io/initial-events-end": "true"}},
+        "spec": {"containers": null},
+        "status": {},
+    });
+    assert_eq!(bookmark, expected);
+    // Nobody said that bookmarks are wanted; and the older path says nothing of what was present.
+    for path in
+        [format!("{MAPS}?watch=1"), "/api/v1/watch/namespaces/default/configmaps?allowWatchBookmarks=1".to_owned()]
+    {
+        let mut watch = client.watch(&path).await;
+        assert_eq!(watch.told().await, "ADDED a", "{path}");
+        client.merge(&format!("{MAPS}/a"), json!({"data": {"k": uuid()}})).await.is(200);
+        assert_eq!(watch.told().await, "MODIFIED a", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn one_object_is_watched_by_its_name() {
+    let server = Server::start().await;
+    let client = server.client();
+    for name in ["a", "b"] {
+        client.post(MAPS, config_map(name, "1")).await.is(201);
+    }
+    let older = "/api/v1/watch/namespaces/default/configmaps/a";
+    for path in [format!("{MAPS}?watch=1&fieldSelector=metadata.name%3Da"), older.to_owned()] {
+        let mut watch = client.watch(&path).await;
+        assert_eq!(watch.told().await, "ADDED a", "{path}");
+        for name in ["b", "a"] {
+            client.merge(&format!("{MAPS}/{name}"), json!({"data": {"k": uuid()}})).await.is(200);
+        }
+        assert_eq!(watch.told().await, "MODIFIED a", "{path}");
+    }
+    // The name of an object says that it is wanted, and not what becomes of it.
+    assert_eq!(client.get(&format!("{MAPS}/a?watch=1")).await.is(200)["kind"], "ConfigMap");
+    let refused = client.get(&format!("{older}?fieldSelector=metadata.name%3Db")).await.is(400);
+    assert_eq!(refused["message"], "fieldSelector metadata.name doesn't match requested name");
+}
+
+#[tokio::test]
+async fn a_watch_is_shown_as_a_list_is() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.post(MAPS, config_map("a", "1")).await.is(201);
+    let open = async |accept: &str, query: &str| {
+        let request =
+            Request::builder().uri(format!("{MAPS}?watch=1&allowWatchBookmarks=1{query}")).header("accept", accept);
+        let Ok(response) = client.0.clone().call(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.headers()["content-type"], "application/json");
+        Watch::of(response)
+    };
+    let row = |table: &Value| {
+        let heads = table["columnDefinitions"].as_array().map_or(0, Vec::len);
+        let object = &table["rows"][0]["object"];
+        json!([table["kind"], heads, table["rows"][0]["cells"][0], object["kind"], object["metadata"]["annotations"]])
+    };
+    let end = json!({"k8s.io/initial-events-end": "true"});
+    for (query, beside, at_end) in [
+        ("", json!("PartialObjectMetadata"), json!("PartialObjectMetadata")),
+        ("&includeObject=Object", json!("ConfigMap"), json!("ConfigMap")),
+        ("&includeObject=None", Value::Null, json!("PartialObjectMetadata")),
+    ] {
+        let mut watch = open("application/json;as=Table;g=meta.k8s.io;v=v1", query).await;
+        assert_eq!(
+            seen(&mut watch, row).await,
+            ("ADDED".to_owned(), json!(["Table", 3, "a", beside, null])),
+            "{query}"
+        );
+        let bookmark = seen(&mut watch, row).await;
+        assert_eq!(bookmark, ("BOOKMARK".to_owned(), json!(["Table", 0, "", at_end, end])), "{query}");
+        client.merge(&format!("{MAPS}/a"), json!({"data": {"k": uuid()}})).await.is(200);
+        assert_eq!(seen(&mut watch, row).await.1, json!(["Table", 0, "a", beside, null]), "{query}");
+    }
+    let kinds = |object: &Value| json!([object["kind"], object["data"].is_object()]);
+    for (form, expected) in [
+        ("PartialObjectMetadata", json!(["PartialObjectMetadata", false])),
+        // What is no list has no such form, and is shown as it is.
+        ("PartialObjectMetadataList", json!(["ConfigMap", true])),
+    ] {
+        let mut watch = open(&format!("application/json;as={form};g=meta.k8s.io;v=v1"), "").await;
+        assert_eq!(seen(&mut watch, kinds).await, ("ADDED".to_owned(), expected), "{form}");
+    }
+    for (accept, code) in [("application/yaml", 406), ("application/json;stream=watch", 200), ("text/html", 406)] {
+        let request = Request::builder().uri(format!("{MAPS}?watch=1&timeoutSeconds=1")).header("accept", accept);
+        let Ok(response) = client.0.clone().call(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(response.status(), code, "{accept}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_there_is_no_watch_is_told_in_it() {
+    let server = Server::start().await;
+    let client = server.client();
+    let future = "watch=1&resourceVersion=99999&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+    let mut watch = client.watch(&format!("{MAPS}?{future}")).await;
+    let (kind, status) = watch.next().await.unwrap();
+    assert_eq!((kind.as_str(), &status["code"], &status["reason"]), ("ERROR", &json!(504), &json!("Timeout")));
+    assert_eq!(status["details"]["causes"][0]["reason"], "ResourceVersionTooLarge");
+    assert!(watch.next().await.is_none());
+    // What is not there yet can be waited for; and nobody waits for less than no time.
+    let started = tokio::time::Instant::now();
+    for (query, seconds) in [("timeoutSeconds=5&resourceVersion=99999", 5), ("timeoutSeconds=-1", 0)] {
+        let before = started.elapsed();
+        let mut watch = client.watch(&format!("/api/v1/namespaces/none/configmaps?watch=1&{query}")).await;
+        assert!(watch.next().await.is_none(), "{query}");
+        assert_eq!((started.elapsed() - before).as_secs(), seconds, "{query}");
+    }
+    // Otherwise a watch lasts between the shortest time and its double.
+    let (before, mut watch) = (started.elapsed(), client.watch("/api/v1/namespaces/none/configmaps?watch=1").await);
+    assert!(watch.next().await.is_none());
+    let lasted = started.elapsed() - before;
+    assert!(lasted >= limits::WATCH_DURATION_MIN && lasted <= limits::WATCH_DURATION_MIN * 2, "{lasted:?}");
 }

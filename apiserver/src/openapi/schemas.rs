@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::text::{Definition, Definitions, Property};
+use super::text::{Definition, Definitions, Property, Union};
 
 const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
@@ -57,7 +57,20 @@ pub(super) fn definition(definition: &Definition<'_>, all: &Definitions<'_>, ver
     if definition.is_atomic {
         schema.insert("x-kubernetes-map-type".into(), "atomic".into());
     }
+    if let Some(of) = &definition.union {
+        schema.insert("x-kubernetes-unions".into(), json!([union(of)]));
+    }
     schema.into()
+}
+
+fn union(of: &Union<'_>) -> Value {
+    let members: Map<String, Value> =
+        of.members.iter().map(|(field, told)| ((*field).into(), (*told).into())).collect();
+    let mut union = Map::from_iter([("fields-to-discriminateBy".to_owned(), members.into())]);
+    if let Some(which) = of.which {
+        union.insert("discriminator".into(), which.into());
+    }
+    union.into()
 }
 
 /// The schema of the lists of a kind, whose type is `name`.
@@ -97,8 +110,17 @@ pub(super) fn reference_field(name: &str, about: &str, version: Version) -> Valu
 }
 
 fn property(property: &Property<'_>, all: &Definitions<'_>, version: Version) -> Value {
-    let default = if property.is_written_always { zero(property.shape, all) } else { None };
+    let zero = || if property.is_written_always { zero(property.shape, all) } else { None };
+    let default = property.default.and_then(|told| serde_json::from_str(told).ok()).or_else(zero);
     let mut schema = shape(property.shape, all, version);
+    if let Some(values) = &property.values {
+        let of = ["items", "additionalProperties"].into_iter().find(|of| schema.contains_key(*of));
+        let told = Value::from_iter(values.iter().map(|value| Value::from(&**value)));
+        match of.and_then(|of| schema.get_mut(of)) {
+            Some(elements) => elements["enum"] = told,
+            None => drop(schema.insert("enum".into(), told)),
+        }
+    }
     let about = property.about();
     if !about.is_empty() {
         schema.insert("description".into(), about.into());
@@ -232,8 +254,9 @@ mod tests {
 
     const TEXT: &str = "@io.k8s.api.a.v1.Thing gvk=g/v1/Thing
 : A thing.
-name s v required
+name s v required enum=a,b default=\"a\"
 : Its name.
+kinds [s o enum=x
 parts [#a.v1.Part o list=map keys=name patch=merge merge=name
 spec #a.v1.Part v
 : What it is.
@@ -259,7 +282,8 @@ count i p
                 "description": "A thing.",
                 "required": ["name"],
                 "properties": {
-                    "name": {"type": "string", "default": "", "description": "Its name."},
+                    "name": {"type": "string", "default": "a", "description": "Its name.", "enum": ["a", "b"]},
+                    "kinds": {"type": "array", "items": {"type": "string", "default": "", "enum": ["x"]}},
                     "parts": {
                         "type": "array",
                         "items": {"allOf": [{"$ref": format!("#/components/schemas/{part}")}], "default": {}},
@@ -282,7 +306,10 @@ count i p
             })
         );
         let second = made("a.v1.Thing", Version::V2);
-        assert_eq!(second["properties"]["name"], json!({"type": "string", "description": "Its name."}));
+        assert_eq!(
+            second["properties"]["name"],
+            json!({"type": "string", "description": "Its name.", "enum": ["a", "b"]})
+        );
         assert_eq!(
             second["properties"]["spec"],
             json!({"$ref": format!("#/definitions/{part}"), "description": "What it is."})

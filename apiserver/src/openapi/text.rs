@@ -38,8 +38,18 @@ pub(super) struct Definition<'a> {
     pub(super) is_atomic: bool,
     /// The JSON form of a type that is not made of fields.
     pub(super) form: Option<&'a str>,
+    /// Which of its fields says which of the others there is, and what it then says.
+    pub(super) union: Option<Union<'a>>,
     about: &'a str,
     pub(super) properties: Vec<Property<'a>>,
+}
+
+/// A type of which one field is there at a time.
+pub(super) struct Union<'a> {
+    /// The field that says which, if one does.
+    pub(super) which: Option<&'a str>,
+    /// Each field, and what is said of it.
+    pub(super) members: Vec<(&'a str, &'a str)>,
 }
 
 /// One field.
@@ -50,6 +60,10 @@ pub(super) struct Property<'a> {
     /// Whether it is always written, as a zero if need be.
     pub(super) is_written_always: bool,
     pub(super) is_required: bool,
+    /// The texts that it, or its elements, can be, if they are few.
+    pub(super) values: Option<Vec<Cow<'a, str>>>,
+    /// What it is when nobody says, in JSON.
+    pub(super) default: Option<&'a str>,
     /// How lists and maps are merged: `list`, `keys`, `patch`, `merge`, `map`, each with its value.
     pub(super) merge: Vec<(&'a str, &'a str)>,
     about: &'a str,
@@ -99,6 +113,7 @@ impl<'a> Definition<'a> {
             kind: None,
             is_atomic: false,
             form: None,
+            union: None,
             about: "",
             properties: Vec::new(),
         };
@@ -108,6 +123,11 @@ impl<'a> Definition<'a> {
                     let mut parts = kind.split('/');
                     let mut part = || parts.next().unwrap_or_default();
                     definition.kind = Some((part(), part(), part()));
+                }
+                Some(("union", told)) => {
+                    let (which, members) = told.split_once(';').unwrap_or(("", told));
+                    let members = members.split(',').filter_map(|member| member.split_once(':')).collect();
+                    definition.union = Some(Union { which: Some(which).filter(|which| !which.is_empty()), members });
                 }
                 Some((_, form)) => definition.form = Some(form),
                 None => definition.is_atomic = true,
@@ -127,12 +147,16 @@ impl<'a> Property<'a> {
         let mut word = || words.next().unwrap_or_default();
         let (name, shape, presence) = (word(), word(), word());
         let rest: Vec<&str> = words.collect();
+        let told = || rest.iter().filter_map(|word| word.split_once('='));
+        let about = |name: &str| told().find(|(key, _)| *key == name).map(|(_, value)| value);
         Self {
             name,
             shape,
             is_written_always: presence == "v",
             is_required: rest.contains(&"required"),
-            merge: rest.iter().filter_map(|word| word.split_once('=')).collect(),
+            values: about("enum").map(|values| values.split(',').map(with_blanks).collect()),
+            default: about("default"),
+            merge: told().filter(|(key, _)| !matches!(*key, "enum" | "default")).collect(),
             about: "",
         }
     }
@@ -145,6 +169,11 @@ impl<'a> Property<'a> {
     pub(super) fn reference(&self) -> Option<&'a str> {
         self.shape.trim_start_matches(['[', '{']).strip_prefix('#')
     }
+}
+
+/// In a word, a blank is a plus.
+fn with_blanks(word: &str) -> Cow<'_, str> {
+    if word.contains('+') { word.replace('+', " ").into() } else { word.into() }
 }
 
 /// The last three parts of a name.
@@ -177,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_block_is_a_type() {
-        let text = "@io.k8s.api.a.v1.Thing gvk=g/v1/Thing atomic\n: One\\ntwo \\\\three\nlist [#a.v1.Part v required list=map keys=a,b\n: Parts\n@io.k8s.api.a.v1.Part is=any\n";
+        let text = "@io.k8s.api.a.v1.Thing gvk=g/v1/Thing atomic union=usage;list:List\n: One\\ntwo \\\\three\nlist [#a.v1.Part v required list=map keys=a,b\n: Parts\nusage s o enum=,cert+sign default=\"any\"\n@io.k8s.api.a.v1.Part is=any\n";
         let definitions = Definitions::parse(text);
         let thing = definitions.of_kind("g", "v1", "Thing").expect("it is there");
         assert_eq!((thing.name, thing.is_atomic, thing.form), ("io.k8s.api.a.v1.Thing", true, None));
@@ -188,6 +217,11 @@ mod tests {
             ("list", "[#a.v1.Part", true, true)
         );
         assert_eq!((list.merge.as_slice(), &*list.about()), (&[("list", "map"), ("keys", "a,b")][..], "Parts"));
+        let usage = &thing.properties[1];
+        assert_eq!(usage.values.as_deref(), Some(&["".into(), "cert sign".into()][..]));
+        assert_eq!((usage.default, usage.merge.len()), (Some("\"any\""), 0));
+        let union = thing.union.as_ref().expect("it is one");
+        assert_eq!((union.which, union.members.as_slice()), (Some("usage"), &[("list", "List")][..]));
         let part = list.reference().and_then(|name| definitions.get(name)).expect("it is there");
         assert_eq!(part.form, Some("any"));
         assert!(definitions.named("io.k8s.api.other.a.v1.Part").is_none());
