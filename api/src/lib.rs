@@ -6,6 +6,7 @@ pub mod codec;
 pub mod convert;
 pub mod custom;
 pub mod defaults;
+pub mod disabled;
 pub mod field;
 pub mod flow;
 pub mod go;

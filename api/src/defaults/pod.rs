@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::{Defaults, container, set, set_text, volume};
+use crate::pods;
 
 impl Defaults for core::Pod {
     fn set_defaults(&mut self) {
@@ -20,6 +21,9 @@ fn pod(pod: &mut core::Pod) {
     let spec = pod.spec.get_or_insert_default();
     pod_spec(spec);
     set(&mut spec.enable_service_links, true);
+    if spec.host_network == Some(true) {
+        host_ports(spec);
+    }
     if spec.termination_grace_period_seconds.is_some_and(|seconds| seconds < 0) {
         spec.termination_grace_period_seconds = Some(1);
     }
@@ -28,9 +32,7 @@ fn pod(pod: &mut core::Pod) {
             requests_from_limits(resources);
         }
     }
-    if let Some(resources) = &mut spec.resources {
-        requests_from_limits(resources);
-    }
+    of_whole_pod(spec);
     if let Some(status) = &mut pod.status {
         addresses(status);
     }
@@ -51,9 +53,6 @@ fn pod_spec(spec: &mut core::PodSpec) {
     spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()).for_each(container::container);
     spec.ephemeral_containers.iter_mut().flatten().for_each(container::ephemeral);
     spec.volumes.iter_mut().flatten().for_each(volume::volume);
-    if spec.host_network == Some(true) {
-        host_ports(spec);
-    }
 }
 
 /// The account has an older name, under which it is shown too.
@@ -80,6 +79,28 @@ fn requests_from_limits(resources: &mut core::ResourceRequirements) {
     let requests: &mut BTreeMap<String, Quantity> = resources.requests.get_or_insert_default();
     for (name, limit) in limits {
         requests.entry(name.clone()).or_insert_with(|| limit.clone());
+    }
+}
+
+/// A pod that is limited as a whole requests what its containers request, or else up to its limits. Huge pages are
+/// limited to what its containers may use. Source: `defaultHugePagePodLimits` and `defaultPodRequests`.
+fn of_whole_pod(spec: &mut core::PodSpec) {
+    let some = |list: &Option<BTreeMap<String, Quantity>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    if !spec.resources.as_ref().is_some_and(|own| some(&own.limits) || some(&own.requests)) {
+        return;
+    }
+    let is_huge = |name: &String| name.starts_with("hugepages-");
+    let limits = pods::limits_of_containers(spec);
+    let requests = pods::requests_of_containers(spec);
+    let own = spec.resources.get_or_insert_default();
+    for (name, limit) in limits.into_iter().filter(|(name, _)| is_huge(name)) {
+        own.limits.get_or_insert_default().entry(name).or_insert_with(|| limit.to_text());
+    }
+    if some(&own.limits) {
+        for (name, request) in requests.into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory")) {
+            own.requests.get_or_insert_default().entry(name).or_insert_with(|| request.to_text());
+        }
+        requests_from_limits(own);
     }
 }
 
@@ -117,6 +138,15 @@ mod tests {
         assert_eq!(object, once);
         let json = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"containers":[{"env":[{"name":"P","valueFrom":{"fieldRef":{"apiVersion":"v1","fieldPath":"metadata.name"}}},{"name":"L","valueFrom":{"resourceFieldRef":{"divisor":"0","resource":"limits.cpu"}}}],"image":"i:1","imagePullPolicy":"IfNotPresent","name":"c","ports":[{"containerPort":80,"protocol":"TCP"}],"readinessProbe":{"failureThreshold":3,"httpGet":{"path":"/","port":80,"scheme":"HTTP"},"periodSeconds":10,"successThreshold":1,"timeoutSeconds":1},"resources":{"limits":{"cpu":"1"},"requests":{"cpu":"1"}},"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File"}],"dnsPolicy":"ClusterFirst","enableServiceLinks":true,"restartPolicy":"Always","schedulerName":"default-scheduler","securityContext":{},"serviceAccount":"s","serviceAccountName":"s","terminationGracePeriodSeconds":30,"volumes":[{"emptyDir":{},"name":"v"},{"configMap":{"defaultMode":420,"name":"x"},"name":"c"},{"hostPath":{"path":"/","type":""},"name":"h"}]},"status":{"podIP":"1.2.3.4","podIPs":[{"ip":"1.2.3.4"}]}}"#;
         assert_eq!(String::from_utf8(object.encode().to_vec()).unwrap(), json);
+    }
+
+    #[test]
+    fn a_pod_as_a_whole_requests_what_its_containers_do() {
+        let given = br#"{"spec":{"resources":{"limits":{"cpu":"2","memory":"1Gi"}},"containers":[{"name":"c","resources":{"requests":{"cpu":"1"}}},{"name":"d","resources":{"requests":{"cpu":"500m"}}}]}}"#;
+        let mut object = core::Pod::decode(given).unwrap();
+        pod(&mut object);
+        let requests = object.spec.unwrap().resources.unwrap().requests.unwrap();
+        assert_eq!((requests["cpu"].0.as_str(), requests["memory"].0.as_str()), ("1500m", "1Gi"));
     }
 
     #[test]

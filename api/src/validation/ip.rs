@@ -36,6 +36,11 @@ pub(super) fn endpoint(value: &str, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
+/// Whether traffic to the address stays where it is.
+pub(super) fn is_loopback(value: &str) -> bool {
+    value.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
 /// A range of addresses must be one, and be named by its first address: `10.0.0.0/8`.
 pub(super) fn cidr(value: &str, path: &Path<'_>, errors: &mut Errors) {
     match range(value) {

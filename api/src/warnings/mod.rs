@@ -2,9 +2,12 @@
 //!
 //! Source: `WarningsOnCreate` and `WarningsOnUpdate` of each strategy.
 
+mod config;
 mod custom;
 mod pod;
+mod service;
 mod settings;
+mod storage;
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::api::{apps::v1 as apps, batch::v1 as batch, core::v1 as core};
@@ -39,6 +42,7 @@ pub fn on_create(object: &AnyObject) -> Vec<String> {
         name(object.meta(), IN_NAMES, &mut warnings);
     }
     of_extension(object, None, &mut warnings);
+    always(object, &mut warnings);
     of_spec(object, &mut warnings);
     settings::on_create(object, &mut warnings);
     settings::on_write(object, &mut warnings);
@@ -53,11 +57,12 @@ fn of_extension(object: &AnyObject, old: Option<&AnyObject>, warnings: &mut Vec<
     }
 }
 
-/// What is to be said about an object that replaces `old`: nothing, unless what is wanted of it has changed.
+/// What is to be said about an object that replaces `old`; of what makes pods nothing, unless what is wanted has changed.
 #[must_use]
 pub fn on_update(object: &AnyObject, old: &AnyObject) -> Vec<String> {
     let mut warnings = Vec::new();
     of_extension(object, Some(old), &mut warnings);
+    always(object, &mut warnings);
     if object.meta().generation != old.meta().generation && !object.is::<core::Pod>() {
         of_spec(object, &mut warnings);
     }
@@ -77,6 +82,23 @@ fn name(meta: &ObjectMeta, rule: &str, warnings: &mut Vec<String>) {
     let wrong = names::dns_label(meta.name.as_deref().unwrap_or_default());
     if !wrong.is_empty() {
         warnings.push(format!("metadata.name: {rule}; a DNS label is recommended: [{}]", wrong.join(" ")));
+    }
+}
+
+/// What is said whenever the object is written.
+fn always(object: &AnyObject, warnings: &mut Vec<String>) {
+    if let Some(service) = object.downcast_ref::<core::Service>() {
+        service::service(service, warnings);
+    } else if let Some(volume) = object.downcast_ref::<core::PersistentVolume>() {
+        storage::volume(volume, warnings);
+    } else if let Some(claim) = object.downcast_ref::<core::PersistentVolumeClaim>() {
+        storage::claim(claim, warnings);
+    } else if let Some(node) = object.downcast_ref::<core::Node>() {
+        config::node(node, warnings);
+    } else if let Some(secret) = object.downcast_ref::<core::Secret>() {
+        config::secret(secret, warnings);
+    } else if let Some(account) = object.downcast_ref::<core::ServiceAccount>() {
+        config::service_account(account, warnings);
     }
 }
 
@@ -188,6 +210,29 @@ mod tests {
                 if fields.contains("\"containers\"") { "" } else { r#""containers":[{"name":"c","image":"i"}],"# };
             let json = format!(r#"{{"metadata":{{"name":"p"}},"spec":{{{containers}{fields}}}}}"#);
             assert_eq!(on_create(&object::<core::Pod>(&json)), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn services_volumes_and_secrets_are_told_of_what_is_going() {
+        let service = |spec: &str| object::<core::Service>(&format!(r#"{{"metadata":{{"name":"s"}},"spec":{spec}}}"#));
+        let claim = r#"{"metadata":{"name":"c"},"spec":{"resources":{"requests":{"storage":"1500m"}}}}"#;
+        let volume = r#"{"metadata":{"name":"v"},"spec":{"persistentVolumeReclaimPolicy":"Recycle","rbd":{"image":"i","monitors":[]}}}"#;
+        let secret =
+            r#"{"metadata":{"name":"s"},"type":"kubernetes.io/tls","stringData":{"tls.crt":"x","tls.key":"y"}}"#;
+        for (given, count) in [
+            (service(r#"{"ports":[{"port":80}]}"#), 0),
+            (service(r#"{"externalIPs":["2001:DB8::1"]}"#), 2),
+            (service(r#"{"type":"ExternalName","externalName":"a","externalIPs":["1.1.1.1"]}"#), 1),
+            (service(r#"{"clusterIP":"None","sessionAffinity":"ClientIP","externalName":"a"}"#), 2),
+            (service(r#"{"trafficDistribution":"PreferClose"}"#), 1),
+            (object::<core::PersistentVolumeClaim>(claim), 1),
+            (object::<core::PersistentVolume>(volume), 2),
+            (object::<core::Secret>(secret), 1),
+        ] {
+            let told = on_create(&given);
+            assert_eq!(told.len(), count, "{told:?}");
+            assert_eq!(on_update(&given, &given), told);
         }
     }
 

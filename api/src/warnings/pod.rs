@@ -9,7 +9,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::settings::{self, ip};
 use crate::field::Path;
+use crate::names;
 use crate::quantity;
 
 const NO_SELECTOR: &str = "a null labelSelector results in matching no pod";
@@ -19,13 +21,19 @@ const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 
-/// Labels of nodes that have newer names, since when, and those.
-const OLD_LABELS: [(&str, &str, &str); 5] = [
-    ("beta.kubernetes.io/arch", "v1.14", "kubernetes.io/arch"),
-    ("beta.kubernetes.io/os", "v1.14", "kubernetes.io/os"),
-    ("failure-domain.beta.kubernetes.io/region", "v1.17", "topology.kubernetes.io/region"),
-    ("failure-domain.beta.kubernetes.io/zone", "v1.17", "topology.kubernetes.io/zone"),
-    ("beta.kubernetes.io/instance-type", "v1.17", "node.kubernetes.io/instance-type"),
+/// Labels of nodes that are not to be used any more, and what is.
+const OLD_LABELS: [(&str, &str); 8] = [
+    ("app.kubernetes.io/created-by", "deprecated since v1.9"),
+    ("beta.kubernetes.io/arch", "deprecated since v1.14; use \"kubernetes.io/arch\" instead"),
+    ("beta.kubernetes.io/instance-type", "deprecated since v1.17; use \"node.kubernetes.io/instance-type\" instead"),
+    ("beta.kubernetes.io/os", "deprecated since v1.14; use \"kubernetes.io/os\" instead"),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "deprecated since v1.17; use \"topology.kubernetes.io/region\" instead",
+    ),
+    ("failure-domain.beta.kubernetes.io/zone", "deprecated since v1.17; use \"topology.kubernetes.io/zone\" instead"),
+    ("node-role.kubernetes.io/master", "use \"node-role.kubernetes.io/control-plane\" instead"),
+    ("scheduler.alpha.kubernetes.io/preferAvoidPods", "deprecated since v1.22; use Taints and Tolerations instead"),
 ];
 /// Annotations that do nothing any more, since when, and the fields that do.
 const OLD_ANNOTATIONS: [(&str, &str, &str); 3] = [
@@ -117,12 +125,12 @@ impl Told<'_> {
                 let required_path = node_path.child(REQUIRED);
                 let list = required_path.child("nodeSelectorTerms");
                 for (i, term) in required.node_selector_terms.iter().enumerate() {
-                    node_term(term, &list.index(i), self.warnings);
+                    node_term(term, false, &list.index(i), self.warnings);
                 }
             }
             let list = node_path.child(PREFERRED);
             for (i, term) in node.preferred_during_scheduling_ignored_during_execution.iter().flatten().enumerate() {
-                node_term(&term.preference, &list.index(i).child("preference"), self.warnings);
+                node_term(&term.preference, true, &list.index(i).child("preference"), self.warnings);
             }
         }
         let list = path.child("topologySpreadConstraints");
@@ -180,6 +188,12 @@ impl Told<'_> {
                     self.warnings.push(format!("{}: deprecated in {since}", list.index(i).child(field)));
                 }
             }
+            let volume_path = list.index(i);
+            let path = volume_path.child("ephemeral");
+            if let Some(template) = volume.ephemeral.as_ref().and_then(|own| own.volume_claim_template.as_ref()) {
+                let path = path.child("volumeClaimTemplate");
+                settings::claim(&template.spec, &path.child("spec"), self.warnings);
+            }
         }
         self.spec.volumes.iter().flatten().for_each(|volume| overlaps(volume, self.warnings));
     }
@@ -192,6 +206,13 @@ impl Told<'_> {
             if !seen.insert(&alias.ip) {
                 self.warnings.push(format!("{}: duplicate ip {:?}", list.index(i).child("ip"), alias.ip));
             }
+            ip(&alias.ip, &list.index(i).child("ip"), self.warnings);
+        }
+        let config = path.child("dnsConfig");
+        let list = config.child("nameservers");
+        let servers = self.spec.dns_config.as_ref().and_then(|config| config.nameservers.as_deref());
+        for (i, server) in servers.unwrap_or_default().iter().enumerate() {
+            ip(server, &list.index(i), self.warnings);
         }
         let list = path.child("imagePullSecrets");
         let mut seen = BTreeSet::new();
@@ -242,7 +263,7 @@ impl Told<'_> {
         let key = format!("{APP_ARMOR}{}", container.name);
         let of_pod = self.spec.security_context.as_ref().is_some_and(|context| context.app_armor_profile.is_some());
         let own = container.context.is_some_and(|context| context.app_armor_profile.is_some());
-        if self.in_template && !of_pod && !own && self.has_annotation(&key) {
+        if !(self.in_template && (of_pod || own)) && self.has_annotation(&key) {
             let rule = "deprecated since v1.30; use the \"appArmorProfile\" field instead";
             self.warnings.push(format!("{}: {rule}", annotations.key(&key)));
         }
@@ -321,17 +342,24 @@ fn terms(
     }
 }
 
-/// What is said of a label of nodes that has a newer name.
-pub(super) fn old_label(key: &str) -> Option<String> {
-    let (_, since, new) = OLD_LABELS.iter().find(|(old, ..)| *old == key)?;
-    Some(format!("deprecated since {since}; use \"{new}\" instead"))
+/// What is said of a label of nodes that is not to be used any more.
+pub(super) fn old_label(key: &str) -> Option<&'static str> {
+    OLD_LABELS.iter().find(|(old, _)| *old == key).map(|(_, message)| *message)
 }
 
-fn node_term(term: &NodeSelectorTerm, path: &Path<'_>, warnings: &mut Vec<String>) {
+/// The labels that a term asks for; whether what no label can be is told of too.
+pub(super) fn node_term(term: &NodeSelectorTerm, with_values: bool, path: &Path<'_>, warnings: &mut Vec<String>) {
     let list = path.child("matchExpressions");
     for (i, requirement) in term.match_expressions.iter().flatten().enumerate() {
+        let path = list.index(i);
         if let Some(message) = old_label(&requirement.key) {
-            warnings.push(format!("{}: {} is {message}", list.index(i).child("key"), requirement.key));
+            warnings.push(format!("{}: {} is {message}", path.child("key"), requirement.key));
+        }
+        let list = path.child("values");
+        for (i, value) in requirement.values.iter().flatten().enumerate().filter(|_| with_values) {
+            for wrong in names::label_value(value) {
+                warnings.push(format!("{}: {value} is invalid, {wrong}", list.index(i)));
+            }
         }
     }
 }

@@ -123,7 +123,7 @@ fn blocks<'a>(blocks: impl Iterator<Item = Option<&'a IPBlock>>, list: &Path<'_>
 }
 
 /// An address of IPv6 has one name that everybody writes. Source: `utilvalidation.GetWarningsForIP`.
-fn ip(value: &str, path: &Path<'_>, warnings: &mut Vec<String>) {
+pub(super) fn ip(value: &str, path: &Path<'_>, warnings: &mut Vec<String>) {
     let Ok(IpAddr::V6(address)) = value.parse() else { return };
     if address.to_string() != value {
         let form = "should be in RFC 5952 canonical format";
@@ -132,7 +132,7 @@ fn ip(value: &str, path: &Path<'_>, warnings: &mut Vec<String>) {
 }
 
 /// So has a range of them. Source: `utilvalidation.GetWarningsForCIDR`.
-fn cidr(value: &str, path: &Path<'_>, warnings: &mut Vec<String>) {
+pub(super) fn cidr(value: &str, path: &Path<'_>, warnings: &mut Vec<String>) {
     let Some((address, bits)) = value.split_once('/') else { return };
     let Ok(IpAddr::V6(parsed)) = address.parse() else { return };
     if parsed.to_string() != address {

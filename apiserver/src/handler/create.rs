@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::status::{ApiError, GroupResource};
-use coracle_api::{defaults, names, validation, warnings};
+use coracle_api::{defaults, disabled, names, validation, warnings};
 use http::{Response, StatusCode};
 
 use super::options::WriteOptions;
@@ -56,6 +56,7 @@ pub(super) async fn create(
             object.meta_mut().name = Some(names::generate(prefix, super::random()));
         }
         strategy.prepare_for_create(&mut object);
+        disabled::drop(&mut object, None);
         strategy.ask_for(&mut object, &call.identity);
         match store(call, &mut object, dry_run).await {
             Ok(created) => return Ok(created),

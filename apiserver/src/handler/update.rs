@@ -6,7 +6,7 @@ use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::field::{Errors, Path};
 use coracle_api::status::ApiError;
-use coracle_api::{defaults, validation, warnings};
+use coracle_api::{defaults, disabled, validation, warnings};
 use http::{Response, StatusCode};
 use k8s_openapi::api::core::v1::Pod;
 
@@ -128,9 +128,10 @@ async fn store(
         Part::Status => strategy.prepare_for_status(new, old),
         part => strategy.prepare_for_part(part, new, old),
     }
+    disabled::drop(new, Some(old));
     new.meta_mut().resource_version = None;
     if part == Part::Main {
-        strategy.admit_update(&call.api, new, writer.dry_run)?;
+        strategy.admit_update(&call.api, new, old, writer.dry_run)?;
     }
     let errors = check(part, new, old);
     call.warn(errors.tolerated());

@@ -41,7 +41,8 @@ fn sources(spec: &mut PersistentVolumeClaimSpec, old: &PersistentVolumeClaimSpec
     if old.data_source_ref.is_none() && spec.data_source_ref.as_ref().is_some_and(elsewhere) {
         spec.data_source_ref = None;
     }
-    if old.data_source.is_none() && spec.data_source.as_ref().is_some_and(|source| !is_filled_from(source)) {
+    let had_some = old.data_source.is_some() || old.data_source_ref.is_some();
+    if !had_some && spec.data_source_ref.is_none() && !spec.data_source.as_ref().is_some_and(is_filled_from) {
         spec.data_source = None;
     }
     match (&spec.data_source, &spec.data_source_ref) {
@@ -54,12 +55,11 @@ fn sources(spec: &mut PersistentVolumeClaimSpec, old: &PersistentVolumeClaimSpec
             });
         }
         (None, Some(source)) if !elsewhere(source) => {
-            let same = TypedLocalObjectReference {
+            spec.data_source = Some(TypedLocalObjectReference {
                 api_group: source.api_group.clone(),
                 kind: source.kind.clone(),
                 name: source.name.clone(),
-            };
-            spec.data_source = Some(same).filter(is_filled_from);
+            });
         }
         _ => {}
     }

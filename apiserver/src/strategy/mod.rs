@@ -79,11 +79,17 @@ pub(crate) trait Strategy: Send + Sync + 'static {
         Ok(())
     }
 
-    /// As [`Strategy::admit`], for an update.
+    /// As [`Strategy::admit`], for an update of `old`.
     ///
     /// # Errors
     /// When the object may not be changed so.
-    fn admit_update(&self, _api: &Api, _object: &mut AnyObject, _dry_run: bool) -> Result<(), ApiError> {
+    fn admit_update(
+        &self,
+        _api: &Api,
+        _object: &mut AnyObject,
+        _old: &AnyObject,
+        _dry_run: bool,
+    ) -> Result<(), ApiError> {
         Ok(())
     }
 

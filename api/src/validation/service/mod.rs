@@ -34,13 +34,11 @@ const HEADLESS: &str = "None";
 const POLICIES: [&str; 2] = ["Cluster", "Local"];
 /// A day, in seconds.
 const AFFINITY_SECONDS_MAX: i64 = 86_400;
-/// The port of the kubelet, which no load balancer may lead to.
-const KUBELET_PORT: i32 = 10250;
 const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
 const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
 
 pub(super) fn create(service: &Service, errors: &mut Errors) {
-    meta::create(&service.metadata, Naming { name: names::dns_1035_label, namespaced: true }, errors);
+    meta::create(&service.metadata, Naming { name: names::dns_label, namespaced: true }, errors);
     spec(service, &[], errors);
 }
 
@@ -78,8 +76,15 @@ fn spec(service: &Service, external_ips: &[String], errors: &mut Errors) {
     affinity(spec, errors);
     addresses::addresses(spec, errors);
     let list = SPEC.child("externalIPs");
-    for (i, ip) in spec.external_ips.iter().flatten().enumerate().filter(|(_, ip)| !external_ips.contains(ip)) {
-        ip::endpoint(ip, &list.index(i), errors);
+    for (i, ip) in spec.external_ips.iter().flatten().enumerate() {
+        let path = list.index(i);
+        let before = errors.len();
+        if !external_ips.contains(ip) {
+            ip::endpoint(ip, &path, errors);
+        }
+        if errors.len() == before && ip::is_loopback(ip) {
+            errors.invalid(&path, ip, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+        }
     }
     required_one_of(type_, &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"], &SPEC.child("type"), errors);
     balancer::balancer(service, spec, errors);
@@ -108,10 +113,6 @@ fn all_ports(ports: &[ServicePort], type_: &str, errors: &mut Errors) {
     let list = SPEC.child("ports");
     for (i, service_port) in ports.iter().enumerate() {
         let path = list.index(i);
-        if type_ == "LoadBalancer" && service_port.port == KUBELET_PORT {
-            let rule = "may not expose port 10250 externally since it is used by kubelet";
-            errors.invalid(&path, &service_port.port, rule);
-        }
         one_port(service_port, ports.len() > 1, &path, errors);
         if type_ == "ClusterIP" && service_port.node_port.is_some_and(|port| port != 0) {
             errors.forbidden(&path.child("nodePort"), "may not be used when `type` is 'ClusterIP'");
@@ -233,9 +234,16 @@ mod tests {
             (r#"{"ports":[{"port":80}],"clusterIP":"1.1.1.1","ipFamilies":["IPv6"]}"#, &["spec.clusterIPs[0] Invalid"]),
             (r#"{"ports":[{"port":80}],"ipFamilies":["IPv4","IPv4"]}"#, &["spec.ipFamilies[1] Duplicate"]),
             (r#"{"ports":[{"port":80,"appProtocol":""}]}"#, &["spec.ports[0].appProtocol Invalid"; 2]),
-            (r#"{"ports":[{"port":10250}],"type":"LoadBalancer"}"#, &["spec.ports[0] Invalid"]),
+            (r#"{"ports":[{"port":10250}],"type":"LoadBalancer"}"#, &[]),
             (r#"{"ports":[{"port":80}],"healthCheckNodePort":30000}"#, &["spec.healthCheckNodePort Invalid"]),
-            (r#"{"ports":[{"port":80}],"externalIPs":["0.0.0.0"]}"#, &["spec.externalIPs[0] Invalid"]),
+            (
+                r#"{"ports":[{"port":80}],"externalIPs":["0.0.0.0","127.0.0.1"]}"#,
+                &["spec.externalIPs[0] Invalid", "spec.externalIPs[1] Invalid"],
+            ),
+            (
+                r#"{"ports":[{"port":80}],"type":"LoadBalancer","loadBalancerSourceRanges":["10.0.0.1/8"," 10.0.0.0/8 "]}"#,
+                &["spec.LoadBalancerSourceRanges[0] Invalid"],
+            ),
             (
                 r#"{"ports":[{"port":80}],"loadBalancerSourceRanges":["x"]}"#,
                 &["spec.LoadBalancerSourceRanges Forbidden", "spec.LoadBalancerSourceRanges[0] Invalid"],

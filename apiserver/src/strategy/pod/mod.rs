@@ -2,11 +2,12 @@
 //!
 //! Source: `pkg/registry/core/pod/strategy.go`.
 
+mod app_armor;
 mod label_keys;
 
 use coracle_api::any::AnyObject;
 use coracle_api::pods;
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::{Container, Pod, PodCondition, PodSpec, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Part, Strategy, first_generation, next_generation, typed, typed_mut};
@@ -19,6 +20,7 @@ impl Strategy for PodStrategy {
         first_generation(&mut pod.metadata);
         let spec = pod.spec.get_or_insert_with(PodSpec::default);
         label_keys::merge(spec, &pod.metadata.labels.clone().unwrap_or_default());
+        app_armor::from_annotations(spec, &pod.metadata);
         pod.status = Some(PodStatus {
             phase: Some("Pending".to_owned()),
             qos_class: Some(pods::qos_class(spec).to_owned()),
@@ -30,15 +32,6 @@ impl Strategy for PodStrategy {
     fn prepare_for_update(&self, object: &mut AnyObject, old: &AnyObject) {
         let (pod, old) = (typed_mut::<Pod>(object), typed::<Pod>(old));
         pod.status.clone_from(&old.status);
-        if let (Some(spec), Some(status)) = (&pod.spec, &mut pod.status)
-            && !is_gated(spec)
-        {
-            // The scheduler will say anew; that the pod was gated is no longer so.
-            let was_gated = |condition: &PodCondition| condition.reason.as_deref() == Some(SCHEDULING_GATED);
-            if let Some(conditions) = &mut status.conditions {
-                conditions.retain(|condition| !was_gated(condition));
-            }
-        }
         next_generation(&mut pod.metadata, pod.spec != old.spec);
     }
 
@@ -46,11 +39,13 @@ impl Strategy for PodStrategy {
         let (pod, old) = (typed_mut::<Pod>(object), typed::<Pod>(old));
         pod.spec.clone_from(&old.spec);
         pod.metadata.owner_references.clone_from(&old.metadata.owner_references);
-        let old_class = old.status.as_ref().and_then(|status| status.qos_class.clone());
+        let default = PodStatus::default();
+        let had = old.status.as_ref().unwrap_or(&default);
         let status = pod.status.get_or_insert_with(PodStatus::default);
         if status.qos_class.as_ref().is_none_or(String::is_empty) {
-            status.qos_class = old_class;
+            status.qos_class.clone_from(&had.qos_class);
         }
+        keep_generations(status, had);
     }
 
     fn prepare_for_part(&self, part: Part, object: &mut AnyObject, old: &AnyObject) {
@@ -105,17 +100,47 @@ fn gated() -> PodCondition {
     }
 }
 
-/// Takes over the resources of the containers that both have.
+/// Takes over what the containers ask for, and the pod as a whole. Containers that are not those of the pod are left for
+/// validation to refuse. Source: `dropNonResizeUpdates`.
 fn resize(spec: &mut PodSpec, asked: PodSpec) {
-    let wanted = asked.containers.into_iter().chain(asked.init_containers.unwrap_or_default());
-    for container in wanted {
-        let mut all = spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten());
-        if let Some(own) = all.find(|own| own.name == container.name) {
-            own.resources = container.resources;
-            own.resize_policy = container.resize_policy;
+    let init = |spec: &PodSpec| spec.init_containers.clone().unwrap_or_default();
+    if asked.containers.len() != spec.containers.len() || init(&asked).len() != init(spec).len() {
+        *spec = asked;
+        return;
+    }
+    let asked_init = init(&asked);
+    resize_containers(&mut spec.containers, asked.containers);
+    resize_containers(spec.init_containers.get_or_insert_default(), asked_init);
+    spec.init_containers = spec.init_containers.take().filter(|list| !list.is_empty());
+    spec.resources = asked.resources;
+}
+
+fn resize_containers(own: &mut Vec<Container>, asked: Vec<Container>) {
+    if own.iter().zip(&asked).any(|(own, asked)| own.name != asked.name) {
+        *own = asked;
+        return;
+    }
+    for (own, asked) in own.iter_mut().zip(asked) {
+        own.resources = asked.resources;
+        own.resize_policy = asked.resize_policy;
+    }
+}
+
+/// Of which generation something was seen is not forgotten by clients that do not know of it. Source:
+/// `preserveOldObservedGeneration`.
+fn keep_generations(status: &mut PodStatus, old: &PodStatus) {
+    let unset = |generation: Option<i64>| generation.unwrap_or_default() == 0;
+    if unset(status.observed_generation) {
+        status.observed_generation = old.observed_generation;
+    }
+    let mut had: Vec<&PodCondition> = old.conditions.iter().flatten().collect();
+    for condition in status.conditions.iter_mut().flatten() {
+        let Some(same) = had.iter().position(|had| had.type_ == condition.type_) else { continue };
+        let same = had.remove(same);
+        if unset(condition.observed_generation) {
+            condition.observed_generation = same.observed_generation;
         }
     }
-    spec.resources = asked.resources;
 }
 
 #[cfg(test)]

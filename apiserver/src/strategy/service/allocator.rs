@@ -13,7 +13,7 @@ use coracle_api::status::{ApiError, GroupKind};
 use coracle_api::{kinds, validation};
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 
-use super::{families, has_cluster_ip, has_health_check_port, has_node_ports, is_headless};
+use super::{families, has_cluster_ip, has_health_check_port, has_node_ports, is_headless, type_of};
 use crate::api::Api;
 use crate::strategy::typed;
 
@@ -60,11 +60,18 @@ impl Allocators {
         (*self.addresses.start()).into()
     }
 
-    /// Gives `service` what it lacks, and takes what it asks for. With `dry_run` nothing is taken.
+    /// Gives `service` what it lacks, and takes what it asks for. With `dry_run` nothing is taken. A service that `old`
+    /// gave an address keeps it: whether it says another is for validation to tell.
     ///
     /// # Errors
     /// When what it asks for is another's or outside of what there is, or nothing is left.
-    pub(crate) fn admit(&self, api: &Api, service: &mut Service, dry_run: bool) -> Result<(), ApiError> {
+    pub(crate) fn admit(
+        &self,
+        api: &Api,
+        service: &mut Service,
+        old: Option<&ServiceSpec>,
+        dry_run: bool,
+    ) -> Result<(), ApiError> {
         let owner = owner(service);
         let name = service.metadata.name.clone().unwrap_or_default();
         let mut errors = validation::service_addresses(service);
@@ -77,8 +84,12 @@ impl Allocators {
         }
         let mut taken = self.taken(api);
         let mut fresh = Fresh::default();
-        self.give_address(&mut taken, &owner, spec, &mut fresh, &mut errors);
-        self.give_ports(&mut taken, &owner, spec, &mut fresh, &mut errors);
+        if !old.is_some_and(has_cluster_ip) {
+            self.give_address(&mut taken, &owner, spec, &mut fresh, &mut errors);
+        }
+        if errors.is_empty() {
+            self.give_ports(&mut taken, &owner, spec, &mut fresh, &mut errors);
+        }
         if dry_run || !errors.is_empty() {
             taken.give_back(&fresh);
         }
@@ -126,7 +137,7 @@ impl Allocators {
             Some(Err(_)) => {}
             Some(Ok(ip)) => match self.take_address(taken, owner, u32::from(ip)) {
                 Ok(is_fresh) => fresh.addresses.extend(is_fresh.then_some(u32::from(ip))),
-                Err(why) => errors.invalid(&path.index(0), &spec.cluster_ips, &why),
+                Err(why) => errors.invalid(&path, &spec.cluster_ips, &why),
             },
             None => match self.next_address(taken) {
                 Some(address) => {
@@ -177,14 +188,22 @@ impl Allocators {
         errors: &mut Errors,
     ) {
         let path = Path::new("spec");
-        let gives = has_node_ports(spec);
+        let (gives, has) = (has_node_ports(spec), matches!(type_of(spec), "NodePort" | "LoadBalancer"));
         let ports = path.child("ports");
-        for (index, port) in spec.ports.iter_mut().flatten().enumerate() {
+        // A port of two protocols is one on the nodes too, where it can be.
+        let mut same: HashMap<i32, i32> = HashMap::new();
+        for port in spec.ports.iter().flatten().filter(|port| port.node_port.is_some_and(|port| port != 0)) {
+            same.entry(port.port).or_insert(port.node_port.unwrap_or_default());
+        }
+        for (index, port) in spec.ports.iter_mut().flatten().enumerate().filter(|_| has) {
             let at = ports.index(index);
             let protocol = port.protocol.clone().unwrap_or_else(|| "TCP".to_owned());
             let wanted = port.node_port.filter(|port| *port != 0);
             if wanted.is_some() || gives {
+                let like = same.get(&port.port).copied().filter(|like| taken.is_free(*like, &protocol));
+                let wanted = wanted.or(like);
                 port.node_port = self.give_port(taken, owner, &protocol, wanted, fresh, &at.child("nodePort"), errors);
+                same.extend(port.node_port.map(|given| (port.port, given)));
             }
         }
         if has_health_check_port(spec) {
@@ -286,6 +305,10 @@ impl Taken {
             }
         }
         taken
+    }
+
+    fn is_free(&self, port: i32, protocol: &str) -> bool {
+        u16::try_from(port).is_ok_and(|port| !self.ports.contains_key(&(port, protocol.to_owned())))
     }
 
     fn give_back(&mut self, fresh: &Fresh) {

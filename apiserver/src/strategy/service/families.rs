@@ -12,15 +12,15 @@ const IPV6: &str = "IPv6";
 const SINGLE: &str = "SingleStack";
 const DUAL: &str = "RequireDualStack";
 
-/// Fills in what a service with an address says of families.
-pub(super) fn complete(spec: &mut ServiceSpec) {
+/// Fills in what a service with an address says of families; a policy that `old` had stays.
+pub(super) fn complete(spec: &mut ServiceSpec, old: Option<&ServiceSpec>) {
     if !has_cluster_ip(spec) {
         return;
     }
     let alone = is_alone(spec);
-    let several = cluster_ips(spec).len() > 1 || families(spec).len() > 1;
-    if spec.ip_family_policy.as_ref().is_none_or(String::is_empty) {
-        spec.ip_family_policy = Some(if alone || several { DUAL } else { SINGLE }.to_owned());
+    if spec.ip_family_policy.is_none() {
+        let had = old.and_then(|old| old.ip_family_policy.clone());
+        spec.ip_family_policy = had.or_else(|| Some(if alone { DUAL } else { SINGLE }.to_owned()));
     }
     if families(spec).is_empty() {
         spec.ip_families = Some(vec![IPV4.to_owned()]);
@@ -37,9 +37,14 @@ pub(super) fn complete(spec: &mut ServiceSpec) {
 
 /// A service that goes back to one family gives up the second.
 pub(super) fn downgrade(spec: &mut ServiceSpec, old: &ServiceSpec) {
-    let single = |spec: &ServiceSpec| spec.ip_family_policy.as_deref() == Some(SINGLE);
-    if single(spec) && !single(old) && spec.ip_families == old.ip_families {
+    if spec.ip_family_policy.as_deref() != Some(SINGLE) {
+        return;
+    }
+    if spec.ip_families == old.ip_families {
         spec.ip_families.iter_mut().for_each(|families| families.truncate(1));
+    }
+    if spec.cluster_ips == old.cluster_ips {
+        spec.cluster_ips.iter_mut().for_each(|ips| ips.truncate(1));
     }
 }
 
@@ -99,16 +104,16 @@ mod tests {
             (r#"{"ipFamilyPolicy":"PreferDualStack"}"#, &["IPv4"], "PreferDualStack", &[]),
             (r#"{"ipFamilyPolicy":"RequireDualStack"}"#, &["IPv4"], DUAL, &["spec.ipFamilyPolicy"]),
             (r#"{"ipFamilies":["IPv6"]}"#, &["IPv6"], SINGLE, &["spec.ipFamilies[0]"]),
+            (r#"{"ipFamilies":["IPv4","IPv6"]}"#, &["IPv4", "IPv6"], SINGLE, &["spec.ipFamilyPolicy"]),
             (
-                r#"{"ipFamilies":["IPv4","IPv6"]}"#,
-                &["IPv4", "IPv6"],
-                DUAL,
-                &["spec.ipFamilyPolicy", "spec.ipFamilies[1]"],
+                r#"{"clusterIPs":["127.96.0.9","fd00::1"]}"#,
+                &["IPv4"],
+                SINGLE,
+                &["spec.ipFamilyPolicy", "spec.clusterIPs[1]"],
             ),
-            (r#"{"clusterIPs":["127.96.0.9","fd00::1"]}"#, &["IPv4"], DUAL, &["spec.clusterIPs[1]"]),
         ] {
             let mut spec: ServiceSpec = serde_json::from_str(given).expect("a spec");
-            complete(&mut spec);
+            complete(&mut spec, None);
             assert_eq!(
                 (spec.ip_families.as_deref(), spec.ip_family_policy.as_deref()),
                 (Some(&*families.iter().map(ToString::to_string).collect::<Vec<_>>()), Some(policy))

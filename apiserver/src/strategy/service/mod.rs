@@ -27,8 +27,11 @@ impl Strategy for ServiceStrategy {
         service.status =
             Some(ServiceStatus { load_balancer: Some(LoadBalancerStatus::default()), ..ServiceStatus::default() });
         let spec = service.spec.get_or_insert_with(ServiceSpec::default);
-        same_first_address(spec);
-        families::complete(spec);
+        if spec.cluster_ips.as_ref().is_none_or(Vec::is_empty) {
+            // Of the list nothing is made but this: clients that know of it say both.
+            spec.cluster_ips = spec.cluster_ip.clone().filter(|ip| !ip.is_empty()).map(|ip| vec![ip]);
+        }
+        families::complete(spec, None);
     }
 
     fn prepare_for_update(&self, object: &mut AnyObject, old: &AnyObject) {
@@ -36,10 +39,13 @@ impl Strategy for ServiceStrategy {
         service.status.clone_from(&old.status);
         if let (Some(spec), Some(old)) = (&mut service.spec, &old.spec) {
             keep_allocated(spec, old);
+            same_addresses(spec, old);
             drop_what_the_type_has_not(spec, old);
-            same_first_address(spec);
             families::downgrade(spec, old);
-            families::complete(spec);
+            families::complete(spec, Some(old));
+        }
+        if service.spec.as_ref().is_none_or(|spec| type_of(spec) != "LoadBalancer") {
+            service.status.get_or_insert_default().load_balancer = Some(LoadBalancerStatus::default());
         }
     }
 
@@ -48,11 +54,12 @@ impl Strategy for ServiceStrategy {
     }
 
     async fn admit(&self, api: &Api, object: &mut AnyObject, dry_run: bool) -> Result<(), ApiError> {
-        api.allocators.admit(api, typed_mut::<Service>(object), dry_run)
+        api.allocators.admit(api, typed_mut::<Service>(object), None, dry_run)
     }
 
-    fn admit_update(&self, api: &Api, object: &mut AnyObject, dry_run: bool) -> Result<(), ApiError> {
-        api.allocators.admit(api, typed_mut::<Service>(object), dry_run)
+    fn admit_update(&self, api: &Api, object: &mut AnyObject, old: &AnyObject, dry_run: bool) -> Result<(), ApiError> {
+        let old = typed::<Service>(old).spec.as_ref();
+        api.allocators.admit(api, typed_mut::<Service>(object), old, dry_run)
     }
 
     fn replaced(&self, api: &Api, gone: &AnyObject, stays: &AnyObject) {
@@ -103,34 +110,23 @@ fn has_health_check_port(spec: &ServiceSpec) -> bool {
     type_of(spec) == "LoadBalancer" && spec.external_traffic_policy.as_deref() == Some("Local")
 }
 
-/// `clusterIP` and the first of `clusterIPs` are two names of one thing.
-fn same_first_address(spec: &mut ServiceSpec) {
-    let one = spec.cluster_ip.clone().filter(|ip| !ip.is_empty());
-    let first = spec.cluster_ips.as_ref().and_then(|ips| ips.first()).cloned();
-    match (one, first) {
-        (Some(ip), None) => spec.cluster_ips = Some(vec![ip]),
-        (None, Some(ip)) => spec.cluster_ip = Some(ip),
-        _ => {}
-    }
-}
-
 /// What an update does not say and was allocated stays. Source: upstream's `patchAllocatedValues`.
 fn keep_allocated(spec: &mut ServiceSpec, old: &ServiceSpec) {
+    let unsaid = |ip: &Option<String>| ip.as_ref().is_none_or(String::is_empty);
     if has_cluster_ip(spec) && has_cluster_ip(old) {
-        let unsaid = |ip: &Option<String>| ip.as_ref().is_none_or(String::is_empty);
-        if unsaid(&spec.cluster_ip) && spec.cluster_ips.as_ref().is_none_or(Vec::is_empty) {
+        if unsaid(&spec.cluster_ip) {
             spec.cluster_ip.clone_from(&old.cluster_ip);
+        }
+        if spec.cluster_ips.as_ref().is_none_or(Vec::is_empty) && spec.cluster_ip == old.cluster_ip {
             spec.cluster_ips.clone_from(&old.cluster_ips);
-        } else if spec.cluster_ip != old.cluster_ip && spec.cluster_ips == old.cluster_ips && !unsaid(&spec.cluster_ip)
-        {
-            // Clients of before `clusterIPs` change the one alone.
-            spec.cluster_ips = spec.cluster_ip.clone().map(|ip| vec![ip]);
         }
     }
     if has_node_ports(spec) && has_node_ports(old) {
-        let mut taken: Vec<i32> = spec.ports.iter().flatten().filter_map(|port| port.node_port).collect();
+        let (now, before) = (node_ports(spec), node_ports(old));
+        let mut taken: Vec<i32> = before.into_iter().filter(|port| now.contains(port)).collect();
         for port in spec.ports.iter_mut().flatten().filter(|port| port.node_port.unwrap_or_default() == 0) {
-            let same = old.ports.iter().flatten().find(|old| (old.port, &old.protocol) == (port.port, &port.protocol));
+            let name = port.name.as_deref().unwrap_or_default();
+            let same = old.ports.iter().flatten().rfind(|old| old.name.as_deref().unwrap_or_default() == name);
             port.node_port = same.and_then(|same| same.node_port).filter(|port| !taken.contains(port));
             taken.extend(port.node_port);
         }
@@ -141,18 +137,32 @@ fn keep_allocated(spec: &mut ServiceSpec, old: &ServiceSpec) {
     }
 }
 
+fn node_ports(spec: &ServiceSpec) -> Vec<i32> {
+    spec.ports.iter().flatten().filter_map(|port| port.node_port).filter(|port| *port != 0).collect()
+}
+
+/// `clusterIP` and the first of `clusterIPs` are two names of one thing: clients of before the second change the first
+/// alone. Source: upstream's `normalizeClusterIPs`.
+fn same_addresses(spec: &mut ServiceSpec, old: &ServiceSpec) {
+    let one = |spec: &ServiceSpec| spec.cluster_ip.clone().filter(|ip| !ip.is_empty());
+    let all = |spec: &ServiceSpec| spec.cluster_ips.clone().unwrap_or_default();
+    let (now, before) = (one(spec), one(old));
+    if all(spec).is_empty() && now == before {
+        spec.cluster_ips.clone_from(&old.cluster_ips);
+    } else if all(spec) == all(old) && now != before {
+        spec.cluster_ips = now.map(|ip| vec![ip]);
+    }
+}
+
 /// What a service had for its type goes when its type changes, unless the update says something new of it.
 ///
 /// Source: upstream's `dropTypeDependentFields`.
 fn drop_what_the_type_has_not(spec: &mut ServiceSpec, old: &ServiceSpec) {
-    if has_cluster_ip(old)
-        && !has_cluster_ip(spec)
-        && (&spec.cluster_ip, &spec.cluster_ips) == (&old.cluster_ip, &old.cluster_ips)
-    {
-        spec.cluster_ip = None;
-        spec.cluster_ips = None;
-    }
-    if !has_cluster_ip(spec) {
+    if has_cluster_ip(old) && !has_cluster_ip(spec) {
+        if (&spec.cluster_ip, &spec.cluster_ips) == (&old.cluster_ip, &old.cluster_ips) {
+            spec.cluster_ip = None;
+            spec.cluster_ips = None;
+        }
         if spec.ip_families == old.ip_families {
             spec.ip_families = None;
         }
@@ -164,11 +174,9 @@ fn drop_what_the_type_has_not(spec: &mut ServiceSpec, old: &ServiceSpec) {
         }
     }
     if has_node_ports(old) && !has_node_ports(spec) {
-        let old_ports: Vec<i32> = old.ports.iter().flatten().filter_map(|port| port.node_port).collect();
-        for port in
-            spec.ports.iter_mut().flatten().filter(|port| port.node_port.is_some_and(|port| old_ports.contains(&port)))
-        {
-            port.node_port = None;
+        let before = node_ports(old);
+        if node_ports(spec).iter().all(|port| before.contains(port)) {
+            spec.ports.iter_mut().flatten().for_each(|port| port.node_port = None);
         }
     }
     if has_health_check_port(old)
