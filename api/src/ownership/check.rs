@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::Error;
 use super::element::step_of;
+use super::go::{Plain, Syntax};
 use super::step::Step;
 use super::tree::Tree as _;
 use super::types::{List, Map, Primitive, Taken, Type};
@@ -16,18 +17,41 @@ use crate::schema::ListType;
 /// Checks a value.
 ///
 /// # Errors
-/// The first thing that does not fit, with its path.
+/// What does not fit, with its path: one thing alone, or a list of many.
 pub(super) fn check(value: &Value, type_: Type<'_>) -> Result<(), Error> {
-    match type_.atom().taken(Some(value.form())) {
-        Some(_) if value.is_null() => Ok(()),
-        Some(Taken::Scalar(primitive)) => check_scalar(value, primitive),
-        Some(Taken::List(list)) => check_list(value, &list),
-        Some(Taken::Map(map)) => check_map(value, &map),
-        None => Ok(()),
+    let mut errors = Vec::new();
+    walk(value, type_, &mut errors);
+    match &errors[..] {
+        [] => Ok(()),
+        [only] => Err(only.clone()),
+        all => {
+            let lines: Vec<String> = all.iter().map(|error| format!("  {error}")).collect();
+            Err(Error::new(format!("errors:\n{}", lines.join("\n"))))
+        }
     }
 }
 
-fn check_scalar(value: &Value, primitive: Primitive) -> Result<(), Error> {
+fn walk(value: &Value, type_: Type<'_>, errors: &mut Vec<Error>) {
+    match type_.atom().taken(Some(value.form())) {
+        Some(_) if value.is_null() => {}
+        Some(Taken::Scalar(primitive)) => errors.extend(check_scalar(value, primitive)),
+        Some(Taken::List(list)) => check_list(value, &list, errors),
+        Some(Taken::Map(map)) => check_map(value, &map, errors),
+        None => {}
+    }
+}
+
+/// Checks what is below a step.
+fn walk_below(value: &Value, type_: Type<'_>, step: &Step<'_>, errors: &mut Vec<Error>) {
+    let before = errors.len();
+    walk(value, type_, errors);
+    if errors.len() > before {
+        let found = errors.split_off(before);
+        errors.extend(found.into_iter().map(|error| error.below(step)));
+    }
+}
+
+fn check_scalar(value: &Value, primitive: Primitive) -> Option<Error> {
     let (fits, expected) = match primitive {
         Primitive::String => (value.is_string(), "expected string"),
         Primitive::Number => (value.is_number(), "expected numeric (int or float)"),
@@ -35,47 +59,53 @@ fn check_scalar(value: &Value, primitive: Primitive) -> Result<(), Error> {
         Primitive::Any => (!value.is_array() && !value.is_object(), "expected any scalar"),
     };
     if fits {
-        return Ok(());
+        return None;
     }
     let found = match (primitive, value) {
         (Primitive::Number, Value::String(_)) => "string".to_owned(),
         (Primitive::Number, Value::Bool(_)) => "bool".to_owned(),
         (Primitive::Number, Value::Array(_)) => "[]interface {}".to_owned(),
         (Primitive::Number, Value::Object(_)) => "map[string]interface {}".to_owned(),
-        (_, value) => format!("&{{{value}}}"),
+        (Primitive::String, value) => format!("&value.valueUnstructured{{Value:{}}}", Syntax(value)),
+        (_, value) => format!("&{{{}}}", Plain(value)),
     };
-    Err(Error::new(format!("{expected}, got {found}")))
+    Some(Error::new(format!("{expected}, got {found}")))
 }
 
-fn check_list(value: &Value, list: &List<'_>) -> Result<(), Error> {
+fn check_list(value: &Value, list: &List<'_>, errors: &mut Vec<Error>) {
     let Value::Array(items) = value else {
-        return Err(Error::new(format!("expected list, got &{{{value}}}")));
+        errors.push(Error::new(format!("expected list, got &{{{}}}", Plain(value))));
+        return;
     };
     let mut seen = BTreeSet::new();
     for (i, item) in items.iter().enumerate() {
         let step = match list.list_type {
             ListType::Atomic => Step::Index(i64::try_from(i).unwrap_or(i64::MAX)),
-            ListType::Set | ListType::Map => step_of(list, item).map_err(|error| error.at_element(i))?,
+            ListType::Set | ListType::Map => match step_of(list, item) {
+                Ok(step) => step,
+                // Nothing can be said of an element that is told apart by nothing, nor of those after it.
+                Err(error) => return errors.push(error.at_element(i)),
+            },
         };
         if seen.contains(&step) {
-            return Err(Error::new(format!("duplicate entries for key {step}")));
+            errors.push(Error::new(format!("duplicate entries for key {step}")));
         }
-        check(item, list.element).map_err(|error| error.below(&step))?;
+        walk_below(item, list.element, &step, errors);
         seen.insert(step);
     }
-    Ok(())
 }
 
-fn check_map(value: &Value, map: &Map<'_>) -> Result<(), Error> {
+fn check_map(value: &Value, map: &Map<'_>, errors: &mut Vec<Error>) {
     let Value::Object(object) = value else {
-        return Err(Error::new(format!("expected map, got &{{{value}}}")));
+        errors.push(Error::new(format!("expected map, got &{{{}}}", Plain(value))));
+        return;
     };
     for (name, child) in object {
         let step = Step::Field(name.into());
         match map.child(name) {
-            Some(type_) => check(child, type_).map_err(|error| error.below(&step))?,
-            None => return Err(Error::new("field not declared in schema").below(&step)),
+            Some(type_) => walk_below(child, type_, &step, errors),
+            // The others are not looked at.
+            None => return errors.push(Error::new("field not declared in schema").below(&step)),
         }
     }
-    Ok(())
 }

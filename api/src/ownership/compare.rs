@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use super::Error;
 use super::element::step_of;
+use super::request::Reset;
 use super::set::Set;
 use super::step::Step;
 use super::tree::Tree;
@@ -21,6 +22,13 @@ pub struct Comparison<'v> {
 }
 
 impl<'v> Comparison<'v> {
+    /// Leaves out what a write cannot change.
+    pub(super) fn filter(&mut self, reset: Reset) {
+        for set in [&mut self.removed, &mut self.modified, &mut self.added] {
+            reset.filter(set);
+        }
+    }
+
     fn add(&mut self, step: Step<'v>, change: Changes, below: Comparison<'v>) {
         let sets = [
             (&mut self.removed, change.removed, below.removed),

@@ -19,13 +19,15 @@ fn annotation(object: &Value) -> Option<&str> {
     object.get("metadata")?.get("annotations")?.get(LAST_APPLIED)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// The fields that kubectl last applied and that are still as it wanted them.
+/// The fields that kubectl last applied and that are still as it wanted them. Nothing is known of them when what it
+/// applied is of another kind, or one of the two cannot be compared.
 pub(super) fn still_so(live: &Value, type_: Type<'_>, api_version: &str) -> Option<Set<'static>> {
     let last: Value = serde_json::from_str(annotation(live)?).ok()?;
-    if last.get("apiVersion").and_then(Value::as_str) != Some(api_version) {
+    if last.get("apiVersion").and_then(Value::as_str) != Some(api_version) || last.get("kind") != live.get("kind") {
         return None;
     }
     check(&last, type_).ok()?;
+    check(live, type_).ok()?;
     let mut fields = fields_of(&last, type_).ok()?;
     let change = compare(&last, live, type_).ok()?;
     for changed in [&change.modified, &change.added, &change.removed] {
@@ -34,16 +36,32 @@ pub(super) fn still_so(live: &Value, type_: Type<'_>, api_version: &str) -> Opti
     Some(fields.into_owned())
 }
 
+/// JSON as Go writes it: safe inside of HTML.
+fn escaped(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for letter in json.chars() {
+        match letter {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", u32::from(letter))),
+            letter => out.push(letter),
+        }
+    }
+    out
+}
+
 /// Writes what is applied now into the annotation, where there is one. `object` is `None` when it stays as `live` is.
 pub(super) fn renew(object: &mut Option<Value>, live: &Value, config: &Value) {
     if annotation(object.as_ref().unwrap_or(live)).is_none() {
         return;
     }
     let mut applied = config.clone();
-    if let Some(annotations) = applied.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
-        annotations.remove(LAST_APPLIED);
+    match applied.pointer_mut("/metadata/annotations") {
+        Some(Value::Object(annotations)) => drop(annotations.remove(LAST_APPLIED)),
+        Some(_) => {
+            applied.pointer_mut("/metadata").and_then(Value::as_object_mut).map(|meta| meta.remove("annotations"));
+        }
+        None => {}
     }
-    let text = format!("{applied}\n");
+    let text = format!("{}\n", escaped(&applied.to_string()));
     if annotation(object.as_ref().unwrap_or(live)) == Some(&text) {
         return;
     }

@@ -42,7 +42,7 @@ impl Operation {
 }
 
 /// Who owns the fields of an entry. An applier is the same whatever version it applies.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manager<'a> {
     pub name: Cow<'a, str>,
     pub operation: Operation,
@@ -74,6 +74,24 @@ impl<'a> Manager<'a> {
             told.push_str(&format!(" using {}", self.version));
         }
         told
+    }
+}
+
+/// As upstream's identifiers are ordered, which are texts: one of a subresource comes before one of none.
+impl Ord for Manager<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name
+            .cmp(&other.name)
+            .then_with(|| self.operation.cmp(&other.operation))
+            .then_with(|| self.version.cmp(&other.version))
+            .then_with(|| self.subresource.is_empty().cmp(&other.subresource.is_empty()))
+            .then_with(|| self.subresource.cmp(&other.subresource))
+    }
+}
+
+impl PartialOrd for Manager<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -219,6 +237,11 @@ impl<'a> Managed<'a> {
             };
             let bucket = Manager::new(ANCIENT, Operation::Update, manager.version.clone(), "");
             let Some(entry) = self.take(&manager) else { continue };
+            count -= 1;
+            // An older bucket that is itself merged is lost, as upstream loses it.
+            if manager == bucket {
+                continue;
+            }
             if self.find(&bucket).is_none()
                 && let Some(first) = self.find_mut(&first)
             {
@@ -229,7 +252,6 @@ impl<'a> Managed<'a> {
                 oldest.seconds = entry.seconds;
                 oldest.api_version = entry.api_version;
             }
-            count -= 1;
         }
         Ok(())
     }
@@ -334,6 +356,18 @@ impl Entry<'_> {
 /// Whether entries are given only to forget all there are: an empty list, or one with nothing but an empty entry.
 #[must_use]
 pub(super) fn is_reset(json: &[u8]) -> bool {
-    let compact: Vec<u8> = json.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(5).collect();
-    matches!(&*compact, b"[]" | b"[{}]")
+    let Ok(tape) = Tape::read(json) else { return false };
+    let mut elements = tape.root().elements();
+    match (tape.root().form(), elements.next(), elements.next()) {
+        (Form::List, None, _) => true,
+        (Form::List, Some(only), None) => {
+            let is_unset = |value: Node<'_, '_>| value.form() == Form::Null || value.text() == "\"\"";
+            matches!(only.form(), Form::Map | Form::Null)
+                && FIELDS.iter().all(|name| only.get(name).is_none_or(is_unset))
+        }
+        _ => false,
+    }
 }
+
+/// The fields of an entry.
+const FIELDS: [&str; 7] = ["apiVersion", "fieldsType", "fieldsV1", "manager", "operation", "subresource", "time"];

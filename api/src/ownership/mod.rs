@@ -15,6 +15,7 @@ mod compare;
 mod element;
 mod fields_of;
 mod fields_v1;
+mod go;
 mod last_applied;
 mod managers;
 mod merge;

@@ -32,7 +32,7 @@ impl Reset {
     /// Everything may be changed.
     pub const NOTHING: Reset = Reset::Except(&[]);
 
-    fn filter(self, set: &mut Set<'_>) {
+    pub(super) fn filter(self, set: &mut Set<'_>) {
         match self {
             Reset::Except(paths) => paths.iter().for_each(|path| set.cut(path)),
             Reset::AllBut(paths) => set.keep(paths),
@@ -44,6 +44,12 @@ impl Reset {
 pub trait Versions {
     /// An object of the request's version as another one has it, and its type there; `None` if it is not served in that.
     fn convert(&self, object: &Value, api_version: &str) -> Option<(Value, Type<'_>)>;
+
+    /// Whether a write cannot change the same fields of an object as other versions have it.
+    fn share_reset(&self) -> bool;
+
+    /// Whether the type of an object may have changed since its entries were written.
+    fn may_change(&self) -> bool;
 }
 
 /// There is no other version.
@@ -53,6 +59,14 @@ pub struct OneVersion;
 impl Versions for OneVersion {
     fn convert(&self, _: &Value, _: &str) -> Option<(Value, Type<'_>)> {
         None
+    }
+
+    fn share_reset(&self) -> bool {
+        true
+    }
+
+    fn may_change(&self) -> bool {
+        false
     }
 }
 
@@ -135,20 +149,21 @@ impl Request<'_> {
             Ok(managed) if !is_reset(new.managed) => managed,
             _ => Managed::default(),
         };
-        self.track(managed, zero, new.json).unwrap_or_default()
+        let is_given = !managed.entries.is_empty();
+        self.track(managed, zero, new.json, is_given).unwrap_or_default()
     }
 
     /// The entries of an object that is changed from `live` to `new`, which has entries if the client gave some.
     #[must_use]
     pub fn updated(&self, live: State<'_>, new: State<'_>) -> Vec<u8> {
-        let of_live = || Managed::read_lazily(live.managed).unwrap_or_default();
-        let managed = if !self.subresource.is_empty() {
+        let of_live = || (Managed::read_lazily(live.managed).unwrap_or_default(), self.versions.may_change());
+        let (managed, is_odd) = if !self.subresource.is_empty() {
             of_live()
         } else if is_reset(new.managed) {
-            Managed::default()
+            (Managed::default(), false)
         } else {
             match Managed::read_given(new.managed) {
-                Ok(given) if !given.entries.is_empty() => given,
+                Ok(given) if !given.entries.is_empty() => (given, true),
                 _ => of_live(),
             }
         };
@@ -156,17 +171,21 @@ impl Request<'_> {
         if managed.entries.is_empty() {
             return Vec::new();
         }
-        self.track(managed, live.json, new.json).unwrap_or_else(|_| live.managed.to_vec())
+        // Nor is what cannot be compared tracked any longer.
+        self.track(managed, live.json, new.json, is_odd).unwrap_or_default()
     }
 
-    /// Tracks an update of objects of which only what differs is read.
-    fn track(&self, managed: Managed<'_>, live: &[u8], new: &[u8]) -> Result<Vec<u8>, Error> {
+    /// Tracks an update of objects of which only what differs is read. Entries are odd that may not fit the type.
+    fn track(&self, managed: Managed<'_>, live: &[u8], new: &[u8], are_odd: bool) -> Result<Vec<u8>, Error> {
+        let mut managed = managed;
+        if are_odd {
+            self.reconcile(&mut managed)?;
+        }
         let whole = || {
             let read = |json: &[u8]| serde_json::from_slice(json).unwrap_or_default();
             (read(live), read(new))
         };
         let (old, new) = (Tape::read(live)?, Tape::read(new)?);
-        let mut managed = managed;
         self.update(&mut managed, self.writer(Operation::Update), old.root(), new.root(), &whole)?;
         Ok(managed.write())
     }
@@ -202,12 +221,36 @@ impl Request<'_> {
         managed.cap()
     }
 
+    /// Fits the entries of this version to its type.
+    fn reconcile(&self, managed: &mut Managed<'_>) -> Result<(), Error> {
+        for entry in managed.entries.iter_mut().filter(|entry| entry.api_version == self.api_version) {
+            entry.load()?;
+            entry.fields.reconcile(self.type_);
+        }
+        Ok(())
+    }
+
     fn compare<'v, T: Tree<'v>>(&'v self, old: T, new: T) -> Result<Comparison<'v>, Error> {
         let mut change = compare(old, new, self.type_)?;
-        for set in [&mut change.removed, &mut change.modified, &mut change.added] {
-            self.reset.filter(set);
-        }
+        change.filter(self.reset);
         Ok(change)
+    }
+
+    /// Compares objects as another version has them; `None` if they are not served in that.
+    fn compare_at<T>(
+        &self,
+        (old, new): &(Value, Value),
+        api_version: &str,
+        then: impl FnOnce(&Comparison<'_>) -> T,
+    ) -> Result<Option<T>, Error> {
+        let (Some((old, type_)), Some((new, _))) = (self.at(old, api_version), self.at(new, api_version)) else {
+            return Ok(None);
+        };
+        let mut change = compare(&old, &new, type_)?;
+        if self.versions.share_reset() {
+            change.filter(self.reset);
+        }
+        Ok(Some(then(&change)))
     }
 
     /// Takes what a change touches from all but `own`; those that then own nothing go, as do those of versions that are
@@ -240,13 +283,11 @@ impl Request<'_> {
             if entry.api_version == self.api_version {
                 lose(entry, change);
             } else {
-                let (old, new) = whole();
-                match (self.at(&old, &entry.api_version), self.at(&new, &entry.api_version)) {
-                    (Some((old, type_)), Some((new, _))) => match compare(&old, &new, type_) {
-                        Ok(change) => lose(entry, &change),
-                        Err(error) => failed = Some(error),
-                    },
-                    _ => return false,
+                let version = entry.api_version.clone();
+                match self.compare_at(&whole(), &version, |change| lose(entry, change)) {
+                    Ok(Some(())) => {}
+                    Ok(None) => return false,
+                    Err(error) => failed = Some(error),
                 }
             }
             !entry.fields.is_empty()
@@ -313,11 +354,7 @@ impl Request<'_> {
         force: bool,
     ) -> Result<Applied, Refused<'a>> {
         let mut managed = Managed::read(managed)?;
-        for entry in &mut managed.entries {
-            if entry.api_version == self.api_version {
-                entry.fields.reconcile(self.type_);
-            }
-        }
+        self.reconcile(&mut managed)?;
         if managed.entries.is_empty() {
             let writer = Manager::new(BEFORE_FIRST_APPLY, Operation::Update, self.api_version, self.subresource);
             self.update(&mut managed, writer, zero, live, &|| (zero.clone(), live.clone()))?;
@@ -373,10 +410,9 @@ impl Request<'_> {
             let fields = if entry.api_version == self.api_version {
                 shared(change)
             } else {
-                let (old, new) = whole();
-                match (self.at(&old, &entry.api_version), self.at(&new, &entry.api_version)) {
-                    (Some((old, type_)), Some((new, _))) => shared(&compare(&old, &new, type_)?),
-                    _ => continue,
+                match self.compare_at(&whole(), &entry.api_version, shared)? {
+                    Some(fields) => fields,
+                    None => continue,
                 }
             };
             if !fields.is_empty() {

@@ -43,7 +43,7 @@ impl Live {
     fn try_apply(&mut self, manager: &str, force: bool, config: &Value) -> Result<(), ApplyError> {
         self.seconds += 1;
         let config = self.whole(config);
-        let zero = json!({"metadata": {}});
+        let zero = json!({"metadata": {}, "kind": config["kind"]});
         let live = if self.managed.is_empty() { zero.clone() } else { self.object.clone() };
         let applied = self.request(manager, "").apply(&zero, &live, &self.managed, &config, force)?;
         if let Some(object) = applied.object {
@@ -253,6 +253,11 @@ fn a_configuration_must_fit() {
         ),
         (json!({"spec": {"replicas": "two"}}), ".spec.replicas: expected numeric (int or float), got string"),
         (json!({"spec": []}), ".spec: expected map, got &{[]}"),
+        (
+            json!({"metadata": {"labels": {"a": 5}, "finalizers": ["a", "a", "a"]}}),
+            "errors:\n  .metadata.finalizers: duplicate entries for key [=\"a\"]\n  .metadata.finalizers: duplicate \
+             entries for key [=\"a\"]\n  .metadata.labels.a: expected string, got &value.valueUnstructured{Value:5}",
+        ),
     ] {
         match live.try_apply("one", false, &config) {
             Err(ApplyError::Config(error)) => assert_eq!(error.to_string(), why),
@@ -300,6 +305,8 @@ fn clients_can_reset_entries_and_nonsense_is_passed_over() {
     for (given, kept) in [
         (&b"[]"[..], false),
         (b" [ { } ] ", false),
+        (br#"[{"manager":"","time":null,"other":1}]"#, false),
+        (b"[{},{}]", true),
         (b"", true),
         (br#"[{"manager":"x"}]"#, true),
         (
@@ -360,18 +367,58 @@ fn what_kubectl_applied_by_itself_is_its_own() {
 
 #[test]
 fn replicas_have_their_owner_in_the_scale_too() {
+    use scale::Replicas;
     let mut live = Live::deployment();
     live.apply("one", &json!({"spec": {"replicas": 1, "paused": true}}));
-    let path = ["spec", "replicas"];
-    let scale = scale::to_scale(&live.managed, "apps/v1", &path);
+    let in_version =
+        |version: &'static str, path: Option<Vec<&'static str>>| Replicas { api_version: version.into(), path };
+    let versions = [in_version("apps/v1", Some(vec!["spec", "replicas"])), in_version("apps/v2", None)];
     let read = |json: &[u8]| Live { managed: json.to_vec(), ..Live::deployment() }.owners();
-    assert_eq!(read(&scale), [r#"one Apply 1 {"f:spec":{"f:replicas":{}}}"#]);
-    assert_eq!(scale::to_workload(&live.managed, &scale, "apps/v1", &path), live.managed);
-    let taken = br#"[{"manager":"two","operation":"Update","apiVersion":"autoscaling/v1","fieldsType":"FieldsV1","subresource":"scale","fieldsV1":{"f:spec":{"f:replicas":{}}},"time":"2026-01-01T01:00:00Z"}]"#;
-    assert_eq!(
-        read(&scale::to_workload(&live.managed, taken, "apps/v1", &path)),
-        [r#"one Apply 1 {"f:spec":{"f:paused":{}}}"#, r#"two Update - {"f:spec":{"f:replicas":{}}}"#]
-    );
+    let of_scale = scale::to_scale(&live.managed, &versions);
+    assert_eq!(read(&of_scale), [r#"one Apply 1 {"f:spec":{"f:replicas":{}}}"#]);
+    assert_eq!(scale::to_workload(&live.managed, &of_scale, &versions, "apps/v1"), live.managed);
+    let entry = |manager: &str, operation: &str, version: &str, fields: &str| {
+        format!(
+            r#"{{"apiVersion":"{version}","fieldsType":"FieldsV1","fieldsV1":{fields},"manager":"{manager}","operation":"{operation}","time":"1970-01-01T00:00:01Z"}}"#
+        )
+    };
+    let (both, of_parent) = (r#"{"f:spec":{"f:paused":{},"f:replicas":{}}}"#, r#"{"f:spec":{"f:replicas":{}}}"#);
+    for (about, workload, scale, expected) in [
+        (
+            "another takes them",
+            vec![entry("one", "Apply", "apps/v1", both)],
+            vec![entry("two", "Update", "autoscaling/v1", of_parent)],
+            vec![r#"one Apply 1 {"f:spec":{"f:paused":{}}}"#, r#"two Update - {"f:spec":{"f:replicas":{}}}"#],
+        ),
+        (
+            "who has nothing else goes",
+            vec![entry("one", "Apply", "apps/v1", of_parent)],
+            vec![entry("two", "Apply", "autoscaling/v1", of_parent)],
+            vec![r#"two Apply - {"f:spec":{"f:replicas":{}}}"#],
+        ),
+        (
+            "an updater that keeps them has two entries",
+            vec![entry("one", "Update", "apps/v1", both)],
+            vec![entry("one", "Update", "autoscaling/v1", of_parent)],
+            vec![r#"one Update 1 {"f:spec":{"f:paused":{}}}"#],
+        ),
+        (
+            "those of versions without a scale stay, those of unknown versions go",
+            vec![entry("a", "Update", "apps/v2", both), entry("b", "Update", "apps/v3", both)],
+            vec![],
+            vec![r#"a Update 1 {"f:spec":{"f:paused":{},"f:replicas":{}}}"#],
+        ),
+        (
+            "what the scale doesn't own is nobody's",
+            vec![entry("one", "Apply", "apps/v1", both)],
+            vec![entry("two", "Update", "autoscaling/v1", r#"{"f:status":{}}"#)],
+            vec![r#"one Apply 1 {"f:spec":{"f:paused":{}}}"#],
+        ),
+    ] {
+        let list = |entries: Vec<String>| format!("[{}]", entries.join(","));
+        let managed = scale::to_workload(list(workload).as_bytes(), list(scale).as_bytes(), &versions, "apps/v1");
+        assert_eq!(read(&managed), expected, "{about}");
+    }
 }
 
 #[derive(Debug)]

@@ -260,6 +260,15 @@ impl Versions for Resource {
         let value = serde_json::from_slice(&converted.encode_alone()).ok()?;
         Some((value, type_of(&other.model)))
     }
+
+    /// Definitions say it of each version alone.
+    fn share_reset(&self) -> bool {
+        self.kind.model.custom().is_none()
+    }
+
+    fn may_change(&self) -> bool {
+        self.kind.model.custom().is_some()
+    }
 }
 
 /// Of what is served in one version only.

@@ -6,6 +6,7 @@ use coracle_api::codec::{self, FieldValidation, Format};
 use coracle_api::custom::CustomObject;
 use coracle_api::kind::Kind;
 use coracle_api::object::Object as _;
+use coracle_api::ownership::scale::Replicas;
 use coracle_api::ownership::{self, State, Type};
 use coracle_api::selector::format_labels;
 use coracle_api::status::{ApiError, GroupKind};
@@ -21,6 +22,7 @@ use super::options::WriteOptions;
 use super::owner::{self, Owner, Subject};
 use super::{Call, meta, patch, update};
 use crate::negotiate::View;
+use crate::resource::Resource;
 use crate::route::Verb;
 use crate::strategy::Part;
 use crate::{body, negotiate, respond, table};
@@ -95,12 +97,24 @@ async fn change_by_patch(call: &Call, body: Body) -> Result<Scale, ApiError> {
     .await
 }
 
-/// Where objects of a kind have their replicas.
-fn replicas_path(kind: &Kind) -> Vec<&str> {
-    match kind.model.custom().and_then(|model| model.scale.as_ref()) {
-        Some(paths) => paths.spec_replicas_path.trim_start_matches('.').split('.').collect(),
-        None => vec!["spec", "replicas"],
+/// Where objects of a kind have their replicas; `None` where they have no scale.
+fn replicas_path(kind: &Kind) -> Option<Vec<&str>> {
+    match kind.model.custom() {
+        Some(model) => {
+            let paths = model.scale.as_ref()?;
+            Some(paths.spec_replicas_path.trim_start_matches('.').split('.').collect())
+        }
+        None => Some(vec!["spec", "replicas"]),
     }
+}
+
+/// Where each version of a resource has its replicas.
+fn replicas(resource: &Resource) -> Vec<Replicas<'_>> {
+    let others = resource.versions.iter().map(|kind| &**kind).filter(|kind| kind.version != resource.kind.version);
+    std::iter::once(&*resource.kind)
+        .chain(others)
+        .map(|kind| Replicas { api_version: kind.api_version(), path: replicas_path(kind) })
+        .collect()
 }
 
 fn subject() -> Subject<'static> {
@@ -128,9 +142,9 @@ async fn change(
 ) -> Result<Scale, ApiError> {
     let owner = Owner::of(call, Part::Main, options).unrestricted();
     let version = &call.resource().api_version;
-    let path = replicas_path(&call.resource().kind);
+    let versions = replicas(call.resource());
     let changed = update::change(call, Part::Main, options.dry_run, None, |old| {
-        let managed = ownership::scale::to_scale(old.managed(), version, &path);
+        let managed = ownership::scale::to_scale(old.managed(), &versions);
         let present = Present { scale: of_object(old)?, managed };
         let (scale, managed) = make(&present)?;
         let managed = managed.unwrap_or_else(|| {
@@ -157,7 +171,7 @@ async fn change(
         let mut new = old.clone();
         new.meta_mut().resource_version = scale.metadata.resource_version;
         set_replicas(&mut new, replicas)?;
-        new.set_managed(ownership::scale::to_workload(old.managed(), &managed, version, &path));
+        new.set_managed(ownership::scale::to_workload(old.managed(), &managed, &versions, version));
         Ok(new)
     })
     .await?;

@@ -9,19 +9,25 @@ use super::Part;
 
 const STATUS: Reset = Reset::Except(&[&["status"]]);
 const SPEC: Reset = Reset::Except(&[&["spec"]]);
+const SPEC_AND_STATUS: Reset = Reset::Except(&[&["spec"], &["status"]]);
 const SPEC_AND_METADATA: Reset = Reset::Except(&[&["metadata"], &["spec"]]);
 
 /// The fields of a kind that a write of this part cannot change.
 pub(crate) fn of(kind: &Kind, part: Part) -> Reset {
     if kind.model.custom().is_some() {
         return match part {
-            Part::Status => Reset::AllBut(&[&["status"]]),
+            Part::Status => SPEC_AND_METADATA,
             _ if kind.subresource("status").is_some() => STATUS,
             _ => Reset::NOTHING,
         };
     }
     match part {
-        Part::Main | Part::Finalize => STATUS,
+        Part::Main | Part::Finalize => match (&*kind.group, &*kind.plural) {
+            ("certificates.k8s.io", "certificatesigningrequests") => SPEC_AND_STATUS,
+            // Upstream names them in a group that there is not.
+            ("networking.k8s.io", "servicecidrs") => Reset::NOTHING,
+            _ => STATUS,
+        },
         Part::Status => match (&*kind.group, &*kind.plural) {
             ("apps", "deployments") => Reset::Except(&[&["spec"], &["metadata", "labels"]]),
             ("", "pods") => {
@@ -30,10 +36,15 @@ pub(crate) fn of(kind: &Kind, part: Part) -> Reset {
             ("certificates.k8s.io", "certificatesigningrequests") => {
                 Reset::Except(&[&["spec"], &["status", "conditions"]])
             }
-            ("storage.k8s.io", "volumeattachments") | ("resource.k8s.io", "resourceclaims") => SPEC_AND_METADATA,
+            ("networking.k8s.io", "servicecidrs") => Reset::NOTHING,
+            ("admissionregistration.k8s.io", "validatingadmissionpolicies")
+            | ("apiregistration.k8s.io", "apiservices")
+            | ("flowcontrol.apiserver.k8s.io", "flowschemas" | "prioritylevelconfigurations")
+            | ("resource.k8s.io", "resourceclaims")
+            | ("storage.k8s.io", "volumeattachments") => SPEC_AND_METADATA,
             _ => SPEC,
         },
-        Part::Approval => Reset::AllBut(&[&["status", "conditions"]]),
+        Part::Approval => Reset::Except(&[&["spec"], &["status", "certificate"]]),
         Part::EphemeralContainers => Reset::AllBut(&[&["spec", "ephemeralContainers"]]),
         Part::Resize => Reset::AllBut(&[
             &["spec", "containers", "*", "resources"],
