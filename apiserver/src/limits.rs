@@ -110,3 +110,6 @@ const _: () = assert!(FRESHNESS_TIMEOUT.as_secs() < REQUEST_TIMEOUT.as_secs());
 
 /// The longest name of a manager of fields, in bytes. Source: upstream's `FieldManagerMaxLength`.
 pub const MANAGER_BYTES_MAX: usize = 128;
+
+/// How long the name of a subresource is that a manager wrote. Source: upstream's `MaxSubresourceNameLength`.
+pub const MANAGED_SUBRESOURCE_BYTES_MAX: usize = 256;

@@ -27,7 +27,7 @@ pub use encode::EncodeError;
 pub(crate) use encode::write_string;
 pub(crate) use managed::{join as join_managed, split as split_managed};
 pub use splice::{SPLICED_BYTES_MAX, metadata_of, partial_metadata, resplice, splice, splice_into};
-pub use yaml::from_json as json_to_yaml;
+pub use yaml::{from_json as json_to_yaml, warnings};
 
 use self::header::Header;
 use crate::any::AnyObject;
@@ -268,7 +268,9 @@ impl Expected<'_> {
                 Err(self.undecodable(own, format!("strict decoding error: {}", findings.join(", "))))
             }
             FieldValidation::Ignore => Ok(Vec::new()),
-            FieldValidation::Strict | FieldValidation::Warn => Ok(findings),
+            FieldValidation::Strict | FieldValidation::Warn => {
+                Ok(findings.iter().flat_map(|finding| yaml::warnings(finding)).collect())
+            }
         }
     }
 

@@ -15,24 +15,75 @@ pub(super) struct Converted {
     pub duplicate: Option<String>,
 }
 
-/// Turns a YAML document into JSON. Of a key that stands twice the last value is taken, and told.
+/// How the tale of keys that stand twice begins. Each has a line of its own.
+const DUPLICATES: &str = "yaml: unmarshal errors:\n";
+
+/// Turns the first YAML document of a text into JSON. Of a key that stands twice the last value is taken, and told.
 pub(super) fn to_json(yaml: &str) -> Result<Converted, String> {
-    stacker::grow(limits::YAML_STACK_BYTES, || convert(yaml))
+    stacker::grow(limits::YAML_STACK_BYTES, || convert(first_document(yaml)))
+}
+
+/// The texts of the `Warning` headers that tell of something strict clients want to hear of.
+///
+/// Source: upstream's `parseYAMLWarnings`.
+pub fn warnings(finding: &str) -> impl Iterator<Item = String> + '_ {
+    let told = finding.strip_prefix(DUPLICATES);
+    let (whole, lines) = if told.is_none() { (Some(finding), "") } else { (None, told.unwrap_or_default()) };
+    whole.into_iter().chain(lines.lines().map(str::trim)).map(str::to_owned)
+}
+
+/// The text of the first document. What comes after it is not read.
+fn first_document(yaml: &str) -> &str {
+    let is_marker = |line: &str, marker: &str| {
+        line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+    };
+    let (mut at, mut has_begun) = (0, false);
+    for line in yaml.split_inclusive('\n') {
+        let starts = is_marker(line, "---");
+        if has_begun && (starts || is_marker(line, "...")) {
+            return &yaml[..at];
+        }
+        let is_blank = line.trim_start().is_empty() || line.trim_start().starts_with('#');
+        has_begun |= starts || !(is_blank || line.starts_with('%') || is_marker(line, "..."));
+        at += line.len();
+    }
+    yaml
 }
 
 fn convert(yaml: &str) -> Result<Converted, String> {
     let (value, duplicate) = match read(yaml, DuplicateKeyPolicy::Error) {
         Ok(value) => (value, None),
         Err(first) => match read(yaml, DuplicateKeyPolicy::LastWins) {
-            Ok(value) => (value, Some(first)),
-            Err(_) => return Err(first),
+            Ok(value) => (value, told(yaml, &first)),
+            Err(_) => return Err(unreadable(&first)),
         },
     };
     let json = serde_json::to_vec(&value).map_err(|e| e.to_string())?;
     Ok(Converted { json, duplicate })
 }
 
-fn read(yaml: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, String> {
+fn unreadable(error: &serde_saphyr::Error) -> String {
+    format!("error converting YAML to JSON: yaml: {}", error.to_string().lines().next().unwrap_or_default())
+}
+
+/// Tells of a key that stands twice, with the line of its later value.
+fn told(yaml: &str, error: &serde_saphyr::Error) -> Option<String> {
+    let serde_saphyr::Error::DuplicateMappingKey { key, location } = error else { return Some(unreadable(error)) };
+    let key = key.as_deref().unwrap_or_default();
+    let mut line = usize::try_from(location.line()).unwrap_or_default();
+    let mut lines = yaml.lines().skip(line.saturating_sub(1));
+    let ends_with_key = lines.next().is_some_and(|text| {
+        let text = text.split(" #").next().unwrap_or_default().trim_end();
+        text.ends_with(':') && text.trim_end_matches(':').trim_end_matches(['"', '\'']).ends_with(key)
+    });
+    if ends_with_key {
+        let is_blank = |text: &&str| text.trim().is_empty() || text.trim_start().starts_with('#');
+        line += 1 + lines.take_while(is_blank).count();
+    }
+    Some(format!("{DUPLICATES}  line {line}: key {key:?} already set in map"))
+}
+
+fn read(yaml: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, serde_saphyr::Error> {
     let budget = serde_saphyr::budget! {
         max_nodes: limits::YAML_NODES_MAX,
         max_depth: limits::NESTING_MAX,
@@ -44,9 +95,7 @@ fn read(yaml: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, String>
         with_snippet: false,
     };
     options.alias_limits.max_total_replayed_events = limits::YAML_ALIASED_MAX;
-    serde_saphyr::from_str_with_options(yaml, options).map_err(|e| {
-        format!("error converting YAML to JSON: yaml: {}", e.to_string().lines().next().unwrap_or_default())
-    })
+    serde_saphyr::from_str_with_options(yaml, options)
 }
 
 /// Turns JSON into YAML.
@@ -65,6 +114,27 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn the_first_document_is_read_and_keys_that_stand_twice_are_told() {
+        for (yaml, json, duplicate) in [
+            ("", "null", None),
+            ("# nothing\n---\n---\na: 1", "null", None),
+            ("%YAML 1.1\n---\na: 1\n--- \nb: [", r#"{"a":1}"#, None),
+            ("a: |\n  x\n  ---\n...\nb: 2", r#"{"a":"x\n---\n"}"#, None),
+            ("a: 1\nb: 2\na: 3", r#"{"a":3,"b":2}"#, Some("  line 3: key \"a\" already set in map")),
+            ("x: {a: 1,\n a: 2}", r#"{"x":{"a":2}}"#, Some("  line 2: key \"a\" already set in map")),
+            ("a: 1\na: # here\n\n  b: 2", r#"{"a":{"b":2}}"#, Some("  line 4: key \"a\" already set in map")),
+        ] {
+            let converted = to_json(yaml).unwrap();
+            assert_eq!(String::from_utf8(converted.json).unwrap(), json, "{yaml}");
+            let expected = duplicate.map(|line| format!("{DUPLICATES}{line}"));
+            assert_eq!(converted.duplicate, expected, "{yaml}");
+            let told: Vec<String> = converted.duplicate.iter().flat_map(|finding| warnings(finding)).collect();
+            assert_eq!(told, duplicate.iter().map(|line| line.trim().to_owned()).collect::<Vec<_>>());
+        }
+        assert_eq!(warnings("unknown field \"a\"").collect::<Vec<_>>(), ["unknown field \"a\""]);
+    }
 
     /// A document of a few hundred bytes, as deep as one may be, used to overflow the stack of the thread that read it.
     #[test]

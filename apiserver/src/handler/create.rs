@@ -19,7 +19,8 @@ use crate::{limits, respond};
 
 pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
-    let decoded = call.decode(body, options.validation).await?;
+    let mut decoded = call.decode(body, options.validation).await?;
+    call.warn(meta::single_owners(decoded.object.meta_mut(), ""));
     let owner = Owner::of(call, Part::Main, &options);
     let created = create(call, decoded.object, options.dry_run, Some(&owner)).await?;
     let mut response = call.show(StatusCode::CREATED, &created)?;
@@ -43,7 +44,10 @@ pub(super) async fn create(
     namespaces::check_open(call, object.name()).await?;
     defaults::apply(&mut object);
     if let Some(owner) = owner {
-        owner.created(&mut object);
+        let errors = owner.created(&mut object);
+        if !errors.is_empty() {
+            return Err(call.invalid(object.name(), errors));
+        }
     }
     admission::admit(&mut review(call, &mut object, dry_run)).await?;
     refuse_terminating(call, object.name())?;

@@ -95,7 +95,7 @@ fn check_preconditions(
     options: &DeleteOptions,
 ) -> Result<(), ApiError> {
     let preconditions = &options.preconditions;
-    update::check_uid(writer, name, preconditions.uid.as_deref(), object)?;
+    update::check_uid(writer, name, preconditions.uid.as_deref(), Some(object))?;
     let own = object.meta().resource_version.as_deref().unwrap_or_default();
     match preconditions.resource_version.as_deref().filter(|asked| *asked != own) {
         None => Ok(()),

@@ -3,7 +3,7 @@
 //! Source: upstream's `rest.BeforeCreate` and `rest.BeforeUpdate`.
 
 use coracle_api::status::ApiError;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 
 use crate::clock;
 
@@ -45,6 +45,32 @@ pub(super) fn before_update(meta: &mut ObjectMeta, old: &ObjectMeta) {
     if meta.namespace.as_ref().is_none_or(String::is_empty) {
         meta.namespace.clone_from(&old.namespace);
     }
+}
+
+/// Leaves one of owners that stand twice; tells of those that did, and `when`.
+///
+/// Source: upstream's `dedupOwnerReferencesAndAddWarning`.
+pub(super) fn single_owners(meta: &mut ObjectMeta, when: &str) -> Option<String> {
+    let owners = meta.owner_references.as_mut().filter(|owners| owners.len() > 1)?;
+    let mut single: Vec<OwnerReference> = Vec::with_capacity(owners.len());
+    let mut twice: Vec<&str> = Vec::new();
+    for owner in owners.iter() {
+        if single.contains(owner) {
+            twice.push(&owner.uid);
+        } else {
+            single.push(owner.clone());
+        }
+    }
+    if twice.is_empty() {
+        return None;
+    }
+    let told = format!(
+        ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may \
+         reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+        twice.join(", ")
+    );
+    *owners = single;
+    Some(told)
 }
 
 /// Puts the namespace of the URL into the object: none into what lives in none, whatever it says.

@@ -49,7 +49,7 @@ impl WriteOptions {
         if !is_apply && query.optional_flag("force").is_some() {
             errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
         }
-        if is_apply && query.get("fieldManager").is_none() {
+        if is_apply && query.get("fieldManager").is_none_or(str::is_empty) {
             errors.required(&Path::new("fieldManager"), "is required for apply patch");
         }
         Self::checked(query, "PatchOptions", errors)
@@ -57,7 +57,7 @@ impl WriteOptions {
 
     fn checked(query: &Query, kind: &'static str, mut errors: Errors) -> Result<Self, ApiError> {
         let field_manager = query.get("fieldManager").map(str::to_owned);
-        check_manager(field_manager.as_deref().unwrap_or_default(), &mut errors);
+        check_manager(&Path::new("fieldManager"), field_manager.as_deref().unwrap_or_default(), &mut errors);
         let dry_run = dry_run(query.all("dryRun"), &mut errors);
         let validation = match query.get("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
@@ -134,14 +134,13 @@ fn preconditions(query: &Query) -> Option<Preconditions> {
 }
 
 /// Source: upstream's `ValidateFieldManager`.
-fn check_manager(name: &str, errors: &mut Errors) {
-    let path = Path::new("fieldManager");
+pub(super) fn check_manager(path: &Path<'_>, name: &str, errors: &mut Errors) {
     if name.len() > limits::MANAGER_BYTES_MAX {
-        errors.too_long(&path, limits::MANAGER_BYTES_MAX);
+        errors.too_long(path, limits::MANAGER_BYTES_MAX);
     }
     for (position, letter) in name.char_indices().filter(|(_, letter)| !is_printable(*letter)) {
         let code = u32::from(letter);
-        errors.invalid(&path, name, &format!("invalid character U+{code:04X} (at position {position})"));
+        errors.invalid(path, name, &format!("invalid character U+{code:04X} (at position {position})"));
     }
 }
 

@@ -5,8 +5,9 @@
 
 use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, FieldValidation, Format};
+use coracle_api::field::{Errors, Path};
 use coracle_api::kind::{Kind, Model};
-use coracle_api::ownership::{ApplyError, OneVersion, Request, Reset, State, Type, Versions};
+use coracle_api::ownership::{ApplyError, Managed, OneVersion, Request, Reset, State, Type, Versions};
 use coracle_api::status::{ApiError, ApplyConflict};
 use coracle_api::{convert, kinds};
 use http::HeaderMap;
@@ -14,7 +15,7 @@ use http::header::USER_AGENT;
 use serde_json::Value;
 
 use super::Call;
-use super::options::{WriteOptions, is_printable};
+use super::options::{WriteOptions, check_manager, is_printable};
 use crate::resource::Resource;
 use crate::strategy::{Part, reset};
 use crate::{clock, limits};
@@ -29,7 +30,8 @@ pub(super) struct Owner<'c> {
 
 /// A configuration that is applied, and whether it takes what others own.
 pub(super) struct Config {
-    value: Value,
+    /// Why it cannot be read, otherwise: that is told when it is to be applied to something.
+    value: Result<Value, String>,
     /// The keys that stand twice in it.
     findings: Vec<String>,
     force: bool,
@@ -39,17 +41,14 @@ impl Config {
     /// Reads the body of an apply.
     ///
     /// # Errors
-    /// When it is no object.
+    /// When it is too large.
     pub(super) fn read(body: &[u8], force: bool) -> Result<Self, ApiError> {
-        let decoded = codec::decode_value(body, Format::Yaml).map_err(|error| match error {
-            ApiError::BadRequest(why) => ApiError::BadRequest(format!("error decoding YAML: {why}")),
-            other => other,
-        })?;
-        if !decoded.object.is_object() {
-            let why = "error decoding YAML: json: cannot unmarshal into Go value of type map[string]interface {}";
-            return Err(ApiError::BadRequest(why.to_owned()));
-        }
-        Ok(Self { value: decoded.object, findings: decoded.warnings, force })
+        let (value, findings) = match codec::decode_value(body, Format::Yaml) {
+            Ok(decoded) => (object_of(decoded.object), decoded.warnings),
+            Err(ApiError::BadRequest(why)) => (Err(why), Vec::new()),
+            Err(other) => return Err(other),
+        };
+        Ok(Self { value, findings, force })
     }
 
     /// What the client should be told of keys that stand twice.
@@ -59,25 +58,56 @@ impl Config {
     pub(super) fn warnings(&self, validation: FieldValidation) -> Result<Vec<String>, ApiError> {
         match validation {
             FieldValidation::Strict if !self.findings.is_empty() => {
-                Err(ApiError::BadRequest(format!("error strict decoding YAML: {}", self.findings.join(", "))))
+                let why = self.findings.join(", ");
+                Err(ApiError::BadRequest(format!("error strict decoding YAML: error converting YAML to JSON: {why}")))
             }
             FieldValidation::Ignore => Ok(Vec::new()),
-            FieldValidation::Strict | FieldValidation::Warn => Ok(self.findings.clone()),
+            FieldValidation::Strict | FieldValidation::Warn => {
+                Ok(self.findings.iter().flat_map(|finding| codec::warnings(finding)).collect())
+            }
         }
     }
 
-    /// Checks that it is of the kind that the URL names, and doesn't say who owns what.
-    fn check_kind(&self, api_version: &str, kind: &str) -> Result<(), ApiError> {
-        let text = |name: &str| self.value.get(name).and_then(Value::as_str).unwrap_or_default();
+    /// The configuration, if it is of the kind that the URL names, and doesn't say who owns what.
+    ///
+    /// # Errors
+    /// When it is not, or cannot be read.
+    fn check_kind(&self, api_version: &str, kind: &str) -> Result<&Value, ApiError> {
+        let value = self.value.as_ref().map_err(|why| ApiError::BadRequest(format!("error decoding YAML: {why}")))?;
+        let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default();
         if (text("apiVersion"), text("kind")) != (api_version, kind) {
-            let (group, version) = text("apiVersion").split_once('/').unwrap_or(("", text("apiVersion")));
-            let why = format!("invalid object type: {group}/{version}, Kind={}", text("kind"));
-            return Err(ApiError::BadRequest(why));
+            let found = group_version_kind(text("apiVersion"), text("kind"));
+            return Err(ApiError::BadRequest(format!("invalid object type: {found}")));
         }
-        if self.value.pointer("/metadata/managedFields").is_some_and(|managed| !managed.is_null()) {
+        if value.pointer("/metadata/managedFields").is_some_and(Value::is_array) {
             return Err(ApiError::BadRequest("metadata.managedFields must be nil".to_owned()));
         }
-        Ok(())
+        Ok(value)
+    }
+}
+
+/// The object that a body is. A body of nothing is one of nothing.
+fn object_of(value: Value) -> Result<Value, String> {
+    let found = match value {
+        Value::Object(_) => return Ok(value),
+        Value::Null => return Ok(Value::Object(serde_json::Map::new())),
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+    };
+    Err(format!(
+        "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type \
+         map[string]interface {{}}"
+    ))
+}
+
+/// As Go prints what kind something is: `apps/v1, Kind=Deployment`.
+fn group_version_kind(api_version: &str, kind: &str) -> String {
+    match api_version.split_once('/') {
+        Some((_, version)) if version.contains('/') => "/, Kind=".to_owned(),
+        Some((group, version)) => format!("{group}/{version}, Kind={kind}"),
+        None => format!("/{api_version}, Kind={kind}"),
     }
 }
 
@@ -101,7 +131,8 @@ pub(super) struct Subject<'s> {
 impl<'c> Owner<'c> {
     pub(super) fn of(call: &'c Call, part: Part, options: &WriteOptions) -> Self {
         let resource = call.resource();
-        let manager = options.field_manager.clone().unwrap_or_else(|| user_agent(&call.headers));
+        let named = options.field_manager.clone().filter(|name| !name.is_empty());
+        let manager = named.unwrap_or_else(|| user_agent(&call.headers));
         let subresource = call.target.subresource.map_or("", |subresource| subresource.as_str());
         Self { resource, manager, subresource, reset: reset::of(&resource.kind, part) }
     }
@@ -111,40 +142,59 @@ impl<'c> Owner<'c> {
         Self { reset: Reset::NOTHING, ..self }
     }
 
-    /// Says in an object who manages its fields, which is about to be created.
-    pub(super) fn created(&self, object: &mut AnyObject) {
+    /// Says in an object who manages its fields, which is about to be created. Returns what is wrong with those that the
+    /// client named.
+    pub(super) fn created(&self, object: &mut AnyObject) -> Errors {
+        let is_given = !object.managed().is_empty();
         let json = object.encode_alone();
         let managed = self
             .with(|request, subject| request.created(&subject.zero, State { json: &json, managed: object.managed() }));
         object.set_managed(managed);
+        if is_given { check_managers(object.managed()) } else { Errors::new() }
     }
 
-    /// Says in an object who manages its fields, which is about to replace `old`.
-    pub(super) fn updated(&self, new: &mut AnyObject, old: &AnyObject) {
+    /// Says in an object who manages its fields, which is about to replace `old`. Returns what is wrong with those that
+    /// the client named.
+    pub(super) fn updated(&self, new: &mut AnyObject, old: &AnyObject) -> Errors {
+        let is_given = !new.managed().is_empty();
         let (before, after) = (old.encode_alone(), new.encode_alone());
         let live = State { json: &before, managed: old.managed() };
         let managed = self.with(|request, _| request.updated(live, State { json: &after, managed: new.managed() }));
         new.set_managed(managed);
+        if is_given { check_managers(new.managed()) } else { Errors::new() }
     }
 
     /// Applies a configuration to an object of the resource's kind, or to none.
     ///
     /// # Errors
     /// When it does not fit, or others own what it would change.
-    pub(super) fn apply(&self, call: &Call, old: Option<&AnyObject>, config: &Config) -> Result<AnyObject, ApiError> {
+    pub(super) fn apply(&self, old: Option<&AnyObject>, config: &Config) -> Result<AnyObject, ApiError> {
         let managed = old.map_or(&[][..], |old| old.managed());
         let live = old.map(|old| value_of(&old.encode_alone())).transpose()?;
-        let applied = self.with(|request, subject| apply_to(call, request, subject, live, managed, config))?;
+        let applied = self.with(|request, subject| apply_to(request, subject, live, managed, config))?;
         let mut object = match (applied.object, old) {
             (None, Some(old)) => old.clone(),
-            (object, _) => {
-                let json = object.unwrap_or_default().to_string();
-                let kind = &self.resource.kind;
-                codec::decode(kind, json.as_bytes(), Format::Json, FieldValidation::Ignore)?.object
-            }
+            (object, _) => self.typed(&object.unwrap_or_default(), config)?,
         };
         object.set_managed(applied.managed);
         Ok(object)
+    }
+
+    /// The object of the resource's kind that a merged value is.
+    fn typed(&self, value: &Value, config: &Config) -> Result<AnyObject, ApiError> {
+        let (kind, json) = (&self.resource.kind, value.to_string());
+        if kind.model.custom().is_some() {
+            return Ok(codec::decode(kind, json.as_bytes(), Format::Json, FieldValidation::Ignore)?.object);
+        }
+        kind.model.decode(json.as_bytes()).map_err(|error| {
+            let of_kind = group_version_kind(&self.resource.api_version, &kind.kind);
+            let why = unfit(&error.source.to_string());
+            ApiError::Unclassified(format!(
+                "failed to convert new object ({}) to proper version: unable to convert unstructured object to \
+                 {of_kind}: {why}",
+                told(config, &self.resource.api_version, &kind.kind),
+            ))
+        })
     }
 
     /// The request of this owner on objects of its resource.
@@ -174,19 +224,33 @@ impl<'c> Owner<'c> {
     }
 }
 
+/// What is wrong with managers that a client named. Source: upstream's `ValidateManagedFields`.
+fn check_managers(managed: &[u8]) -> Errors {
+    let mut errors = Errors::new();
+    let metadata = Path::new("metadata");
+    let all = metadata.child("managedFields");
+    for (i, entry) in Managed::read(managed).unwrap_or_default().entries.iter().enumerate() {
+        let path = all.index(i);
+        check_manager(&path.child("manager"), &entry.manager.name, &mut errors);
+        if entry.manager.subresource.len() > limits::MANAGED_SUBRESOURCE_BYTES_MAX {
+            errors.too_long(&path.child("subresource"), limits::MANAGED_SUBRESOURCE_BYTES_MAX);
+        }
+    }
+    errors
+}
+
 /// Applies a configuration to an object, or to none.
 ///
 /// # Errors
 /// As [`Owner::apply`].
 pub(super) fn apply_to(
-    call: &Call,
     request: &Request<'_>,
     subject: &Subject<'_>,
     live: Option<Value>,
     managed: &[u8],
     config: &Config,
 ) -> Result<Applied, ApiError> {
-    config.check_kind(subject.api_version, subject.kind)?;
+    let value = config.check_kind(subject.api_version, subject.kind)?;
     let mut zero = value_of(&subject.zero)?;
     if let Value::Object(zero) = &mut zero {
         zero.insert("apiVersion".to_owned(), subject.api_version.into());
@@ -194,7 +258,7 @@ pub(super) fn apply_to(
     }
     let is_new = live.is_none();
     let live = live.unwrap_or_else(|| zero.clone());
-    match request.apply(&zero, &live, managed, &config.value, config.force) {
+    match request.apply(&zero, &live, managed, value, config.force) {
         Ok(applied) => {
             let object = if is_new { applied.object.or(Some(zero)) } else { applied.object };
             Ok(Applied { object, managed: applied.managed })
@@ -204,15 +268,28 @@ pub(super) fn apply_to(
             Err(ApiError::ApplyConflict { conflicts: conflicts.into_iter().map(conflict).collect() })
         }
         Err(ApplyError::Config(error)) => {
-            let (namespace, name) = (call.namespace(), call.name());
-            let (group, version) = subject.api_version.split_once('/').unwrap_or(("", subject.api_version));
-            let kind = subject.kind;
-            let why = format!(
-                "failed to create typed patch object ({namespace}/{name}; {group}/{version}, Kind={kind}): {error}"
-            );
+            let which = told(config, subject.api_version, subject.kind);
+            let why = format!("failed to create typed patch object ({which}): {error}");
             Err(ApiError::Unclassified(why))
         }
         Err(ApplyError::Unfit(error)) => Err(ApiError::Unclassified(format!("failed to merge config: {error}"))),
+    }
+}
+
+/// What a configuration is of, as errors say it.
+fn told(config: &Config, api_version: &str, kind: &str) -> String {
+    let text = |pointer: &str| {
+        config.value.as_ref().ok().and_then(|value| value.pointer(pointer)?.as_str()).unwrap_or_default()
+    };
+    let of_kind = group_version_kind(api_version, kind);
+    format!("{}/{}; {of_kind}", text("/metadata/namespace"), text("/metadata/name"))
+}
+
+/// Why a value doesn't fit a typed object, as upstream's conversion says it: every number of a configuration is a float.
+fn unfit(why: &str) -> String {
+    match why.strip_prefix("json: cannot unmarshal number into").and_then(|rest| rest.rsplit_once(" of type ")) {
+        Some((_, type_)) => format!("cannot convert float64 to {type_}"),
+        None => why.to_owned(),
     }
 }
 

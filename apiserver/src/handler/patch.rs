@@ -106,18 +106,21 @@ async fn apply(
     };
     for _ in 0..limits::WRITE_TRIES_MAX {
         let changed =
-            update::change(call, part, options.dry_run, None, |old| placed(owner.apply(call, Some(old), config)?))
-                .await;
+            update::change(call, part, options.dry_run, None, |old| placed(owner.apply(Some(old), config)?)).await;
         match changed {
             Err(ApiError::NotFound { .. }) if part == Part::Main => {}
             changed => return Ok((StatusCode::OK, changed?)),
         }
-        let object = placed(owner.apply(call, None, config)?)?;
+        let object = owner.apply(None, config)?;
+        config.warnings(options.validation)?;
         if let Some(uid) = object.meta().uid.as_deref().filter(|uid| !uid.is_empty()) {
             let why =
                 format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             return Err(call.writer(true).conflict(call.name(), &why));
         }
+        let mut object = placed(object)?;
+        // Whatever version it says: there is none that it could be of.
+        object.meta_mut().resource_version = None;
         match create::create(call, object, options.dry_run, None).await {
             // Somebody else has made it in between.
             Err(ApiError::AlreadyExists { .. }) => {}

@@ -82,7 +82,7 @@ async fn change_by_patch(call: &Call, body: Body) -> Result<Scale, ApiError> {
             patch::Body::Apply(config) => {
                 let subject = subject();
                 let request = owner.request(&subject);
-                let applied = owner::apply_to(call, &request, &subject, Some(before), &present.managed, config)?;
+                let applied = owner::apply_to(&request, &subject, Some(before), &present.managed, config)?;
                 let scale = match applied.object {
                     None => present.scale.clone(),
                     Some(after) => decode(after.to_string().as_bytes(), FieldValidation::Ignore)?.object,
@@ -166,7 +166,7 @@ async fn change(
             &call.writer(true),
             call.name(),
             scale.metadata.uid.as_deref().filter(|uid| !uid.is_empty()),
-            old,
+            Some(old),
         )?;
         let mut new = old.clone();
         new.meta_mut().resource_version = scale.metadata.resource_version;

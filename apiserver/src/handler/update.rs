@@ -24,18 +24,24 @@ pub(super) async fn run(call: &Call, part: Part, body: Body) -> Result<Response<
     let mut decoded = call.decode(body, options.validation).await?;
     meta::place(decoded.object.meta_mut(), call.target.namespace.as_deref())?;
     meta::same_name(decoded.object.meta(), call.name())?;
+    call.warn(meta::single_owners(decoded.object.meta_mut(), ""));
     let owner = Owner::of(call, part, &options);
     let changed = change(call, part, options.dry_run, Some(&owner), |old| {
         let asked = decoded.object.meta().uid.as_deref().filter(|uid| !uid.is_empty());
-        check_uid(&call.writer(true), call.name(), asked, old)?;
+        check_uid(&call.writer(true), call.name(), asked, Some(old))?;
         check_version(call, part, &decoded.object)?;
         Ok(decoded.object.clone())
     })
     .await;
     let creates = part == Part::Main && call.resource().strategy.creates_on_update();
     let (code, object) = match changed {
-        Err(ApiError::NotFound { .. }) if creates && decoded.object.meta().resource_version.is_none() => {
-            (StatusCode::CREATED, create::create(call, decoded.object, options.dry_run, Some(&owner)).await?)
+        Err(ApiError::NotFound { .. }) if creates => {
+            let mut object = decoded.object;
+            let asked = object.meta().uid.as_deref().filter(|uid| !uid.is_empty());
+            check_uid(&call.writer(true), call.name(), asked, None)?;
+            // Whatever version it says: there is none that it could be of.
+            object.meta_mut().resource_version = None;
+            (StatusCode::CREATED, create::create(call, object, options.dry_run, Some(&owner)).await?)
         }
         changed => (StatusCode::OK, changed?),
     };
@@ -120,9 +126,13 @@ async fn store(
     meta::before_update(new.meta_mut(), old.meta());
     defaults::apply(new);
     if let Some(owner) = owner {
-        owner.updated(new, old);
+        let errors = owner.updated(new, old);
+        if !errors.is_empty() {
+            return Err(Lost::Refused(call.invalid(call.name(), errors)));
+        }
     }
     admission::admit(&mut review(call, part, new, old, writer.dry_run)).await?;
+    call.warn(meta::single_owners(new.meta_mut(), " after mutating admission happens"));
     match part {
         Part::Main => strategy.prepare_for_update(new, old),
         Part::Status => strategy.prepare_for_status(new, old),
@@ -193,7 +203,7 @@ async fn end(writer: &Writer<'_>, current: &Arc<Cached>, new: &AnyObject) -> Res
     Ok(Arc::new(writer.unsaved_at(current, new)))
 }
 
-/// Refuses a change of another object of the same name.
+/// Refuses a change of another object of the same name, or of none.
 ///
 /// # Errors
 /// When the identities are not the same.
@@ -201,9 +211,9 @@ pub(super) fn check_uid(
     writer: &Writer<'_>,
     name: &str,
     asked: Option<&str>,
-    object: &AnyObject,
+    object: Option<&AnyObject>,
 ) -> Result<(), ApiError> {
-    let own = object.meta().uid.as_deref().unwrap_or_default();
+    let own = object.and_then(|object| object.meta().uid.as_deref()).unwrap_or_default();
     match asked.filter(|asked| *asked != own) {
         None => Ok(()),
         Some(asked) => {
