@@ -42,7 +42,8 @@ impl Reset {
 
 /// The other versions in which an object is served.
 pub trait Versions {
-    /// An object of the request's version as another one has it, and its type there; `None` if it is not served in that.
+    /// An object, of whichever version it says, as another one has it, and its type there; `None` if it is not served in
+    /// that.
     fn convert(&self, object: &Value, api_version: &str) -> Option<(Value, Type<'_>)>;
 
     /// Whether a write cannot change the same fields of an object as other versions have it.
@@ -295,9 +296,10 @@ impl Request<'_> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The object in another version, and its type there.
+    /// An object, of whichever version it says, in another version, and its type there.
     fn at(&self, object: &Value, api_version: &str) -> Option<(Value, Type<'_>)> {
-        if api_version == self.api_version {
+        let own = object.get("apiVersion").and_then(Value::as_str).unwrap_or(self.api_version);
+        if own == self.api_version && api_version == self.api_version {
             return Some((object.clone(), self.type_));
         }
         self.versions.convert(object, api_version)
@@ -434,12 +436,8 @@ impl Request<'_> {
                 versions.push(&entry.api_version);
             }
         }
-        let mut pruned_version: &str = &last.api_version;
         for version in versions {
-            let from = |object: &Value, at: &str| self.between(object, at, version);
-            let (Some((whole, type_)), Some((less, _))) =
-                (from(&base, &last.api_version), from(&pruned, pruned_version))
-            else {
+            let (Some((whole, type_)), Some((less, _))) = (self.at(&base, version), self.at(&pruned, version)) else {
                 continue;
             };
             let mut gone = fields_of(&whole, type_)?.with_named(Some(type_));
@@ -448,23 +446,14 @@ impl Request<'_> {
                 gone.subtract(&entry.fields.with_named(Some(type_)));
             }
             pruned = remove(whole.clone(), &gone, type_);
-            pruned_version = version;
         }
-        let Some((pruned, _)) = self.between(&pruned, pruned_version, &last.api_version) else { return Ok(base) };
+        let Some((pruned, _)) = self.at(&pruned, &last.api_version) else { return Ok(base) };
         // Only what the applier itself owned may go.
         let mut gone = fields_of(&base, type_)?.with_named(Some(type_));
         gone.subtract(&fields_of(&pruned, type_)?.with_named(Some(type_)));
         let gone = gone.intersection(&last_fields);
         let left = remove(base.clone(), &gone, type_);
-        Ok(self.between(&left, &last.api_version, self.api_version).map_or(left, |(left, _)| left))
-    }
-
-    fn between(&self, object: &Value, from: &str, to: &str) -> Option<(Value, Type<'_>)> {
-        if from == to && from != self.api_version {
-            let (_, type_) = self.versions.convert(object, to)?;
-            return Some((object.clone(), type_));
-        }
-        self.at(object, to)
+        Ok(self.at(&left, self.api_version).map_or(left, |(left, _)| left))
     }
 }
 

@@ -473,6 +473,104 @@ fn of_what_nothing_is_known_maps_are_merged_and_lists_are_not() {
     assert_eq!(live.owners(), [r#"two Apply 3 {"f:spec":{}}"#, r#"three Update 5 {"f:spec":{"f:a":{}}}"#]);
 }
 
+/// Two versions of which the second has the entries of `data` under other names.
+#[derive(Debug)]
+struct Renamed {
+    share_reset: bool,
+}
+
+impl Versions for Renamed {
+    fn convert(&self, object: &Value, api_version: &str) -> Option<(Value, Type<'_>)> {
+        let from = object["apiVersion"].as_str()?;
+        let mut object = object.clone();
+        if let Some(data) = object.get_mut("data").and_then(Value::as_object_mut).filter(|_| from != api_version) {
+            let name = |name: &str| match api_version {
+                "v2" => format!("new-{name}"),
+                _ => name.trim_start_matches("new-").to_owned(),
+            };
+            *data = std::mem::take(data).into_iter().map(|(key, value)| (name(&key), value)).collect();
+        }
+        object["apiVersion"] = api_version.into();
+        ["v1", "v2"].contains(&api_version).then(|| (object, Live::map().type_))
+    }
+
+    fn share_reset(&self) -> bool {
+        self.share_reset
+    }
+
+    fn may_change(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn managers_of_several_versions_own_the_same_fields() {
+    struct Story {
+        object: Value,
+        managed: Vec<u8>,
+        seconds: i64,
+    }
+    fn request<'r>(manager: &'r str, api_version: &'r str, seconds: i64, versions: &'r Renamed) -> Request<'r> {
+        let (type_, reset) = (Live::map().type_, Reset::Except(&[&["immutable"]]));
+        Request { manager, api_version, subresource: "", seconds, type_, reset, versions }
+    }
+    let versions = Renamed { share_reset: true };
+    let mut story = Story { object: json!({"apiVersion": "v1"}), managed: Vec::new(), seconds: 0 };
+    let apply = |story: &mut Story, manager, version: &'static str, data: Value, force| {
+        story.seconds += 1;
+        let config = json!({"apiVersion": version, "kind": "ConfigMap", "data": data});
+        let (live, _) = versions.convert(&story.object, version).unwrap();
+        let zero = json!({"apiVersion": version, "kind": "ConfigMap"});
+        let live = if story.managed.is_empty() { zero.clone() } else { live };
+        let applied =
+            request(manager, version, story.seconds, &versions).apply(&zero, &live, &story.managed, &config, force)?;
+        story.object = applied.object.unwrap_or(live);
+        story.managed = applied.managed;
+        Ok::<_, ApplyError>(())
+    };
+    let owners = |story: &Story| {
+        let all = Managed::read(&story.managed).unwrap();
+        let told = |entry: &Entry<'_>| {
+            let mut fields = Vec::new();
+            entry.fields.write(&mut fields);
+            format!("{} {} {}", entry.manager.name, entry.api_version, String::from_utf8(fields).unwrap())
+        };
+        all.entries.iter().map(told).collect::<Vec<_>>()
+    };
+    apply(&mut story, "one", "v1", json!({"a": "1", "b": "1"}), false).unwrap();
+    apply(&mut story, "two", "v2", json!({"new-b": "1", "new-c": "1"}), false).unwrap();
+    assert_eq!(story.object["data"], json!({"new-a": "1", "new-b": "1", "new-c": "1"}));
+    let refused = apply(&mut story, "two", "v2", json!({"new-b": "2"}), false).unwrap_err();
+    let ApplyError::Conflicts(conflicts) = refused else { panic!("{refused:?}") };
+    assert_eq!(conflicts, [Conflict { manager: r#""one""#.into(), field: ".data.b".into() }]);
+    // What one of them lets go of stays with the other, whatever each calls it.
+    apply(&mut story, "one", "v1", json!({"a": "1"}), false).unwrap();
+    assert_eq!(story.object["data"], json!({"a": "1", "b": "1", "c": "1"}));
+    apply(&mut story, "two", "v2", json!({"new-c": "2"}), false).unwrap();
+    assert_eq!(story.object["data"], json!({"new-a": "1", "new-c": "2"}));
+    // A manager that goes over to another version still lets go of what it had.
+    apply(&mut story, "one", "v2", json!({"new-d": "1"}), false).unwrap();
+    assert_eq!(story.object["data"], json!({"new-c": "2", "new-d": "1"}));
+    let owned = [r#"two v2 {"f:data":{"f:new-c":{}}}"#, r#"one v2 {"f:data":{"f:new-d":{}}}"#];
+    assert_eq!(owners(&story), owned);
+    // An update in one version takes from managers of the other; what it cannot change it doesn't, where versions share that.
+    let given = br#"[{"manager":"x","operation":"Update","apiVersion":"v2","fieldsType":"FieldsV1","fieldsV1":{"f:data":{"f:new-a":{}},"f:immutable":{}}},
+        {"manager":"y","operation":"Update","apiVersion":"v3","fieldsType":"FieldsV1","fieldsV1":{"f:data":{}}}]"#;
+    let (old, new) = (
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "1"}, "immutable": true}).to_string(),
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "2"}}).to_string(),
+    );
+    for (share_reset, left) in [(true, r#"x v2 {"f:immutable":{}}"#), (false, "")] {
+        let versions = Renamed { share_reset };
+        let live = State { json: old.as_bytes(), managed: given };
+        let managed = request("z", "v1", 9, &versions).updated(live, State { json: new.as_bytes(), managed: b"" });
+        let all = owners(&Story { object: Value::Null, managed, seconds: 0 });
+        let expected: Vec<&str> =
+            [left, r#"z v1 {"f:data":{"f:a":{}}}"#].into_iter().filter(|one| !one.is_empty()).collect();
+        assert_eq!(all, expected);
+    }
+}
+
 /// Some of a deployment, as an applier may say it, with at least so many entries in each map and list that it names.
 fn config(entries_min: usize) -> impl Strategy<Value = Value> {
     let name = || prop::sample::select(vec!["a", "b", "c"]);

@@ -6,7 +6,7 @@
 use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, FieldValidation, Format};
 use coracle_api::field::{Errors, Path};
-use coracle_api::kind::{Kind, Model};
+use coracle_api::kind::Model;
 use coracle_api::ownership::{ApplyError, Managed, OneVersion, Request, Reset, State, Type, Versions};
 use coracle_api::status::{ApiError, ApplyConflict};
 use coracle_api::{convert, kinds};
@@ -183,17 +183,19 @@ impl<'c> Owner<'c> {
     /// The object of the resource's kind that a merged value is.
     fn typed(&self, value: &Value, config: &Config) -> Result<AnyObject, ApiError> {
         let (kind, json) = (&self.resource.kind, value.to_string());
-        if kind.model.custom().is_some() {
-            return Ok(codec::decode(kind, json.as_bytes(), Format::Json, FieldValidation::Ignore)?.object);
-        }
-        kind.model.decode(json.as_bytes()).map_err(|error| {
-            let of_kind = group_version_kind(&self.resource.api_version, &kind.kind);
-            let why = unfit(&error.source.to_string());
-            ApiError::Unclassified(format!(
-                "failed to convert new object ({}) to proper version: unable to convert unstructured object to \
-                 {of_kind}: {why}",
-                told(config, &self.resource.api_version, &kind.kind),
-            ))
+        let decoded = codec::decode(kind, json.as_bytes(), Format::Json, FieldValidation::Ignore);
+        let prefix = format!("{} in version {:?} cannot be handled as a {}: ", kind.kind, &*kind.version, kind.kind);
+        decoded.map(|decoded| decoded.object).map_err(|error| match error {
+            ApiError::BadRequest(why) if kind.model.custom().is_none() => {
+                let of_kind = group_version_kind(&self.resource.api_version, &kind.kind);
+                let which = told(config, &self.resource.api_version, &kind.kind);
+                let why = unfit(why.strip_prefix(&prefix).unwrap_or(&why));
+                ApiError::Unclassified(format!(
+                    "failed to convert new object ({which}) to proper version: unable to convert unstructured object to \
+                     {of_kind}: {why}"
+                ))
+            }
+            error => error,
         })
     }
 
@@ -325,17 +327,25 @@ fn type_of(model: &Model) -> Type<'_> {
 /// A resource's objects in the versions of others that show the same.
 impl Versions for Resource {
     fn convert(&self, object: &Value, api_version: &str) -> Option<(Value, Type<'_>)> {
-        let same = |other: &&Kind| {
-            other.plural == self.kind.plural && other.storage == self.kind.storage && other.api_version() == api_version
+        let kinds = || kinds::all().iter().chain(self.versions.iter().map(|kind| &**kind));
+        let find = |api_version: &str| {
+            kinds().find(|kind| {
+                kind.plural == self.kind.plural
+                    && kind.storage == self.kind.storage
+                    && kind.api_version() == api_version
+            })
         };
-        let other = kinds::all().iter().chain(self.versions.iter().map(|kind| &**kind)).find(same)?;
-        let object = self.kind.model.decode(object.to_string().as_bytes()).ok()?;
-        let converted = convert::to_served(convert::to_stored(object, &self.stored), other);
+        let (from, to) = (find(object.get("apiVersion")?.as_str()?)?, find(api_version)?);
+        if from.api_version() == to.api_version() {
+            return Some((object.clone(), type_of(&to.model)));
+        }
+        let object = from.model.decode(object.to_string().as_bytes()).ok()?;
+        let converted = convert::to_served(convert::to_stored(object, &self.stored), to);
         if converted.api_version() != api_version {
             return None;
         }
         let value = serde_json::from_slice(&converted.encode_alone()).ok()?;
-        Some((value, type_of(&other.model)))
+        Some((value, type_of(&to.model)))
     }
 
     /// Definitions say it of each version alone.
