@@ -128,8 +128,9 @@ proptest! {
             config["metadata"]["name"] = "x".into();
             config
         };
+        let api_version = kind.api_version();
         let request = |manager, seconds| Request {
-            manager, api_version: "v1", subresource: "", seconds, type_,
+            manager, api_version: &api_version, subresource: "", seconds, type_,
             reset: Reset::Except(&[&["status"]]), versions: &OneVersion,
         };
         // As it is stored.
