@@ -44,7 +44,7 @@ async fn tell(call: &Call, options: &DeleteOptions) -> Result<(), ApiError> {
             // What the client asks to be deleted is this version, and no later one.
             return Ok(());
         }
-        update::check_uid(&writer, call.name(), options.preconditions.uid.as_deref(), &object)?;
+        update::check_uid(&writer, call.name(), options.preconditions.uid.as_deref(), Some(&object))?;
         let pod = typed_mut::<Pod>(&mut object);
         let conditions = pod.status.get_or_insert_default().conditions.get_or_insert_default();
         if conditions.iter().any(|condition| condition.type_ == EVICTED && condition.status == "True") {
