@@ -4,6 +4,9 @@
 /// The largest request body, in bytes. Source: the API server's `MaxRequestBodyBytes`, 3 MiB.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// The largest object that is stored, in bytes. Source: etcd's `--max-request-bytes`.
+pub const OBJECT_BYTES_MAX: usize = 3 * 512 * 1024;
+
 /// The deepest nesting of objects and arrays in a body. The deepest served type needs about 20 levels; a free-form JSON
 /// schema may need more. Below serde_json's own limit of 128, so that ours is the one that answers.
 pub const NESTING_MAX: usize = 100;
@@ -41,7 +44,10 @@ pub const ANNOTATIONS_BYTES_MAX: usize = 256 * 1024;
 pub const DATA_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(NESTING_MAX < 128, "serde_json refuses 128 levels with an error of its own");
-const _: () = assert!(DATA_BYTES_MAX < BODY_BYTES_MAX, "an object of the largest data fits into a body");
+const _: () = assert!(
+    DATA_BYTES_MAX < OBJECT_BYTES_MAX && OBJECT_BYTES_MAX < BODY_BYTES_MAX,
+    "an object of the largest data fits"
+);
 
 /// How many managers of fields a client may give in an update. More are passed over, as entries that make no sense are.
 pub const MANAGERS_GIVEN_MAX: usize = 1_000;

@@ -11,6 +11,8 @@ use coracle_api::status::ApiError;
 use coracle_store::Store;
 use futures::{FutureExt as _, StreamExt as _};
 use http::{Method, Request, Response};
+use http_body::Body as _;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{
@@ -314,10 +316,19 @@ impl Api {
 /// Runs a handler. When the client goes, the handler goes with it, unless what it does must be brought to an end.
 async fn run(call: Call, body: Body) -> Result<Response<Body>, ApiError> {
     tracing::debug!(user = call.identity.user, verb = call.target.verb.as_str(), path = call.target.path(), "asked");
-    if !call.target.verb.writes() || !call.target.resource.strategy.outlives_client() {
+    let computes_long = computes_long(&call, &body);
+    let outlives = call.target.verb.writes() && call.target.resource.strategy.outlives_client();
+    if !computes_long && !outlives {
         return handler::run(&call, body).await;
     }
-    match tokio::spawn(async move { handler::run(&call, body).await }).await {
+    let work = async move { handler::run(&call, body).await };
+    let answer = if computes_long {
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || runtime.block_on(work))
+    } else {
+        tokio::spawn(work)
+    };
+    match answer.await {
         Ok(answer) => answer,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(_) => Err(ApiError::Unavailable("the server is stopping".to_owned())),
@@ -352,6 +363,13 @@ fn is_long(route: &Route) -> bool {
         _ => None,
     };
     matches!(subresource, Some(Attach | Exec | Log | PortForward | Proxy))
+}
+
+/// Whether a request may compute for long, and so has a thread of its own: while a worker of the runtime computes, nobody
+/// may be there to see what comes from the sockets.
+fn computes_long(call: &Call, body: &Body) -> bool {
+    let runs_rules = call.target.resource.kind.model.custom().is_some();
+    call.target.verb.writes() && (runs_rules || body.size_hint().lower() >= limits::LARGE_BODY_BYTES)
 }
 
 /// Whether the answer goes on until somebody ends it.

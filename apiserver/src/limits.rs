@@ -6,6 +6,9 @@ use std::time::Duration;
 /// Bytes of a request body; a longer one is answered 413. Source: upstream's `MaxRequestBodyBytes`.
 pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// Bytes of a body from which on its request has a thread of its own: what is done with so much takes milliseconds.
+pub const LARGE_BODY_BYTES: u64 = 64 * 1024;
+
 /// Bytes of the bodies that have come in part, of all connections together; the request that goes beyond is answered
 /// 429. What comes slowly holds nothing but what has come.
 pub const BODIES_BYTES_MAX: usize = 256 * 1024 * 1024;

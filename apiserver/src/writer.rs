@@ -10,7 +10,7 @@ use coracle_api::any::AnyObject;
 use coracle_api::codec;
 use coracle_api::ownership;
 use coracle_api::status::{ApiError, GroupResource, MODIFIED};
-use coracle_store::{Error as StoreError, Record, Revision, Write};
+use coracle_store::{Change, Error as StoreError, Record, Revision, Write};
 
 use crate::api::Api;
 use crate::cache::{self, Cached};
@@ -101,6 +101,9 @@ impl Writer<'_> {
     }
 
     async fn write(&self, write: Write) -> Result<Revision, Lost> {
+        if let Change::Put(value) = &write.change {
+            codec::fits(value, self.resource.kind.model.schema())?;
+        }
         match self.api.store.write(write).await {
             Ok(revision) => Ok(revision),
             Err(StoreError::Conflict { current, .. }) => Err(Lost::Raced(current.map(|record| self.served(&record)))),

@@ -14,15 +14,46 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 
 const FORMATS: [&str; 26] = [
-    "date", "date-time", "datetime", "duration", "ipv4", "ipv6", "cidr", "uri", "hostname", "email", "mac", "uuid", "uuid3",
-    "uuid4", "uuid5", "isbn", "isbn10", "isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "int32",
+    "date",
+    "date-time",
+    "datetime",
+    "duration",
+    "ipv4",
+    "ipv6",
+    "cidr",
+    "uri",
+    "hostname",
+    "email",
+    "mac",
+    "uuid",
+    "uuid3",
+    "uuid4",
+    "uuid5",
+    "isbn",
+    "isbn10",
+    "isbn13",
+    "creditcard",
+    "ssn",
+    "hexcolor",
+    "rgbcolor",
+    "byte",
+    "password",
+    "int32",
     "k8s-short-name",
 ];
 /// What a conversion in a rule takes.
 const CONVERSIONS: [&str; 12] = [
-    "duration(self) == duration(self)", "timestamp(self) == timestamp(self)", "quantity(self).isInteger()",
-    "semver(self) == semver(self)", "url(self).getHost() == ''", "ip(self).family() == 4", "cidr(self).prefixLength() == 0",
-    "int(self) == 0", "double(self) == 0.0", "self.matches(self)", "self.findAll(self).size() == 0",
+    "duration(self) == duration(self)",
+    "timestamp(self) == timestamp(self)",
+    "quantity(self).isInteger()",
+    "semver(self) == semver(self)",
+    "url(self).getHost() == ''",
+    "ip(self).family() == 4",
+    "cidr(self).prefixLength() == 0",
+    "int(self) == 0",
+    "double(self) == 0.0",
+    "self.matches(self)",
+    "self.findAll(self).size() == 0",
     "self.format([1, 'a', 2.5]) == ''",
 ];
 
@@ -105,8 +136,16 @@ fn schedule(text: &str) {
 
 fn names(text: &str) {
     let peer = json!({"ipBlock": {"cidr": text, "except": [text]}});
-    typed("networking.k8s.io", "networkpolicies", json!({"podSelector": {"matchLabels": {text: text}}, "ingress": [{"from": [peer]}]}));
-    typed("", "services", json!({"clusterIP": text, "externalIPs": [text], "externalName": text, "ports": [{"name": text, "port": 1}]}));
+    typed(
+        "networking.k8s.io",
+        "networkpolicies",
+        json!({"podSelector": {"matchLabels": {text: text}}, "ingress": [{"from": [peer]}]}),
+    );
+    typed(
+        "",
+        "services",
+        json!({"clusterIP": text, "externalIPs": [text], "externalName": text, "ports": [{"name": text, "port": 1}]}),
+    );
 }
 
 /// Judges an object of a kind of the table.

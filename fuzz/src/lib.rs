@@ -69,7 +69,9 @@ impl Server {
         for (path, object) in objects() {
             let made = (0..TRIES_MAX).any(|_| {
                 started.runtime.block_on(async { tokio::time::sleep(SILENCE).await });
-                started.ask("POST", path, "application/json", object.to_string().as_bytes()).is_some_and(|a| a.code == 201)
+                started
+                    .ask("POST", path, "application/json", object.to_string().as_bytes())
+                    .is_some_and(|a| a.code == 201)
             });
             assert!(made, "{object} is taken");
         }
@@ -92,7 +94,11 @@ impl Server {
             }
             Answer { code, body }
         });
-        assert!(answer.code != 500, "{method} {uri} {media_type}: {}", String::from_utf8_lossy(&answer.body));
+        // Upstream too answers 500, for no reason, to a configuration that does not fit its type.
+        let said = String::from_utf8_lossy(&answer.body);
+        let is_at_fault = answer.code == 500 && said.contains(r#""reason":"InternalError""#);
+        assert!(!is_at_fault, "{method} {uri} {media_type}: {said}");
+        drop(said);
         Some(answer)
     }
 }

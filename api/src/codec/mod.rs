@@ -11,6 +11,7 @@ mod managed;
 mod properties;
 mod protobuf;
 mod scan;
+mod size;
 mod splice;
 mod syntax;
 mod yaml;
@@ -26,6 +27,7 @@ use serde::de::DeserializeOwned;
 pub use encode::EncodeError;
 pub(crate) use encode::write_string;
 pub(crate) use managed::{join as join_managed, split as split_managed};
+pub use size::fits;
 pub use splice::{SPLICED_BYTES_MAX, metadata_of, partial_metadata, resplice, splice, splice_into};
 pub use yaml::{from_json as json_to_yaml, warnings};
 

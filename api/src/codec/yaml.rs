@@ -5,7 +5,7 @@
 //! deepest, whatever thread they are called on.
 
 use serde_json::Value;
-use serde_saphyr::DuplicateKeyPolicy;
+use serde_saphyr::{DuplicateKeyPolicy, Error};
 
 use crate::limits;
 
@@ -53,22 +53,25 @@ fn first_document(yaml: &str) -> &str {
 fn convert(yaml: &str) -> Result<Converted, String> {
     let (value, duplicate) = match read(yaml, DuplicateKeyPolicy::Error) {
         Ok(value) => (value, None),
-        Err(first) => match read(yaml, DuplicateKeyPolicy::LastWins) {
-            Ok(value) => (value, told(yaml, &first)),
-            Err(_) => return Err(unreadable(&first)),
+        Err(first) => match first.without_snippet() {
+            Error::DuplicateMappingKey { .. } => {
+                let value = read(yaml, DuplicateKeyPolicy::LastWins).map_err(|error| unreadable(&error))?;
+                (value, told(yaml, &first))
+            }
+            other => return Err(unreadable(other)),
         },
     };
     let json = serde_json::to_vec(&value).map_err(|e| e.to_string())?;
     Ok(Converted { json, duplicate })
 }
 
-fn unreadable(error: &serde_saphyr::Error) -> String {
+fn unreadable(error: &Error) -> String {
     format!("error converting YAML to JSON: yaml: {}", error.to_string().lines().next().unwrap_or_default())
 }
 
 /// Tells of a key that stands twice, with the line of its later value.
-fn told(yaml: &str, error: &serde_saphyr::Error) -> Option<String> {
-    let serde_saphyr::Error::DuplicateMappingKey { key, location } = error else { return Some(unreadable(error)) };
+fn told(yaml: &str, error: &Error) -> Option<String> {
+    let Error::DuplicateMappingKey { key, location } = error else { return Some(unreadable(error)) };
     let key = key.as_deref().unwrap_or_default();
     let mut line = usize::try_from(location.line()).unwrap_or_default();
     let mut lines = yaml.lines().skip(line.saturating_sub(1));
@@ -83,7 +86,7 @@ fn told(yaml: &str, error: &serde_saphyr::Error) -> Option<String> {
     Some(format!("{DUPLICATES}  line {line}: key {key:?} already set in map"))
 }
 
-fn read(yaml: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, serde_saphyr::Error> {
+fn read(yaml: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Value, Error> {
     let budget = serde_saphyr::budget! {
         max_nodes: limits::YAML_NODES_MAX,
         max_depth: limits::NESTING_MAX,

@@ -27,6 +27,7 @@ pub use prune::prune;
 pub use structural::{ListType, Structural, Type};
 pub use validate::validate;
 
+pub(crate) use pattern::Compiler as Patterns;
 pub(crate) use validate::{fits_format, is_known_format, validate_default};
 
 /// Whether a text is a regular expression as Kubernetes reads them.

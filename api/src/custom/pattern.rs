@@ -17,9 +17,11 @@ const NESTING_MAX: u32 = 200;
 /// The most that a repetition may ask for. Source: Go's `regexp/syntax`.
 const REPEAT_MAX: u32 = 1000;
 
+const TOO_LARGE: &str = "it needs too much memory";
+
 /// Compiles the patterns of one schema, and counts what they need.
 #[derive(Debug)]
-pub(super) struct Compiler {
+pub(crate) struct Compiler {
     bytes_left: usize,
 }
 
@@ -30,6 +32,17 @@ impl Default for Compiler {
 }
 
 impl Compiler {
+    /// Whether there is memory left for one more. Texts that are no patterns need none.
+    pub(crate) fn fits(&mut self, pattern: &str) -> bool {
+        match compile(pattern, self.bytes_left) {
+            Ok((_, size)) => {
+                self.bytes_left = self.bytes_left.saturating_sub(size);
+                true
+            }
+            Err(reason) => reason != TOO_LARGE,
+        }
+    }
+
     pub(super) fn compile(&mut self, pattern: &str) -> Result<Regex, SchemaError> {
         let (regex, size) = compile(pattern, self.bytes_left)
             .map_err(|reason| SchemaError::Pattern { pattern: pattern.to_owned(), reason })?;
@@ -41,7 +54,7 @@ impl Compiler {
 /// A pattern compiled, and at most how many bytes it takes; or why it is none.
 pub(super) fn compile(pattern: &str, bytes_max: usize) -> Result<(Regex, usize), String> {
     let text = rewritten(pattern)?;
-    let mut reason = "it needs too much memory".to_owned();
+    let mut reason = TOO_LARGE.to_owned();
     for size in SIZES.into_iter().filter(|size| *size <= bytes_max) {
         match RegexBuilder::new(&text).size_limit(size).dfa_size_limit(size).nest_limit(NESTING_MAX).build() {
             Ok(regex) => return Ok((regex, size)),
@@ -207,6 +220,9 @@ mod tests {
         let mut compiler = Compiler::default();
         let compiled = (0..1000).take_while(|_| compiler.compile(r"\pL{50}").is_ok()).count();
         assert!((1..1000).contains(&compiled), "{compiled}");
+        // Thousands used to be compiled one by one, for minutes, before any of them was refused.
+        let mut compiler = Compiler::default();
+        assert!(compiler.fits("(") && compiler.fits("a") && !(0..1000).all(|_| compiler.fits(r"\pL{50}")));
     }
 
     proptest::proptest! {

@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 
 use super::walk;
-use crate::custom::check_pattern;
+use crate::custom::{Patterns, check_pattern};
 use crate::field::{Errors, Path};
 
 /// Where in a schema a node stands.
@@ -22,6 +22,11 @@ enum Level {
 /// What keeps a schema from being structural, sorted as upstream sorts it.
 pub(super) fn validate(schema: &JSONSchemaProps, path: &Path<'_>) -> Errors {
     let mut errors = Errors::new();
+    let mut patterns = Patterns::default();
+    if walk::any(schema, &mut |schema| schema.pattern.as_deref().is_some_and(|pattern| !patterns.fits(pattern))) {
+        errors.forbidden(path, "the patterns of a schema must not need so much memory together");
+        return errors;
+    }
     invariants(schema, Level::Root, path, &mut errors);
     complete(schema, schema, path, path, &mut errors);
     errors.sort();
