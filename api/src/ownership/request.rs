@@ -46,6 +46,9 @@ pub trait Versions {
     /// that.
     fn convert(&self, object: &Value, api_version: &str) -> Option<(Value, Type<'_>)>;
 
+    /// The type of an object in a version; `None` if it is not served in that.
+    fn type_in(&self, api_version: &str) -> Option<Type<'_>>;
+
     /// Whether a write cannot change the same fields of an object as other versions have it.
     fn share_reset(&self) -> bool;
 
@@ -59,6 +62,10 @@ pub struct OneVersion;
 
 impl Versions for OneVersion {
     fn convert(&self, _: &Value, _: &str) -> Option<(Value, Type<'_>)> {
+        None
+    }
+
+    fn type_in(&self, _: &str) -> Option<Type<'_>> {
         None
     }
 
@@ -222,11 +229,15 @@ impl Request<'_> {
         managed.cap()
     }
 
-    /// Fits the entries of this version to its type.
+    /// Fits entries to the types of their versions.
     fn reconcile(&self, managed: &mut Managed<'_>) -> Result<(), Error> {
-        for entry in managed.entries.iter_mut().filter(|entry| entry.api_version == self.api_version) {
-            entry.load()?;
-            entry.fields.reconcile(self.type_);
+        for entry in &mut managed.entries {
+            let is_own = entry.api_version == self.api_version;
+            let type_ = if is_own { Some(self.type_) } else { self.versions.type_in(&entry.api_version) };
+            if let Some(type_) = type_ {
+                entry.load()?;
+                entry.fields.reconcile(type_);
+            }
         }
         Ok(())
     }

@@ -473,6 +473,129 @@ fn of_what_nothing_is_known_maps_are_merged_and_lists_are_not() {
     assert_eq!(live.owners(), [r#"two Apply 3 {"f:spec":{}}"#, r#"three Update 5 {"f:spec":{"f:a":{}}}"#]);
 }
 
+/// What a manager does in a scenario.
+#[derive(Debug)]
+enum Act {
+    Apply,
+    Force,
+    Update,
+}
+
+/// Small stories of upstream's merging: each write with its manager, then the object and who owns what.
+#[test]
+fn upstreams_scenarios_end_as_they_end_there() {
+    use Act::{Apply, Force, Update};
+    let of_containers = |list: Value| json!({"spec": {"template": {"spec": {"containers": list}}}});
+    let stories: Vec<(&str, Vec<(&str, Act, Value)>, &str, Value, Vec<String>)> = vec![
+        (
+            "null in a configuration is owned, and leaves a map as it is",
+            vec![
+                ("a", Apply, json!({"spec": {"template": {"metadata": {"labels": {"x": "1"}}}}})),
+                ("b", Apply, json!({"spec": {"template": {"metadata": {"labels": null}}}})),
+            ],
+            "/spec/template/metadata",
+            json!({"labels": {"x": "1"}}),
+            vec![
+                r#"b Apply - {"f:spec":{"f:template":{"f:metadata":{"f:labels":{}}}}}"#.into(),
+                r#"a Apply 1 {"f:spec":{"f:template":{"f:metadata":{"f:labels":{"f:x":{}}}}}}"#.into(),
+            ],
+        ),
+        (
+            "a scalar that is null is so",
+            vec![
+                ("a", Apply, json!({"spec": {"paused": true}})),
+                ("a", Apply, json!({"spec": {"paused": null}})),
+            ],
+            "/spec",
+            json!({"paused": null}),
+            vec![r#"a Apply 2 {"f:spec":{"f:paused":{}}}"#.into()],
+        ),
+        (
+            "an atomic list is taken as a whole",
+            vec![
+                ("a", Apply, of_containers(json!([{"name": "a", "args": ["x"]}]))),
+                ("b", Force, of_containers(json!([{"name": "a", "args": ["y", "x"]}]))),
+            ],
+            "/spec/template/spec/containers/0/args",
+            json!(["y", "x"]),
+            vec![
+                r#"a Apply 1 {"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:name":{}}}}}}}"#.into(),
+                r#"b Apply 2 {"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:args":{},"f:name":{}}}}}}}"#.into(),
+            ],
+        ),
+        (
+            "an empty list that merges is there, and nobody's",
+            vec![("a", Apply, of_containers(json!([{"name": "a", "env": []}])))],
+            "/spec/template/spec/containers/0",
+            json!({"name": "a", "env": []}),
+            vec![r#"a Apply 1 {"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:name":{}}}}}}}"#.into()],
+        ),
+        (
+            "what an updater changed is not taken out when the applier no longer names it",
+            vec![
+                ("a", Apply, json!({"metadata": {"labels": {"x": "1", "y": "1"}}})),
+                ("u", Update, json!({"metadata": {"labels": {"x": "2", "y": "1"}}})),
+                ("a", Apply, json!({"metadata": {"labels": {"y": "1"}}})),
+            ],
+            "/metadata/labels",
+            json!({"x": "2", "y": "1"}),
+            vec![
+                r#"a Apply 1 {"f:metadata":{"f:labels":{"f:y":{}}}}"#.into(),
+                r#"u Update 2 {"f:metadata":{"f:labels":{"f:x":{}}}}"#.into(),
+            ],
+        ),
+        (
+            "what an update dropped comes back with its applier",
+            vec![
+                ("a", Apply, json!({"metadata": {"finalizers": ["x/a", "x/b"]}})),
+                ("u", Update, json!({"metadata": {"finalizers": ["x/b"]}})),
+                ("a", Apply, json!({"metadata": {"finalizers": ["x/a", "x/b"]}})),
+            ],
+            "/metadata/finalizers",
+            json!(["x/a", "x/b"]),
+            vec![r#"a Apply 3 {"f:metadata":{"f:finalizers":{"v:\"x/a\"":{},"v:\"x/b\"":{}}}}"#.into()],
+        ),
+        (
+            "elements that stand twice in the object are one leaf, and are left alone",
+            vec![
+                ("u", Update, of_containers(json!([{"name": "a", "ports": [{"containerPort": 1, "name": "p"}, {"containerPort": 1}]}]))),
+                ("a", Apply, of_containers(json!([{"name": "a", "ports": [{"containerPort": 2}]}]))),
+            ],
+            "/spec/template/spec/containers/0/ports",
+            json!([{"containerPort": 1, "name": "p"}, {"containerPort": 1}, {"containerPort": 2}]),
+            vec![
+                r#"a Apply 2 {"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:name":{},"f:ports":{"k:{\"containerPort\":2,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}}}}"#.into(),
+                r#"u Update 1 {"f:spec":{".":{},"f:template":{".":{},"f:spec":{".":{},"f:containers":{".":{},"k:{\"name\":\"a\"}":{".":{},"f:name":{},"f:ports":{".":{},"k:{\"containerPort\":1,\"protocol\":\"TCP\"}":{}}}}}}}}"#.into(),
+            ],
+        ),
+        (
+            "the protocol that is said and the one that is not are the same key",
+            vec![
+                ("a", Apply, of_containers(json!([{"name": "a", "ports": [{"containerPort": 1}]}]))),
+                ("b", Apply, of_containers(json!([{"name": "a", "ports": [{"containerPort": 1, "protocol": "TCP", "name": "n"}]}]))),
+            ],
+            "/spec/template/spec/containers/0/ports",
+            json!([{"containerPort": 1, "protocol": "TCP", "name": "n"}]),
+            vec![
+                r#"a Apply 1 {"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:name":{},"f:ports":{"k:{\"containerPort\":1,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{}}}}}}}}}"#.into(),
+                r#"b Apply 2 {"f:spec":{"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:name":{},"f:ports":{"k:{\"containerPort\":1,\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{},"f:name":{},"f:protocol":{}}}}}}}}}"#.into(),
+            ],
+        ),
+    ];
+    for (about, writes, pointer, object, owners) in stories {
+        let mut live = Live::deployment();
+        for (manager, act, value) in &writes {
+            match act {
+                Apply => live.try_apply(manager, false, value).unwrap(),
+                Force => live.try_apply(manager, true, value).unwrap(),
+                Update => live.update(manager, value),
+            }
+        }
+        assert_eq!(live.object.pointer(pointer), Some(&object), "{about}");
+        assert_eq!(live.owners(), owners, "{about}");
+    }
+}
+
 /// Two versions of which the second has the entries of `data` under other names.
 #[derive(Debug)]
 struct Renamed {
@@ -492,6 +615,10 @@ impl Versions for Renamed {
         }
         object["apiVersion"] = api_version.into();
         ["v1", "v2"].contains(&api_version).then(|| (object, Live::map().type_))
+    }
+
+    fn type_in(&self, api_version: &str) -> Option<Type<'_>> {
+        ["v1", "v2"].contains(&api_version).then(|| Live::map().type_)
     }
 
     fn share_reset(&self) -> bool {

@@ -6,7 +6,7 @@
 use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, FieldValidation, Format};
 use coracle_api::field::{Errors, Path};
-use coracle_api::kind::Model;
+use coracle_api::kind::{Kind, Model};
 use coracle_api::ownership::{ApplyError, Managed, OneVersion, Request, Reset, State, Type, Versions};
 use coracle_api::status::{ApiError, ApplyConflict};
 use coracle_api::{convert, kinds};
@@ -324,18 +324,21 @@ fn type_of(model: &Model) -> Type<'_> {
     }
 }
 
+impl Resource {
+    /// The kind that shows the resource's objects in a version.
+    fn in_version(&self, api_version: &str) -> Option<&Kind> {
+        let own = &self.kind;
+        kinds::all()
+            .iter()
+            .chain(self.versions.iter().map(|kind| &**kind))
+            .find(|kind| kind.plural == own.plural && kind.storage == own.storage && kind.api_version() == api_version)
+    }
+}
+
 /// A resource's objects in the versions of others that show the same.
 impl Versions for Resource {
     fn convert(&self, object: &Value, api_version: &str) -> Option<(Value, Type<'_>)> {
-        let kinds = || kinds::all().iter().chain(self.versions.iter().map(|kind| &**kind));
-        let find = |api_version: &str| {
-            kinds().find(|kind| {
-                kind.plural == self.kind.plural
-                    && kind.storage == self.kind.storage
-                    && kind.api_version() == api_version
-            })
-        };
-        let (from, to) = (find(object.get("apiVersion")?.as_str()?)?, find(api_version)?);
+        let (from, to) = (self.in_version(object.get("apiVersion")?.as_str()?)?, self.in_version(api_version)?);
         if from.api_version() == to.api_version() {
             return Some((object.clone(), type_of(&to.model)));
         }
@@ -346,6 +349,10 @@ impl Versions for Resource {
         }
         let value = serde_json::from_slice(&converted.encode_alone()).ok()?;
         Some((value, type_of(&to.model)))
+    }
+
+    fn type_in(&self, api_version: &str) -> Option<Type<'_>> {
+        self.in_version(api_version).map(|kind| type_of(&kind.model))
     }
 
     /// Definitions say it of each version alone.
