@@ -26,13 +26,15 @@ EXTRA = ['DeleteOptions', 'Status', 'ListMeta', 'Patch', 'APIGroup', 'APIGroupLi
 SCALARS = {k: v for k, v in generate.SCALARS.items() if v in 'sbilfy'}
 # What Kubernetes requires and the crate leaves out of its reading.
 REQUIRED = {('core.v1.Event', 'metadata'), ('events.v1.Event', 'eventTime')}
+# What is written always, and nobody tells of.
+UNWRITTEN = {('meta.v1.Status', 'status')}
 # The crate has an enum with a variant a type of event in its place.
 WATCH_EVENT = ('io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent', 'Event represents a single event to a watched resource.', [
+    ('type', 's', 'v', True, ''),
     ('object', '#pkg.runtime.RawExtension', 'v', True,
      'Object is:\n * If Type is Added or Modified: the new state of the object.\n'
      ' * If Type is Deleted: the state of the object immediately before deletion.\n'
      ' * If Type is Error: *Status is recommended; other types may make sense\n   depending on context.'),
-    ('type', 's', 'v', True, ''),
 ])
 
 
@@ -110,8 +112,9 @@ def escaped(text):
 
 
 def read_values():
-    """What values.tsv says: the texts of every field that is one of a few, the defaults, and the unions."""
-    meanings, fields, defaults, unions = {}, {}, {}, {}
+    """What values.tsv says: the texts of every field that is one of a few, the defaults, the unions, the lists, and
+    the order of what is required."""
+    meanings, fields, defaults, unions, lists, order = {}, {}, {}, {}, {}, {}
     for line in open(os.path.join(generate.HERE, 'values.tsv')):
         what, owner, key, told = line.rstrip('\n').split('\t')
         if what == 'enum':
@@ -120,9 +123,24 @@ def read_values():
             fields[(owner, key)] = told
         elif what == 'default':
             defaults[(owner, key)] = told
-        else:
+        elif what == 'union':
             unions[owner] = f'{key};{told}'
-    return {row: meanings[of] for row, of in fields.items() if of in meanings}, defaults, unions
+        elif what == 'list':
+            lists.setdefault(owner, {})[key] = told
+        else:
+            order[owner] = told.split(',')
+    return {row: meanings[of] for row, of in fields.items() if of in meanings}, defaults, unions, lists, order
+
+
+def block_of_list(name, full, kind, told):
+    """The type of the lists of a kind, which the crate has none of."""
+    group, version, kind = kind
+    out = [f'@{full}List gvk={group}/{version}/{kind}List'] + [': ' + told['about']] * bool(told['about'])
+    for key, form in (('apiVersion', 's o'), ('items', f'[#{name} v required'), ('kind', 's o'), ('metadata', '#meta.v1.ListMeta v')):
+        out.append(f'{key} {form}')
+        about = escaped(ABOUT[key]) if key in ABOUT else ': ' + told[key]
+        out += [about] * (about != ': ')
+    return out
 
 
 def listed(values):
@@ -136,11 +154,13 @@ def block(name, definition, keys, whole, go, values):
     out = ['@' + full + (f' gvk={"/".join(kind)}' if kind else '') + (' atomic' if name in whole else '')
            + (f' is={FORMS[name]}' if name in FORMS else '') + (f' union={values[2][name]}' if name in values[2] else '')]
     out += [escaped(about)] if about else []
-    for key, rust, comment in [] if name in FORMS else fields:
+    order = values[4].get(name, [])
+    place = {key: order.index(key) if key in order else len(order) for key, _, _ in fields}
+    for key, rust, comment in [] if name in FORMS else sorted(fields, key=lambda field: place[field[0]]):
         is_type = comment is None or (kind and key in ('apiVersion', 'kind'))
         is_meta = key == 'metadata' and rust.endswith(('ObjectMeta', 'ListMeta'))
         required = (name, key) in REQUIRED or not (rust.startswith('Option<') or is_type or is_meta)
-        presence = 'o' if is_type else generate.presence(name, key, rust, kind, go)
+        presence = 'o' if is_type or (name, key) in UNWRITTEN else generate.presence(name, key, rust, kind, go)
         merge = zip(('list', 'keys', 'patch', 'merge', 'map'), keys.get((name, key), ('',) * 5))
         enum, default = values[0].get((name, key)), values[1].get((name, key))
         extra = ['enum=' + ','.join(sorted(enum)).replace(' ', '+')] if enum else []
@@ -166,6 +186,10 @@ def write(source):
     values = read_values()
     blocks = {definitions[name][0]: block(name, definitions[name], keys, whole, go, values)
               for name in reachable(definitions, roots)}
+    for name in [name for name in reachable(definitions, roots) if name + 'List' in values[3]]:
+        full, _, _, kind = definitions[name]
+        if kind:
+            blocks[full + 'List'] = block_of_list(name, full, kind, values[3][name + 'List'])
     name, about, fields = WATCH_EVENT
     blocks[name] = ['@' + name, escaped(about)]
     for key, form, presence, required, comment in fields:

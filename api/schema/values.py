@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes values.tsv: which texts a field can be, and what it is when it is not given, as the OpenAPI documents say it.
 
-usage: values.py FOLDER    (where the Go source of k8s.io/api and k8s.io/apimachinery lies)
+usage: values.py FOLDER    (where the Go source of k8s.io/{api,apimachinery,apiextensions-apiserver} lies)
 
 Read from the types of k8s.io/api: a type of text marked `+enum` can be what the constants of that type are; `+default`
 stands with a field. The rows:
@@ -9,6 +9,8 @@ stands with a field. The rows:
     enum      TYPE  VALUE  what it means
     field     TYPE  FIELD  the type of text that it is, or that its elements are
     default   TYPE  FIELD  JSON
+    list      TYPE  `about`, `items` or `metadata`  what a type of lists says of itself and of these fields
+    order     TYPE  (nothing)  the fields that are always written, in their order, where that is not the alphabet's
     union     TYPE  the field that says which of the others is there, if one does  FIELD:what it then says, …
 
 Source: kube-openapi's `generators/enum.go` and `openapi.go`.
@@ -16,7 +18,8 @@ Source: kube-openapi's `generators/enum.go` and `openapi.go`.
 import json, os, re, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-PLACES = [('api', ''), ('apimachinery/pkg/apis/meta', 'meta.')]
+PLACES = [('api', ''), ('apimachinery/pkg/apis/meta', 'meta.'),
+          ('apiextensions-apiserver/pkg/apis/apiextensions', 'apiextensions.')]
 
 
 def packages(root):
@@ -53,6 +56,7 @@ def comment_before(lines, at):
 
 def read(root):
     texts, enums, constants, fields, defaults, embedded, unions = {}, {}, [], [], [], [], {}
+    lists, order = {}, {}
     for package, text in packages(root):
         texts[package] = (text.split('\n'), imports(text))
     for package, (lines, _) in texts.items():
@@ -72,6 +76,8 @@ def read(root):
                 constants.append((constant.group(1), full(constant.group(2)), constant.group(3), ' '.join(comment_before(lines, at))))
             if re.match(r'type \w+ struct \{', line):
                 struct = line.split()[1]
+                if struct.endswith('List'):
+                    lists[f'{package}.{struct}'] = {'about': description(comment_before(lines, at))}
                 if '+union' in [c.strip() for c in comment_before(lines, at)]:
                     unions[f'{package}.{struct}'] = ['', []]
             elif line.startswith('}'):
@@ -79,11 +85,17 @@ def read(root):
             inline = struct and re.match(r'\s+([\w.]+)\s+`.*?json:",inline', line)
             if inline:
                 embedded.append((f'{package}.{struct}', full(inline.group(1))))
+            if struct and f'{package}.{struct}' in lists and re.search(r'ListMeta\s+`json:"metadata', line):
+                lists[f'{package}.{struct}']['metadata'] = description(comment_before(lines, at))
             field = struct and re.match(r'\s+(\w+)\s+([\w.\[\]*]+)\s+`.*?json:"([^",]+)', line)
             if field:
                 owner, key = f'{package}.{struct}', field.group(3)
                 of = re.sub(r'^(\*|\[\]|map\[string\])+', '', field.group(2))
                 fields.append((owner, key, full(of)))
+                if 'omit' not in line:
+                    order.setdefault(owner, []).append(key)
+                if owner in lists and key == 'items':
+                    lists[owner][key] = description(comment_before(lines, at))
                 if owner in unions and any(c.strip() == '+unionDiscriminator' for c in comment_before(lines, at)):
                     unions[owner][0] = key
                 elif owner in unions:
@@ -101,7 +113,9 @@ def read(root):
     defaults = [(owner, key, default_of(text, values)) for owner, key, text in defaults]
     for rows in (fields, defaults):
         inherit(rows, embedded)
-    return enums, fields, defaults, unions
+    lists = {name: told for name, told in lists.items() if {'items', 'metadata'} <= set(told)}
+    order = {name: keys for name, keys in order.items() if keys != sorted(keys)}
+    return enums, fields, defaults, unions, lists, order
 
 
 def inherit(rows, embedded):
@@ -118,16 +132,36 @@ def default_of(text, constants):
     return json.dumps(constants[named.group(1)] if named else json.loads(text))
 
 
+def description(lines):
+    """What documents make of a comment, in one line: a line break is `\\n`. Source: `generateDescription`."""
+    told = ''
+    for line in lines:
+        line = line.rstrip()
+        if line == '---':
+            break
+        if not line:
+            told = told[:-1] + '\n\n'
+        elif line.lstrip().startswith(('TODO', '+')):
+            continue
+        elif line[0] in ' \t':
+            told = told[:-1] + '\n' + line + '\n'
+        else:
+            told += line + ' '
+    return told.strip().replace('\\', '\\\\').replace('\n', '\\n').replace('\t', '    ')
+
+
 def meaning(name, comment):
     told = comment.strip().removeprefix(name).strip()
     return re.sub(r'\s+', ' ', told)
 
 
 def main():
-    enums, fields, defaults, unions = read(sys.argv[1])
+    enums, fields, defaults, unions, lists, order = read(sys.argv[1])
     rows = [('enum', kind, value, meaning(*told)) for kind, of in enums.items() for value, told in of.items()]
     rows += [('field', *row) for row in fields] + [('default', *row) for row in defaults]
     rows += [('union', kind, which, ','.join(sorted(members))) for kind, (which, members) in unions.items()]
+    rows += [('list', kind, key, told) for kind, of in lists.items() for key, told in of.items()]
+    rows += [('order', kind, '', ','.join(keys)) for kind, keys in order.items()]
     with open(os.path.join(HERE, 'values.tsv'), 'w') as file:
         for row in sorted(rows):
             file.write('\t'.join(row) + '\n')

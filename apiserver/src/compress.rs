@@ -1,6 +1,6 @@
 //! Answers that are sent compressed.
 //!
-//! Source: upstream's `responsewriters.SerializeObject`: gzip, from 128 KiB on, for those who accept it.
+//! Source: upstream's `responsewriters.SerializeObject`: gzip, beyond 128 KiB, for those who accept it.
 
 use std::io::{self, Read as _, Write as _};
 
@@ -15,8 +15,8 @@ use http::{HeaderMap, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
-/// A body smaller than this is sent as it is.
-const COMPRESSED_BYTES_MIN: u64 = 128 * 1024;
+/// A body of up to this many bytes is sent as it is.
+const PLAIN_BYTES_MAX: u64 = 128 * 1024;
 
 /// Bytes that are worked on at once.
 pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
@@ -34,7 +34,7 @@ pub(crate) fn is_accepted(headers: &HeaderMap) -> bool {
 
 /// Compresses an answer that is large, is there as a whole, and goes to somebody who takes it so.
 pub(crate) async fn large(is_accepted: bool, response: Response<Body>) -> Response<Body> {
-    let is_large = response.body().size_hint().exact().is_some_and(|bytes| bytes >= COMPRESSED_BYTES_MIN);
+    let is_large = response.body().size_hint().exact().is_some_and(|bytes| bytes > PLAIN_BYTES_MAX);
     if !is_accepted || !is_large || response.headers().contains_key(CONTENT_ENCODING) {
         return response;
     }

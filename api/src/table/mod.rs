@@ -154,7 +154,9 @@ impl Writer {
         let mut out = br#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","metadata":"#.to_vec();
         out.extend_from_slice(&codec::encode_as(meta, list_meta));
         out.extend_from_slice(br#","columnDefinitions":"#);
-        serde_json::to_writer(&mut out, columns).expect("columns are text and numbers");
+        // What is told of them once is nothing afterwards.
+        let columns = Some(columns).filter(|columns| !columns.is_empty());
+        serde_json::to_writer(&mut out, &columns).expect("columns are text and numbers");
         out.extend_from_slice(br#","rows":["#);
         Self { out, first: true }
     }

@@ -192,7 +192,7 @@ mod tests {
             ),
             (object::<RuntimeClass>(runtime), format!("scheduling.nodeSelector: {os}")),
         ] {
-            assert_eq!(on_create(&object), [expected.clone()]);
+            assert_eq!(on_create(&object), std::slice::from_ref(&expected));
             let again = if object.is::<Ingress>() { Vec::new() } else { vec![expected] };
             assert_eq!(on_update(&object, &object), again);
         }

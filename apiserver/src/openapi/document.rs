@@ -61,7 +61,7 @@ struct Document<'a> {
 enum Type<'a> {
     BuiltIn(&'a Definition<'a>),
     Custom(Box<Served>),
-    /// Lists of another type, of this group, version and kind.
+    /// Lists of another type, of this group, version and kind, where the text has none of them.
     List(String, (String, String, String)),
 }
 
@@ -99,7 +99,10 @@ impl<'a> Document<'a> {
             paths.extend(operations::of_kind(kind, &names));
             if let Some(name) = names.of_kind(&kind.group, &kind.version, &kind.kind) {
                 let of = (kind.group.to_string(), kind.version.to_string(), kind.kind.to_string());
-                types.insert(format!("{name}List"), Type::List(name.clone(), of));
+                let list = format!("{name}List");
+                if all.named(&list).is_none() {
+                    types.insert(list, Type::List(name.clone(), of));
+                }
                 if served.definition.is_some() {
                     types.insert(name, Type::Custom(Box::new(served)));
                 }
