@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use coracle_testing::Cluster;
 use coracle_testing::k8s_openapi::api::core::v1::{ConfigMap, Namespace};
+use coracle_testing::k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use coracle_testing::kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ObjectMeta, PostParams,
 };
@@ -84,6 +85,60 @@ async fn custom_kinds_own_and_are_owned() -> Result<(), Box<dyn std::error::Erro
     let uid = uid_of(&namespace.metadata);
     tokio::time::timeout(DEADLINE, await_condition(namespaces, "short", conditions::is_deleted(&uid))).await??;
     assert!(last.metadata.uid.is_some() && widgets.get_opt("last").await?.is_none());
+    cluster.stop().await?;
+    Ok(())
+}
+
+/// What used to go wrong: objects of a kind that is served no more stood in the graph as owners for ever.
+#[tokio::test]
+async fn kinds_come_and_go_while_owners_are_watched() -> Result<(), Box<dyn std::error::Error>> {
+    let cluster = Cluster::builder().controllers().start().await?;
+    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client());
+    let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("y.io", "v1", "Gadget"), "gadgets");
+    let gadgets: Api<DynamicObject> = Api::default_namespaced_with(cluster.client(), &kind);
+    let maps: Api<ConfigMap> = Api::default_namespaced(cluster.client());
+    let new = PostParams::default();
+    let gadget = |name: &str| -> DynamicObject {
+        object(json!({"apiVersion": "y.io/v1", "kind": "Gadget", "metadata": {"name": name}}))
+    };
+    // The kind comes, goes, and comes again: each time what its objects own goes with them.
+    for round in 0..2 {
+        let definition: CustomResourceDefinition = object(json!({
+            "metadata": {"name": "gadgets.y.io"},
+            "spec": {
+                "group": "y.io", "scope": "Namespaced", "names": {"plural": "gadgets", "kind": "Gadget"},
+                "versions": [{
+                    "name": "v1", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                }],
+            },
+        }));
+        let defined = definitions.create(&new, &definition).await?;
+        let established = await_condition(definitions.clone(), "gadgets.y.io", conditions::is_crd_established());
+        tokio::time::timeout(DEADLINE, established).await??;
+        let mut owned = Vec::new();
+        for name in ["deleted", "with-its-kind"] {
+            let made = gadgets.create(&new, &gadget(name)).await?;
+            let reference = owner("y.io/v1", "Gadget", name, made.metadata.uid.as_ref());
+            owned.push(maps.create(&new, &map(&format!("{name}-{round}"), reference)).await?);
+        }
+        gadgets.delete("deleted", &DeleteParams::background()).await?;
+        let gone = |map: &ConfigMap| {
+            let name = map.metadata.name.clone().unwrap_or_default();
+            let uid = uid_of(&map.metadata);
+            let maps = maps.clone();
+            async move {
+                let condition = await_condition(maps, &name, conditions::is_deleted(&uid));
+                tokio::time::timeout(DEADLINE, condition).await
+            }
+        };
+        gone(&owned[0]).await??;
+        definitions.delete("gadgets.y.io", &DeleteParams::default()).await?;
+        gone(&owned[1]).await??;
+        let uid = uid_of(&defined.metadata);
+        let removed = await_condition(definitions.clone(), "gadgets.y.io", conditions::is_deleted(&uid));
+        tokio::time::timeout(DEADLINE, removed).await??;
+    }
     cluster.stop().await?;
     Ok(())
 }

@@ -84,6 +84,17 @@ impl Coordinates {
             uid: reference.uid.clone(),
         }
     }
+
+    fn of_object(object: &dyn Meta) -> Self {
+        let meta = object.meta();
+        Self {
+            api_version: object.api_version().to_owned(),
+            kind: object.kind().to_owned(),
+            namespace: meta.namespace.clone().unwrap_or_default(),
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// What the graph knows of an owner.
@@ -207,6 +218,35 @@ impl Graph {
                 work.extend(self.is_waiting(&owner.uid).then(|| Work::Collect(owner.uid.clone())));
                 self.drop_if_unused(&owner.uid);
             }
+        }
+        work
+    }
+
+    /// A kind is served no more, and nobody will tell what becomes of its objects. What owns something is asked for at the
+    /// server from now on; the rest is forgotten.
+    pub fn vanished(&mut self, group: &str, kind: &str) -> Vec<Work> {
+        let of_kind = |node: &Node| match &node.state {
+            State::Seen(object) if object.kind() == kind && group_of(object.api_version()) == group => {
+                Some(object.clone())
+            }
+            _ => None,
+        };
+        let vanished: Vec<(String, Arc<dyn Meta>)> =
+            self.nodes.iter().filter_map(|(uid, node)| Some((uid.clone(), of_kind(node)?))).collect();
+        let mut work = Vec::new();
+        for (uid, object) in vanished {
+            if let Some(node) = self.nodes.get_mut(&uid) {
+                node.state = State::Virtual(Coordinates::of_object(&*object));
+                work.extend(node.dependents.iter().cloned().map(Work::Collect));
+            }
+            for owner in owners(Some(object.meta())) {
+                if let Some(owner) = self.nodes.get_mut(&owner.uid) {
+                    owner.dependents.remove(&uid);
+                }
+                work.extend(self.is_waiting(&owner.uid).then(|| Work::Collect(owner.uid.clone())));
+                self.drop_if_unused(&owner.uid);
+            }
+            self.drop_if_unused(&uid);
         }
         work
     }
@@ -387,5 +427,53 @@ impl Gone {
 
     fn contains(&self, uid: &str) -> bool {
         self.uids.contains(uid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+
+    use super::*;
+
+    fn meta(uid: &str, owner: Option<(&str, &str)>) -> ObjectMeta {
+        let reference = |(kind, uid): (&str, &str)| OwnerReference {
+            api_version: "v1".to_owned(),
+            kind: kind.to_owned(),
+            name: uid.to_owned(),
+            uid: uid.to_owned(),
+            ..OwnerReference::default()
+        };
+        ObjectMeta {
+            name: Some(uid.to_owned()),
+            namespace: Some("n".to_owned()),
+            uid: Some(uid.to_owned()),
+            owner_references: owner.map(|owner| vec![reference(owner)]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    #[test]
+    fn a_kind_that_is_served_no_more_leaves_only_what_owns_others() {
+        let mut graph = Graph::default();
+        let map = |uid: &str, owner| ConfigMap { metadata: meta(uid, owner), ..ConfigMap::default() };
+        graph.seen(Arc::new(map("owner", None)));
+        graph.seen(Arc::new(map("alone", None)));
+        graph.seen(Arc::new(map("owned", Some(("Secret", "s")))));
+        graph.seen(Arc::new(Secret { metadata: meta("s", Some(("ConfigMap", "owner"))), ..Secret::default() }));
+        assert!(
+            matches!(&graph.look("s"), Look::Owned { owners, has_dependents: true, .. } if owners[0].1 == Known::Solid)
+        );
+        assert_eq!(graph.vanished("", "ConfigMap"), [Work::Collect("s".to_owned())]);
+        let mut left: Vec<&str> = graph.nodes.keys().map(String::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["owner", "s"]);
+        assert!(
+            matches!(graph.look("owner"), Look::Virtual(place) if place.kind == "ConfigMap" && place.name == "owner")
+        );
+        assert!(
+            matches!(&graph.look("s"), Look::Owned { owners, has_dependents: false, .. } if owners[0].1 == Known::Unknown)
+        );
+        assert_eq!(graph.vanished("", "ConfigMap"), []);
     }
 }

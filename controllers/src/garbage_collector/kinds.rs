@@ -39,6 +39,8 @@ pub trait Watcher: Send + Sync + 'static {
     fn gone(&self, uid: &str);
     /// These are all objects of a kind.
     fn replaced(&self, group: &str, kind: &str, objects: Vec<Arc<dyn Meta>>);
+    /// Nothing is told of the objects of a kind any more.
+    fn vanished(&self, group: &str, kind: &str);
 }
 
 /// An object of any kind, by its metadata.
@@ -149,10 +151,14 @@ impl<W: Watcher> Kinds<W> {
         let mut watched = self.watched.write().unwrap_or_else(PoisonError::into_inner);
         let resources = || found.resources.iter().filter(|resource| is_collected(resource));
         if found.failures.is_empty() {
-            watched.retain(|_, (kind, stop)| {
+            watched.retain(|own, (kind, stop)| {
                 let is_served = resources().any(|resource| *resource == kind.resource);
                 if !is_served {
                     stop.cancel();
+                }
+                // What is served in another way is listed anew.
+                if !is_served && resources().all(|resource| id(resource) != *own) {
+                    self.watcher.vanished(&kind.resource.group, &kind.resource.kind);
                 }
                 is_served
             });

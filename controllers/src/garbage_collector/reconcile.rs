@@ -70,6 +70,11 @@ impl Watcher for Collector {
         let work = self.graph().replaced(group, kind, objects);
         self.add(work);
     }
+
+    fn vanished(&self, group: &str, kind: &str) {
+        let work = self.graph().vanished(group, kind);
+        self.add(work);
+    }
 }
 
 impl Collector {

@@ -23,6 +23,8 @@ pub(super) struct Checker<'s> {
     vars: Vec<(String, Type<'s>)>,
     pub(super) failures: Vec<Failure>,
     pub(super) uses_old_self: bool,
+    /// Why there can be no program, though nothing is wrong with the types.
+    pub(super) not_made: Option<String>,
     /// The patterns that the expression writes out.
     pub(super) patterns: BTreeMap<String, Regex>,
     pattern_bytes: usize,
@@ -36,6 +38,7 @@ impl<'s> Checker<'s> {
             vars,
             failures: Vec::new(),
             uses_old_self: false,
+            not_made: None,
             patterns: BTreeMap::new(),
             pattern_bytes: PATTERNS_BYTES_MAX,
             in_format: false,
@@ -143,7 +146,14 @@ impl<'s> Checker<'s> {
         types.extend(args.iter().map(|arg| self.check(arg)));
         self.in_format = outside;
         if matches!(name, "matches" | "find" | "findAll") {
-            self.pattern(args, usize::from(target.is_none()), at);
+            let which = usize::from(target.is_none());
+            self.pattern(args, which, name == "matches" && which == 0);
+        }
+        if let (None, "duration" | "timestamp", [Expr { kind: Kind::Literal(Literal::String(text)), at }]) =
+            (target, name, args)
+            && !library::is_time(name, text)
+        {
+            self.fail(*at, format!("invalid {name} argument"));
         }
         match signatures::find(&full, &types, target.is_some()) {
             Found::Gives(result) => result,
@@ -188,9 +198,10 @@ impl<'s> Checker<'s> {
         Type::Message(name.into())
     }
 
-    /// A pattern that is written out is compiled once, and refused if it is none.
-    fn pattern(&mut self, args: &[Expr], which: usize, at: usize) {
-        let Some(Expr { kind: Kind::Literal(Literal::String(text)), .. }) = args.get(which) else { return };
+    /// A pattern that is written out is compiled once, and refused if it is none: where the checker sees it, or when the
+    /// program is made.
+    fn pattern(&mut self, args: &[Expr], which: usize, is_checked: bool) {
+        let Some(Expr { kind: Kind::Literal(Literal::String(text)), at }) = args.get(which) else { return };
         if self.patterns.contains_key(text) {
             return;
         }
@@ -199,8 +210,12 @@ impl<'s> Checker<'s> {
                 self.pattern_bytes = self.pattern_bytes.saturating_sub(bytes);
                 self.patterns.insert(text.clone(), regex);
             }
+            Err(_) if is_checked => {
+                self.fail(*at, "invalid matches argument".to_owned());
+            }
             Err(reason) => {
-                self.fail(at, format!("invalid matches argument: error parsing regexp: {reason}"));
+                let reason = format!("program instantiation failed: error parsing regexp: {reason}");
+                self.not_made = self.not_made.take().or(Some(reason));
             }
         }
     }

@@ -120,7 +120,7 @@ impl<'s> Estimator<'s> {
                 let of = self.expr(of);
                 Estimate { cost: of.cost.saturating_add(1), shape: field_of(of.shape, field) }
             }
-            Kind::Has { of, .. } => scalar(self.expr(of).cost.saturating_add(1)),
+            Kind::Has { of, .. } => scalar(self.expr(of).cost),
             Kind::Index { of, index, .. } => {
                 let (of, index) = (self.expr(of), self.expr(index));
                 let shape = element_of(of.shape);
@@ -217,9 +217,13 @@ fn call<'s>(name: &str, args: &[Estimate<'s>]) -> Estimate<'s> {
             (traversal(made), Shape::sized(made))
         }
         "isSorted" | "sum" | "min" | "max" => (size(0), element_of(first)),
+        "reverse" | "slice" | "sort" | "@sortByAssociatedKeys" => (size(0), first),
+        "flatten" => (size(0), Shape::sized(REQUEST_BYTES)),
+        "distinct" => (size(0).saturating_mul(size(0)), first),
+        "lists.range" => (1, Shape::sized(REQUEST_BYTES)),
         "indexOf" | "lastIndexOf" => (traversal(size(0)).saturating_mul(traversal(size(1))), Shape::sized(1)),
         "intersects" | "equivalent" => (size(0).saturating_mul(size(1)), Shape::sized(1)),
-        "lowerAscii" | "upperAscii" | "substring" | "trim" | "reverse" | "string" | "bytes" | "charAt" => {
+        "lowerAscii" | "upperAscii" | "substring" | "trim" | "string" | "bytes" | "charAt" => {
             (traversal(size(0)), Shape::sized(size(0)))
         }
         "value" | "orValue" | "or" | "of" | "dyn" => (1, first),

@@ -96,7 +96,6 @@ impl<'a, 'p> Evaluator<'a, 'p> {
             }
             Kind::Has { of, field } => {
                 let of = self.eval(of)?;
-                self.charge(1)?;
                 match of {
                     Value::Optional(None) => Ok(Value::Bool(false)),
                     Value::Optional(Some(of)) => Ok(Value::Bool(of.field(field).is_some())),

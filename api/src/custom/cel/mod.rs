@@ -151,7 +151,10 @@ fn compile(
             _ => format!("must evaluate to a {wanted}"),
         });
     }
-    let Checker { uses_old_self, patterns, .. } = checker;
+    let Checker { uses_old_self, patterns, not_made, .. } = checker;
+    if let Some(reason) = not_made {
+        return Err(reason);
+    }
     Ok((Program { expr, patterns }, uses_old_self))
 }
 

@@ -267,10 +267,12 @@ impl Parser {
             if self.take(".") || self.is(".?") {
                 let optional = self.take(".?");
                 let field = self.field()?;
+                let open = self.place();
                 if !optional && self.take("(") {
                     let args = self.arguments(")")?;
                     self.grown(height.max(self.height) + 1, at)?;
-                    expr = method(expr, field, args, at)?;
+                    // A call is where its parenthesis is.
+                    expr = method(expr, field, args, open)?;
                 } else {
                     self.grown(height + 1, at)?;
                     expr = Expr { kind: Kind::Select { of: Box::new(expr), field, optional }, at };
@@ -335,6 +337,7 @@ impl Parser {
             Token::Bytes(bytes) => self.then(literal(Literal::Bytes(bytes))),
             Token::Ident(name) => {
                 self.next();
+                let open = self.place();
                 match name.as_str() {
                     "true" => literal(Literal::Bool(true)),
                     "false" => literal(Literal::Bool(false)),
@@ -345,7 +348,7 @@ impl Parser {
                     _ if self.take("(") => {
                         let args = self.arguments(")")?;
                         self.grown(self.height + 1, at)?;
-                        function(name, args, at)
+                        function(name, args, open)
                     }
                     _ => Ok(Expr { kind: Kind::Ident(name), at }),
                 }
@@ -426,12 +429,27 @@ fn type_name(expr: &Expr) -> Option<String> {
 /// A call without a receiver: `has(…)` is a macro.
 fn function(name: String, mut args: Vec<Expr>, at: usize) -> Result<Expr, Failure> {
     if name == "has" && args.len() == 1 {
-        return match args.remove(0).kind {
+        let asked = args.remove(0);
+        return match asked.kind {
             Kind::Select { of, field, optional: false } => Ok(Expr { kind: Kind::Has { of, field }, at }),
-            _ => Err(Failure { at, message: "invalid argument to has() macro".to_owned() }),
+            _ => Err(Failure { at: asked.at, message: "invalid argument to has() macro".to_owned() }),
         };
     }
     Ok(Expr { kind: Kind::Call { target: None, name, args }, at })
+}
+
+/// A list in the order of what an expression makes of its elements: bound once, and sorted by the list of these.
+fn sort_by(target: Expr, vars: Vec<String>, key: Expr, at: usize) -> Expr {
+    const INPUT: &str = "@__sortBy_input__";
+    let input = || Expr { kind: Kind::Ident(INPUT.to_owned()), at };
+    let made = |op, range, vars, body| {
+        let kind = Kind::Macro(Box::new(Macro { op, range, vars, filter: None, body }));
+        Expr { kind, at }
+    };
+    let keys = made(MacroOp::List, input(), vars, key);
+    let name = "@sortByAssociatedKeys".to_owned();
+    let sorted = Expr { kind: Kind::Call { target: Some(Box::new(input())), name, args: vec![keys] }, at };
+    made(MacroOp::Bind, target, vec![INPUT.to_owned()], sorted)
 }
 
 /// A call with a receiver, which may be a macro.
@@ -458,6 +476,7 @@ fn method(target: Expr, name: String, args: Vec<Expr>, at: usize) -> Result<Expr
         ("optMap", 2) => Some((OptMap, 1, false)),
         ("optFlatMap", 2) => Some((OptFlatMap, 1, false)),
         ("bind", 3) if is_cel => Some((Bind, 1, true)),
+        ("sortBy", 2) => Some((List, 1, false)),
         _ => None,
     };
     let Some((op, names, with_filter)) = shape else {
@@ -477,6 +496,9 @@ fn method(target: Expr, name: String, args: Vec<Expr>, at: usize) -> Result<Expr
     let missing = || Failure { at, message: "missing argument".to_owned() };
     let filter = if with_filter { Some(args.next().ok_or_else(missing)?) } else { None };
     let body = args.next().ok_or_else(missing)?;
+    if name == "sortBy" {
+        return Ok(sort_by(target, vars, body, at));
+    }
     let (range, filter) = match (op, filter) {
         (Bind, Some(value)) => (value, None),
         (_, filter) => (target, filter),

@@ -45,7 +45,7 @@ pub(super) fn call<'a>(e: &mut Evaluator<'a, '_>, name: &str, args: &[Value<'a>]
     Some(result)
 }
 
-fn elements<'a>(e: &mut Evaluator<'a, '_>, list: &Value<'a>) -> Result<Vec<Value<'a>>> {
+pub(super) fn elements<'a>(e: &mut Evaluator<'a, '_>, list: &Value<'a>) -> Result<Vec<Value<'a>>> {
     let count = list.size().ok_or_else(Error::no_overload)?;
     e.charge(u64::try_from(count).unwrap_or(u64::MAX))?;
     Ok(list.elements().ok_or_else(Error::no_overload)?.collect())

@@ -5,12 +5,15 @@
 
 mod collections;
 mod format;
+mod lists;
 mod net;
 mod numbers;
 pub(super) mod semver;
 mod strings;
 mod time;
 pub(super) mod url;
+
+pub(super) use time::is_literal as is_time;
 
 use super::duration;
 use super::eval::{Error, Evaluator, Result, compare};
@@ -19,7 +22,7 @@ use super::value::Value;
 /// What a library answers: nothing if the function is of another one.
 type Answer<'a> = Option<Result<Value<'a>>>;
 
-const NAMESPACES: [&str; 7] = ["sets", "optional", "ip", "format", "strings", "cel", "jsonpatch"];
+const NAMESPACES: [&str; 8] = ["sets", "lists", "optional", "ip", "format", "strings", "cel", "jsonpatch"];
 const TYPES: [&str; 10] = ["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"];
 
 /// Whether a name may be the first half of a function's.
@@ -38,6 +41,7 @@ pub(super) fn call<'a>(e: &mut Evaluator<'a, '_>, name: &str, args: &[Value<'a>]
     operators(e, name, args)
         .or_else(|| strings::call(e, name, args))
         .or_else(|| collections::call(e, name, args))
+        .or_else(|| lists::call(e, name, args))
         .or_else(|| numbers::call(e, name, args))
         .or_else(|| time::call(e, name, args))
         .or_else(|| net::call(e, name, args))

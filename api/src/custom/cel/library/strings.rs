@@ -46,9 +46,6 @@ pub(super) fn call<'a>(e: &mut Evaluator<'a, '_>, name: &str, args: &[Value<'a>]
         ("lowerAscii", [String(s)]) => e.charge(traversal(s.len())).map(|()| text(&s.to_ascii_lowercase())),
         ("upperAscii", [String(s)]) => e.charge(traversal(s.len())).map(|()| text(&s.to_ascii_uppercase())),
         ("trim", [String(s)]) => e.charge(traversal(s.len())).map(|()| text(s.trim())),
-        ("reverse", [String(s)]) => {
-            e.charge(traversal(s.len())).map(|()| Value::text(s.chars().rev().collect::<std::string::String>()))
-        }
         ("substring", [String(s), Int(from)]) => substring(e, s, *from, None),
         ("substring", [String(s), Int(from), Int(to)]) => substring(e, s, *from, Some(*to)),
         ("replace", [String(s), String(old), String(new)]) => replace(e, s, old, new, i64::MAX),

@@ -34,6 +34,11 @@ pub(super) fn call<'a>(e: &mut Evaluator<'a, '_>, name: &str, args: &[Value<'a>]
     })
 }
 
+/// Whether a text that is written out stands for a duration or a time.
+pub(in super::super) fn is_literal(function: &str, text: &str) -> bool {
+    if function == "duration" { duration::parse(text).is_some() } else { text.parse::<Timestamp>().is_ok() }
+}
+
 /// A part of a time as clocks show it in a zone.
 fn part<'a>(time: Timestamp, zone: &TimeZone, name: &str) -> Answer<'a> {
     let time = time.to_zoned(zone.clone());
