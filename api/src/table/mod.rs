@@ -4,7 +4,7 @@
 //! are told relative to a time that the caller gives. Source: `pkg/printers/internalversion`.
 
 mod admission;
-pub(crate) mod age;
+pub mod age;
 mod api_service;
 mod autoscaler;
 mod batch;

@@ -174,6 +174,11 @@ impl Graph {
             .collect();
         let mut work: Vec<Work> = vanished.iter().flat_map(|uid| self.gone(uid)).collect();
         work.extend(objects.into_iter().flat_map(|object| self.seen(object)));
+        // An owner that was there when it was asked for, and is not now, went before anybody watched.
+        let is_of_kind = |place: &Coordinates| place.kind == kind && group_of(&place.api_version) == group;
+        let unseen =
+            self.nodes.iter().filter(|(_, node)| matches!(&node.state, State::Virtual(place) if is_of_kind(place)));
+        work.extend(unseen.map(|(uid, _)| Work::Collect(uid.clone())));
         work
     }
 
@@ -475,5 +480,7 @@ mod tests {
             matches!(&graph.look("s"), Look::Owned { owners, has_dependents: false, .. } if owners[0].1 == Known::Unknown)
         );
         assert_eq!(graph.vanished("", "ConfigMap"), []);
+        // Once the kind is back, what it does not have is asked for.
+        assert_eq!(graph.replaced("", "ConfigMap", Vec::new()), [Work::Collect("owner".to_owned())]);
     }
 }
