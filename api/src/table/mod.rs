@@ -4,7 +4,7 @@
 //! are told relative to a time that the caller gives. Source: `pkg/printers/internalversion`.
 
 mod admission;
-pub mod age;
+pub(crate) mod age;
 mod api_service;
 mod autoscaler;
 mod batch;
