@@ -249,3 +249,19 @@ async fn the_control_plane_tells_how_it_is() {
     assert_eq!(one["conditions"], json!([{"type": "Healthy", "status": "True", "message": "ok"}]));
     client.get("/api/v1/componentstatuses/none").await.is(404);
 }
+
+#[tokio::test]
+async fn pods_know_the_zone_of_their_node() {
+    let server = Server::start().await;
+    let client = server.client();
+    let zone = json!({"topology.kubernetes.io/zone": "z", "other": "x"});
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "labels": zone}});
+    client.post("/api/v1/nodes", node).await.is(201);
+    client.post(PODS, pod("bound")).await.is(201);
+    client.post(&format!("{PODS}/bound/binding"), json!({"target": {"name": "n"}})).await.is(201);
+    client.post(PODS, pod_with("placed", json!({"nodeName": "n"}))).await.is(201);
+    for name in ["bound", "placed"] {
+        let labels = client.get(&format!("{PODS}/{name}")).await.is(200)["metadata"]["labels"].clone();
+        assert_eq!((&labels["topology.kubernetes.io/zone"], &labels["other"]), (&json!("z"), &Value::Null));
+    }
+}

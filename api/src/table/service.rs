@@ -35,6 +35,8 @@ fn external(service: &Service, spec: &ServiceSpec) -> String {
             let balancer = service.status.as_ref().and_then(|s| s.load_balancer.as_ref());
             let ingress = balancer.into_iter().flat_map(|b| b.ingress.iter().flatten());
             let mut all: Vec<String> = ingress.filter_map(|i| i.ip.clone().or_else(|| i.hostname.clone())).collect();
+            all.sort();
+            all.dedup();
             all.extend(given);
             cells::joined_or(all, "<pending>")
         }

@@ -117,7 +117,7 @@ fn update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim, errors: &mut
         && !takes_class_from(old_annotation.as_ref(), new_annotation.as_ref(), old_spec, new_spec)
     {
         let path = Path::new("metadata");
-        errors.invalid(&path.child("annotations").key(CLASS_ANNOTATION), &new_annotation, super::rules::IMMUTABLE);
+        errors.invalid(&path.child("annotations").child(CLASS_ANNOTATION), &new_annotation, super::rules::IMMUTABLE);
     }
     let bound = new.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound");
     if fixed(new_spec, old_spec, bound, old_annotation.as_ref()) != exact(old_spec.clone(), new_spec) {
@@ -127,15 +127,16 @@ fn update(new: &PersistentVolumeClaim, old: &PersistentVolumeClaim, errors: &mut
     }
     shrinks(new_spec, old, old_spec, errors);
     immutable(&new_spec.volume_mode, &old_spec.volume_mode, &Path::new("volumeMode"), errors);
-    if old_spec.volume_attributes_class_name.is_some() {
+    let applied = old.status.as_ref().is_some_and(|status| status.current_volume_attributes_class_name.is_some());
+    if applied && new_spec.volume_attributes_class_name != old_spec.volume_attributes_class_name {
         let path = SPEC.child("volumeAttributesClassName");
-        match new_spec.volume_attributes_class_name.as_deref() {
-            None => errors.forbidden(&path, "update from non-nil value to nil is forbidden"),
-            Some("") if old_spec.volume_attributes_class_name.as_deref() != Some("") => {
-                errors.forbidden(&path, "update from non-nil value to an empty string is forbidden");
-            }
-            Some(_) => {}
-        }
+        let what = match new_spec.volume_attributes_class_name.as_deref() {
+            None => "nil",
+            Some("") => "empty string",
+            Some(_) => return,
+        };
+        let rule = "is forbidden when status.currentVolumeAttributesClassName is not nil";
+        errors.forbidden(&path, &format!("update to {what} {rule}"));
     }
 }
 
@@ -172,9 +173,7 @@ fn fixed(
         {
             requests.insert(STORAGE.to_owned(), parse_or_zero(Some(was)).to_text());
         }
-        if spec.volume_attributes_class_name.is_some() {
-            spec.volume_attributes_class_name.clone_from(&old.volume_attributes_class_name);
-        }
+        spec.volume_attributes_class_name.clone_from(&old.volume_attributes_class_name);
     }
     spec
 }
@@ -228,7 +227,7 @@ fn status(claim: &PersistentVolumeClaim, errors: &mut Errors) {
         basic(name, text, &path.child("capacity"), errors);
     }
     for (name, word) in status.allocated_resource_statuses.iter().flatten() {
-        let path = path.child("allocatedResourceStatus");
+        let path = path.child("allocatedResourceStatuses");
         resource_key(name, &path, errors);
         if !RESIZE_STATUSES.contains(&word.as_str()) {
             errors.not_supported(&path, name, &RESIZE_STATUSES);

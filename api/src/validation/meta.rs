@@ -14,7 +14,7 @@ const META: Path<'static> = Path::new("metadata");
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 /// Finalizers of Kubernetes' own, which need no domain.
-const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", ORPHAN, FOREGROUND];
+pub(super) const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", ORPHAN, FOREGROUND];
 
 /// How objects of a kind are named, and whether they live in namespaces.
 #[derive(Clone, Copy)]

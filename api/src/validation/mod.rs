@@ -51,6 +51,7 @@ pub(crate) use custom_resource_definition::walk as schema_walk;
 pub use custom_resource_definition::{approval_of, ca_bundle, is_ca_bundle};
 pub use job::{NAME_LABELS as JOB_NAME_LABELS, UID_LABELS as JOB_UID_LABELS};
 pub(crate) use meta::{embedded as embedded_meta, is_standard_finalizer};
+pub use namespace::update_finalizers;
 pub use pod::{update_ephemeral_containers, update_resize};
 pub use scheduling_class::{SYSTEM_PRIORITIES, USER_PRIORITY_MAX};
 pub use service::service_addresses;

@@ -19,11 +19,33 @@ impl Validate for Namespace {
 
 pub(super) fn create(namespace: &Namespace, errors: &mut Errors) {
     meta::create(&namespace.metadata, Naming { name: names::dns_label, namespaced: false }, errors);
-    let path = Path::new("spec");
-    let path = path.child("finalizers");
-    for (i, finalizer) in namespace.spec.iter().flat_map(|s| s.finalizers.iter().flatten()).enumerate() {
-        errors.invalid_each(&path.index(i), finalizer, names::qualified(finalizer));
+    for finalizer in finalizers(namespace) {
+        // Kubernetes does not say which of them it is.
+        one_finalizer(finalizer, &Path::new("spec").child("finalizers"), errors);
     }
+}
+
+fn finalizers(namespace: &Namespace) -> &[String] {
+    namespace.spec.as_ref().and_then(|spec| spec.finalizers.as_deref()).unwrap_or_default()
+}
+
+fn one_finalizer(finalizer: &str, path: &Path<'_>, errors: &mut Errors) {
+    errors.invalid_each(path, finalizer, names::qualified(finalizer));
+    if !finalizer.contains('/') && !meta::STANDARD_FINALIZERS.contains(&finalizer) {
+        errors.invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified");
+    }
+}
+
+/// What is wrong with a namespace that is to replace another through its subresource `finalize`.
+#[must_use]
+pub fn update_finalizers(new: &Namespace) -> Errors {
+    let mut errors = Errors::new();
+    let path = Path::new("spec");
+    let list = path.child("finalizers");
+    for (i, finalizer) in finalizers(new).iter().enumerate() {
+        one_finalizer(finalizer, &list.index(i), &mut errors);
+    }
+    errors
 }
 
 pub(super) fn status(namespace: &Namespace, errors: &mut Errors) {
@@ -47,6 +69,8 @@ mod tests {
     #[test]
     fn namespaces_are_labels() {
         assert_eq!(refused::<Namespace>(r#"{"metadata":{"name":"a"}}"#), [""; 0]);
+        let holding = r#"{"metadata":{"name":"a"},"spec":{"finalizers":["kubernetes","odd"]}}"#;
+        assert_eq!(refused::<Namespace>(holding), ["spec.finalizers Invalid"]);
         let both = ["metadata.name Invalid", "metadata.labels Invalid"];
         assert_eq!(refused::<Namespace>(r#"{"metadata":{"name":"Not_A_Name!"}}"#), both);
     }

@@ -26,8 +26,14 @@ const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "PreferNoSchedule"];
 
 pub(super) fn create(node: &Node, errors: &mut Errors) {
     meta::create(&node.metadata, meta::IN_CLUSTER, errors);
+    own(node, errors);
+}
+
+/// What a node is held to whenever it is written.
+fn own(node: &Node, errors: &mut Errors) {
     taints(node, errors);
     resources(node, errors);
+    features(node, errors);
     let ranges = node.spec.as_ref().and_then(|s| s.pod_cidrs.as_deref()).unwrap_or_default();
     let list = SPEC.child("podCIDRs");
     for (i, range) in ranges.iter().enumerate() {
@@ -37,12 +43,11 @@ pub(super) fn create(node: &Node, errors: &mut Errors) {
     if ranges.len() > 2 || (ranges.len() == 2 && of_one_family) {
         errors.invalid(&list, ranges, "may specify no more than one CIDR for each IP family");
     }
-    unique(ranges, |range| Some(range.clone()), &list, None, errors);
 }
 
 pub(super) fn update(new: &Node, old: &Node, errors: &mut Errors) {
-    status(new, errors);
-    taints(new, errors);
+    own(new, errors);
+    addresses(new, errors);
     let default = NodeSpec::default();
     let (new, old) = (new.spec.as_ref().unwrap_or(&default), old.spec.as_ref().unwrap_or(&default));
     if old.pod_cidrs.as_ref().is_some_and(|ranges| !ranges.is_empty()) && new.pod_cidrs != old.pod_cidrs {
@@ -54,6 +59,29 @@ pub(super) fn update(new: &Node, old: &Node, errors: &mut Errors) {
     }
     if text(new.external_id.as_ref()) != text(old.external_id.as_ref()) {
         errors.forbidden(&SPEC.child("externalID"), "may not be updated");
+    }
+}
+
+/// What a node's kubelet says that it can do: words in their order, `Feature` or `Feature/part`.
+fn features(node: &Node, errors: &mut Errors) {
+    let all = node.status.as_ref().and_then(|s| s.declared_features.as_deref()).unwrap_or_default();
+    let path = Path::new("status");
+    let list = path.child("declaredFeatures");
+    let is_word = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    for (i, feature) in all.iter().enumerate() {
+        let named = feature.starts_with(|c: char| c.is_ascii_uppercase()) && feature.split('/').all(is_word);
+        if !named || feature.len() > names::SUBDOMAIN_BYTES_MAX {
+            errors.invalid(&list.index(i), feature, "invalid feature name");
+        }
+        match all.get(i + 1) {
+            Some(next) if next == feature => errors.duplicate(&list.index(i + 1), next),
+            Some(next) if next < feature => {
+                errors.invalid(&list.index(i + 1), next, "list must be sorted alphabetically");
+            }
+            _ => {}
+        }
     }
 }
 
@@ -79,7 +107,13 @@ fn each_taint(taints: &[Taint], list: &Path<'_>, errors: &mut Errors) {
 }
 
 pub(super) fn status(node: &Node, errors: &mut Errors) {
+    taints(node, errors);
     resources(node, errors);
+    features(node, errors);
+    addresses(node, errors);
+}
+
+fn addresses(node: &Node, errors: &mut Errors) {
     let addresses = node.status.as_ref().and_then(|s| s.addresses.as_deref()).unwrap_or_default();
     let path = Path::new("status");
     unique(addresses, |a| Some((a.type_.clone(), a.address.clone())), &path.child("addresses"), None, errors);
@@ -107,6 +141,18 @@ mod tests {
         let mut expected = vec!["metadata.taints[2].key Invalid"; 2];
         expected.extend(["metadata.taints[2].effect NotSupported", "metadata.taints[1] Duplicate"]);
         assert_eq!(refused::<Node>(node), expected);
+    }
+
+    #[test]
+    fn features_are_words_in_order() {
+        for (features, expected) in [
+            (r#"["A","A/b"]"#, &[][..]),
+            (r#"["B","A","A"]"#, &["status.declaredFeatures[1] Invalid", "status.declaredFeatures[2] Duplicate"]),
+            (r#"["a b"]"#, &["status.declaredFeatures[0] Invalid"]),
+        ] {
+            let node = format!(r#"{{"metadata":{{"name":"n"}},"status":{{"declaredFeatures":{features}}}}}"#);
+            assert_eq!(refused::<Node>(&node), expected, "{features}");
+        }
     }
 
     #[test]

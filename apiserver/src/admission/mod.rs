@@ -16,6 +16,7 @@ mod runtime_class;
 mod service_account;
 mod storage_protection;
 mod taint_nodes;
+pub(crate) mod topology_labels;
 mod volume_resize;
 
 use async_trait::async_trait;
@@ -30,11 +31,12 @@ use crate::resource::Resource;
 use crate::strategy::{Part, typed};
 
 /// In upstream's order.
-static PLUGINS: [&dyn Plugin; 10] = [
+static PLUGINS: [&dyn Plugin; 11] = [
     &limit_ranger::LimitRanger,
     &service_account::ServiceAccounts,
     &taint_nodes::TaintNodes,
     &priority::Priority,
+    &topology_labels::TopologyLabels,
     &default_tolerations::DefaultTolerations,
     &default_storage_class::DefaultStorageClass,
     &storage_protection::StorageProtection,

@@ -16,6 +16,8 @@ use crate::strategy::typed;
 /// Where a container finds the token of its service account.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+const VOLUME_PREFIX: &str = "kube-api-access-";
+
 /// Seconds that a token is asked for: an hour and the time to notice that it is over.
 const TOKEN_SECONDS: i64 = 3607;
 
@@ -66,7 +68,11 @@ fn mount_token(spec: &mut PodSpec) {
     let has_path = |mounts: &Option<Vec<VolumeMount>>| {
         mounts.as_ref().is_some_and(|mounts| mounts.iter().any(|mount| mount.mount_path == TOKEN_PATH))
     };
-    let volume = names::generate("kube-api-access-", crate::handler::random());
+    // A pod that is made of another's description has that one's volume.
+    let own = spec.volumes.iter().flatten().find(|volume| volume.name.starts_with(VOLUME_PREFIX));
+    let volume = own.map(|volume| volume.name.clone());
+    let (has_volume, volume) =
+        (volume.is_some(), volume.unwrap_or_else(|| names::generate(VOLUME_PREFIX, crate::handler::random())));
     let mut mounted = false;
     for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
         if !has_path(&container.volume_mounts) {
@@ -79,7 +85,7 @@ fn mount_token(spec: &mut PodSpec) {
             });
         }
     }
-    if mounted {
+    if mounted && !has_volume {
         spec.volumes.get_or_insert_default().push(token_volume(volume));
     }
 }

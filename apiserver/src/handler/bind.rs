@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::options::WriteOptions;
 use super::{Call, meta};
+use crate::admission::topology_labels;
 use crate::cache::Cached;
 use crate::strategy::{pod, typed, typed_mut};
 use crate::writer::{Lost, Writer};
@@ -38,6 +39,11 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     let errors = validation::binding(&binding);
     if !errors.is_empty() {
         return Err(ApiError::Invalid { kind: GroupKind::fixed("", "Binding"), name, errors });
+    }
+    let node = binding.target.name.as_deref().unwrap_or_default();
+    let labels = topology_labels::of_node(&call.api, node)?;
+    if !labels.is_empty() {
+        binding.metadata.labels.get_or_insert_default().extend(labels);
     }
     bind(call, &name, &binding, options.dry_run).await?;
     let mut response = respond::status(&status::done(), call.accept);
@@ -77,7 +83,10 @@ fn assign(object: &mut AnyObject, name: &str, binding: &Binding) -> Result<(), A
         }
     }
     bound.spec.get_or_insert_with(PodSpec::default).node_name = Some(node);
-    let conditions = bound.status.get_or_insert_with(PodStatus::default).conditions.get_or_insert_default();
+    let status = bound.status.get_or_insert_with(PodStatus::default);
+    // It is no longer meant for a node, but has one.
+    status.nominated_node_name = None;
+    let conditions = status.conditions.get_or_insert_default();
     conditions.retain(|condition| condition.type_ != SCHEDULED);
     conditions.push(PodCondition {
         type_: SCHEDULED.to_owned(),

@@ -173,6 +173,9 @@ fn check(part: Part, new: &AnyObject, old: &AnyObject) -> Errors {
     if let (Part::Approval, Some(new), Some(old)) = (part, new.downcast_ref(), old.downcast_ref()) {
         return validation::update_approval(new, old);
     }
+    if let (Part::Finalize, Some(new)) = (part, new.downcast_ref()) {
+        return validation::update_finalizers(new);
+    }
     match (part, new.downcast_ref::<Pod>(), old.downcast_ref::<Pod>()) {
         (Part::EphemeralContainers, Some(new), Some(old)) => validation::update_ephemeral_containers(new, old),
         (Part::Resize, Some(new), Some(old)) => validation::update_resize(new, old),
