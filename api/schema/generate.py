@@ -109,8 +109,10 @@ def go_kind(rust):
 
 def presence(name, key, rust, is_kind, go):
     """p, o or v of a field: see go.tsv. The spec and the status of a kind are values."""
-    if is_kind and key in ('spec', 'status') or not rust.startswith('Option<'):
+    if is_kind and key in ('spec', 'status'):
         return 'v'
+    if not rust.startswith('Option<'):
+        return go.get((name, key), 'v')
     return go.get((name, key)) or go.get(('*', key), go_kind(rust))
 
 
@@ -144,7 +146,7 @@ def main():
                 e = e[:len(e) - len(bare)] + 'j'
             kind = presence(name, key, rust, name in roots, go)
             used |= {(name, key), ('*', key)}
-            if key in ('apiVersion', 'kind') and rust == 'std::string::String':
+            if key in ('apiVersion', 'kind') and rust == 'std::string::String' and (name, key) not in go:
                 kind = 'o'
             list_type, list_keys, strategy, merge_key, map_type = keys.get((name, key), ('',) * 5)
             line = f'{key} {e} {kind}'

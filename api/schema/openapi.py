@@ -160,7 +160,10 @@ def block(name, definition, keys, whole, go, values):
         is_type = comment is None or (kind and key in ('apiVersion', 'kind'))
         is_meta = key == 'metadata' and rust.endswith(('ObjectMeta', 'ListMeta'))
         required = (name, key) in REQUIRED or not (rust.startswith('Option<') or is_type or is_meta)
-        presence = 'o' if is_type or (name, key) in UNWRITTEN else generate.presence(name, key, rust, kind, go)
+        # What is required is published with its zero value, even where that is not written.
+        is_required = not rust.startswith('Option<')
+        silent = is_type or (name, key) in UNWRITTEN
+        presence = 'o' if silent else 'v' if is_required else generate.presence(name, key, rust, kind, go)
         merge = zip(('list', 'keys', 'patch', 'merge', 'map'), keys.get((name, key), ('',) * 5))
         enum, default = values[0].get((name, key)), values[1].get((name, key))
         extra = ['enum=' + ','.join(sorted(enum)).replace(' ', '+')] if enum else []

@@ -88,7 +88,11 @@ macro_rules! objects {
             fn decode(json: &[u8]) -> Result<Self, DecodeError> {
                 let alone = codec::split_managed(json);
                 let json = alone.as_ref().map_or(json, |(rest, _)| rest);
-                serde_json::from_slice(json).map_err(|source| DecodeError { kind: <$ty as k8s_openapi::Resource>::KIND.into(), source })
+                let read = serde_json::from_slice(json).or_else(|error| match codec::with_zero_times(json) {
+                    Some(filled) => serde_json::from_slice(&filled),
+                    None => Err(error),
+                });
+                read.map_err(|source| DecodeError { kind: <$ty as k8s_openapi::Resource>::KIND.into(), source })
             }
 
             fn decode_list(json: &[u8]) -> Result<(ListMeta, Vec<Self>), DecodeError> {

@@ -14,6 +14,7 @@ mod scan;
 mod size;
 mod splice;
 mod syntax;
+mod times;
 mod yaml;
 
 use std::borrow::Cow;
@@ -29,6 +30,7 @@ pub(crate) use encode::write_string;
 pub(crate) use managed::{join as join_managed, split as split_managed};
 pub use size::fits;
 pub use splice::{SPLICED_BYTES_MAX, metadata_of, partial_metadata, resplice, splice, splice_into};
+pub(crate) use times::with_zero_times;
 pub use yaml::{from_json as json_to_yaml, warnings};
 
 use self::header::Header;

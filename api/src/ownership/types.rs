@@ -120,8 +120,11 @@ static DEDUCED: Type<'static> = Type::Deduced;
 static OPAQUE: Type<'static> = Type::Opaque;
 
 /// Keys that have a value even when nobody says it. Source: the `+default` tags of Kubernetes' Go types.
-const KEY_DEFAULTS: [(&str, &str, &str); 2] =
-    [("core.v1.ContainerPort", "protocol", "TCP"), ("core.v1.ServicePort", "protocol", "TCP")];
+const KEY_DEFAULTS: [(&str, &str, &str); 3] = [
+    ("core.v1.ContainerPort", "protocol", "TCP"),
+    ("core.v1.LocalObjectReference", "name", ""),
+    ("core.v1.ServicePort", "protocol", "TCP"),
+];
 
 impl Type<'static> {
     /// A type of the graph.
