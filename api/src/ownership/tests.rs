@@ -481,12 +481,15 @@ enum Act {
     Update,
 }
 
+/// What it is about, who writes what, where to look at the object, what is there, and who owns what.
+type Story = (&'static str, Vec<(&'static str, Act, Value)>, &'static str, Value, Vec<String>);
+
 /// Small stories of upstream's merging: each write with its manager, then the object and who owns what.
 #[test]
 fn upstreams_scenarios_end_as_they_end_there() {
     use Act::{Apply, Force, Update};
     let of_containers = |list: Value| json!({"spec": {"template": {"spec": {"containers": list}}}});
-    let stories: Vec<(&str, Vec<(&str, Act, Value)>, &str, Value, Vec<String>)> = vec![
+    let stories: Vec<Story> = vec![
         (
             "null in a configuration is owned, and leaves a map as it is",
             vec![
