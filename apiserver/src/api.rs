@@ -35,7 +35,7 @@ use crate::route::{NoRoute, Route, Subresource, Target, Verb};
 use crate::serve::Inside;
 use crate::strategy::Allocators;
 use crate::writer::path;
-use crate::{body, clock, compress, describe, limits, respond};
+use crate::{body, clock, compress, describe, health, limits, respond};
 
 /// How long a pod waits for the service account of a namespace that has just been made.
 ///
@@ -111,7 +111,7 @@ impl Api {
     ) -> Result<Response<Body>, NoRoute> {
         let route = match route {
             // What load balancers and people without credentials may ask.
-            Ok(Route::Health(probe)) => return Ok(describe::health(self, &probe, query).await),
+            Ok(Route::Health(probe)) => return Ok(health::answer(self, &probe, query).await),
             Ok(Route::Version) => return Ok(describe::version()),
             route => {
                 let identity = self.authenticate(parts)?;

@@ -36,7 +36,7 @@ pub(crate) async fn receive(
 async fn read_while(mut body: Body, mut count: impl FnMut(usize) -> Result<(), ApiError>) -> Result<Bytes, ApiError> {
     let announced = body.size_hint().lower();
     if announced > limits::BODY_BYTES_MAX as u64 {
-        return Err(too_large());
+        return Err(too_large(body).await);
     }
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
@@ -45,7 +45,7 @@ async fn read_while(mut body: Body, mut count: impl FnMut(usize) -> Result<(), A
         let Ok(data) = frame.into_data() else { continue };
         let so_far = first.as_ref().map_or(0, Bytes::len) + rest.len();
         if so_far + data.len() > limits::BODY_BYTES_MAX {
-            return Err(too_large());
+            return Err(too_large(body).await);
         }
         count(data.len())?;
         // Most bodies come in one piece, which is then not copied.
@@ -61,6 +61,13 @@ async fn read_while(mut body: Body, mut count: impl FnMut(usize) -> Result<(), A
     })
 }
 
-fn too_large() -> ApiError {
+/// Reads on without keeping anything: who is still sending would not see the answer.
+async fn too_large(mut body: Body) -> ApiError {
+    let mut drained = 0;
+    while drained <= limits::DRAINED_BYTES_MAX
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        drained += frame.data_ref().map_or(0, Bytes::len);
+    }
     ApiError::BodyTooLarge { bytes_max: limits::BODY_BYTES_MAX }
 }

@@ -1,7 +1,4 @@
-//! What the server says of itself: health, version, discovery, metrics.
-
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+//! What the server says of itself: version, discovery, metrics.
 
 use axum::body::Body;
 use coracle_api::status::ApiError;
@@ -11,14 +8,11 @@ use serde_json::{Value, json};
 use crate::api::Api;
 use crate::negotiate::{Accept, Endpoint as Offer, Format};
 use crate::query::Query;
-use crate::route::{Endpoint, Probe, Route};
+use crate::route::Route;
 use crate::{discovery, openapi, respond};
 
 /// The version of Kubernetes' API that is served.
 pub(crate) const VERSION: &str = "v1.36.2+coracle";
-
-/// How long a health check may take.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Answers what is neither about a resource nor for everybody.
 ///
@@ -95,51 +89,6 @@ fn paths(api: &Api) -> Value {
     paths.extend(others.map(str::to_owned));
     paths.sort();
     json!({"paths": paths})
-}
-
-/// The checks of an endpoint, each with whether it went well.
-async fn checks(api: &Api, endpoint: Endpoint) -> Vec<(&'static str, bool)> {
-    let revision = tokio::time::timeout(CHECK_TIMEOUT, api.store.revision()).await;
-    let is_stored = matches!(revision, Ok(Ok(_)));
-    let mut checks = vec![("ping", true), ("store", is_stored)];
-    if endpoint != Endpoint::Livez {
-        let is_seen = match revision {
-            Ok(Ok(revision)) => api.cache.reach(revision.0).await,
-            _ => false,
-        };
-        checks.push(("watch-cache", is_seen));
-        checks.push(("poststarthook/bootstrap", api.ready.load(Ordering::Acquire)));
-    }
-    if endpoint == Endpoint::Readyz {
-        checks.push(("shutdown", !api.shutdown.is_cancelled()));
-    }
-    checks
-}
-
-/// `/healthz`, `/livez`, `/readyz`, and `/readyz/CHECK`; `?verbose` and `?exclude=CHECK` as upstream.
-pub(crate) async fn health(api: &Api, probe: &Probe, query: &Query) -> Response<Body> {
-    let excluded: Vec<&str> = query.all("exclude").collect();
-    let all = checks(api, probe.endpoint).await;
-    let wanted: Vec<_> =
-        all.iter().filter(|(name, _)| probe.check.as_deref().is_none_or(|check| check == *name)).collect();
-    if wanted.is_empty() {
-        return respond::no_such_page();
-    }
-    let endpoint = probe.endpoint.as_str();
-    let is_well = wanted.iter().all(|(name, is_well)| *is_well || excluded.contains(name));
-    if is_well && query.all("verbose").next().is_none() {
-        return respond::text(StatusCode::OK, "ok");
-    }
-    let mut text = String::new();
-    for (name, is_well) in wanted {
-        text.push_str(&match (excluded.contains(name), is_well) {
-            (true, _) => format!("[+]{name} excluded: ok\n"),
-            (false, true) => format!("[+]{name} ok\n"),
-            (false, false) => format!("[-]{name} failed: reason withheld\n"),
-        });
-    }
-    text.push_str(&format!("{endpoint} check {}\n", if is_well { "passed" } else { "failed" }));
-    if is_well { respond::text(StatusCode::OK, text) } else { respond::unwell(text) }
 }
 
 /// `/metrics`

@@ -37,6 +37,7 @@ mod fairness;
 mod fields;
 mod flow;
 mod handler;
+mod health;
 pub mod limits;
 mod metrics;
 mod negotiate;

@@ -201,6 +201,11 @@ fn is_for_people(headers: &HeaderMap, query: &Query) -> bool {
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|known| agent.starts_with(known))
 }
 
+/// The refusal of a client that wants a watch in a form that does not stream.
+pub(crate) fn not_streamed() -> ApiError {
+    ApiError::NotAcceptable { accepted: vec!["application/json;stream=watch".to_owned()] }
+}
+
 /// The refusal of a client that takes nothing that is served.
 pub(crate) fn not_acceptable() -> ApiError {
     ApiError::NotAcceptable { accepted: served() }
@@ -218,15 +223,24 @@ pub(crate) fn body_type(headers: &HeaderMap) -> Result<codec::Format, ApiError> 
     match media_type(headers).as_str() {
         "" | "application/json" => Ok(codec::Format::Json),
         "application/yaml" => Ok(codec::Format::Yaml),
-        "application/vnd.kubernetes.protobuf" => Ok(codec::Format::Protobuf),
+        PROTOBUF => Ok(codec::Format::Protobuf),
         _ => Err(unsupported()),
     }
 }
 
 /// The refusal of a body that is not read here.
 pub(crate) fn unsupported() -> ApiError {
+    let mut accepted = served();
+    accepted.push(PROTOBUF.to_owned());
+    ApiError::UnsupportedMediaType { accepted }
+}
+
+/// The refusal of a body of a custom kind, which nobody can send as protobuf.
+pub(crate) fn unsupported_custom() -> ApiError {
     ApiError::UnsupportedMediaType { accepted: served() }
 }
+
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// The media type of a body without its parameters, in lower case.
 pub(crate) fn media_type(headers: &HeaderMap) -> String {

@@ -60,11 +60,23 @@ impl Query {
 }
 
 /// What Go says of text that is no integer.
-pub(crate) fn not_an_integer(error: &ParseIntError) -> &'static str {
+fn not_an_integer(error: &ParseIntError) -> &'static str {
     match error.kind() {
         IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
         _ => "invalid syntax",
     }
+}
+
+/// The number that a resource version is, which Go reads without a sign.
+///
+/// # Errors
+/// What Go says of one that is none.
+pub(crate) fn parse_version(text: &str) -> Result<u64, String> {
+    let told = |why: &str| format!("strconv.ParseUint: parsing {text:?}: {why}");
+    if text.starts_with('+') {
+        return Err(told("invalid syntax"));
+    }
+    text.parse().map_err(|error| told(not_an_integer(&error)))
 }
 
 /// Undoes percent-encoding, and in a query also `+` for a space. What is not UTF-8 then becomes the replacement
@@ -118,6 +130,16 @@ mod tests {
         assert!(query.flag("watch") && query.flag("limit") && !query.flag("w") && !query.flag("none"));
         assert_eq!(query.optional_flag("none"), None);
         assert_eq!(query.get("bad"), Some("%zz%4"));
+    }
+
+    #[test]
+    fn versions() {
+        assert_eq!(parse_version("12"), Ok(12));
+        for (text, why) in
+            [("x", "invalid syntax"), ("+1", "invalid syntax"), ("99999999999999999999", "value out of range")]
+        {
+            assert_eq!(parse_version(text), Err(format!("strconv.ParseUint: parsing {text:?}: {why}")));
+        }
     }
 
     #[test]

@@ -456,6 +456,8 @@ mod tests {
         for (method, url, expected) in [
             ("GET", "/api/v1/pods", "list pods "),
             ("GET", "/api/v1/pods?watch=true", "watch pods "),
+            ("GET", "/api/v1/pods?watch=", "watch pods "),
+            ("GET", "/api/v1/namespaces/n/pods/p?watch=1", "get pods n/p"),
             ("GET", "/api/v1/watch/namespaces/n/pods/p", "watch pods n/p"),
             ("GET", "/api/v1/namespaces/n/pods/p", "get pods n/p"),
             ("GET", "/api/v1/namespaces/n/pods/p/log?follow=1", "get pods/log n/p"),

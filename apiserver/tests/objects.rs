@@ -255,7 +255,8 @@ async fn what_the_server_says_of_itself() {
     let client = server.client();
     assert_eq!(client.get("/readyz").await.body, "ok");
     let verbose = client.get("/readyz?verbose").await.body;
-    assert!(verbose.as_str().unwrap().contains("[+]watch-cache ok\n"), "{verbose}");
+    assert!(verbose.as_str().unwrap().contains("[+]informer-sync ok\n"), "{verbose}");
+    assert_eq!(client.get("/readyz/etcd").await.is(200), "ok");
     client.get("/readyz/none").await.is(404);
     assert_eq!(client.get("/version").await.is(200)["minor"], "36");
     let metrics = client.get("/metrics").await.body;

@@ -69,7 +69,7 @@ async fn whatever_is_asked_is_passed_on() {
         ("GET", "services/ftp:s:web/proxy/".to_owned(), "", 400, ""),
         ("GET", "pods/none/proxy/".to_owned(), "", 404, ""),
         ("GET", "pods/p:1/proxy/".to_owned(), "", 503, ""),
-        ("GET", "pods/p/exec".to_owned(), "", 503, ""),
+        ("GET", "pods/p/exec".to_owned(), "", 400, ""),
         ("GET", "pods/none/portforward".to_owned(), "", 404, ""),
     ] {
         let answer = client.call(method, &format!("{default}/{url}"), "text/plain", body.to_owned()).await;

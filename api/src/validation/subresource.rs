@@ -67,8 +67,8 @@ pub fn delete_options(options: &DeleteOptions) -> Errors {
     if let Some(policy) = policy.filter(|p| !matches!(*p, "Foreground" | "Background" | "Orphan")) {
         errors.not_supported(&path, policy, &["Foreground", "Background", "Orphan", "nil"]);
     }
-    if let Some(dry_run) = options.dry_run.iter().flatten().find(|dry_run| *dry_run != "All") {
-        errors.not_supported(&Path::new("dryRun"), dry_run, &["All"]);
+    if let Some(dry_run) = options.dry_run.as_ref().filter(|values| values.iter().any(|value| value != "All")) {
+        errors.value_not_supported(&Path::new("dryRun"), dry_run, &["All"]);
     }
     errors
 }

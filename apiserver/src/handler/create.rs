@@ -40,7 +40,8 @@ pub(super) async fn create(
 ) -> Result<Arc<Cached>, ApiError> {
     let strategy = call.resource().strategy;
     meta::place(object.meta_mut(), call.target.namespace.as_deref())?;
-    meta::before_create(object.meta_mut())?;
+    let has_version = meta::has_version(object.meta());
+    meta::before_create(object.meta_mut());
     namespaces::check_open(call, object.name()).await?;
     defaults::apply(&mut object);
     if let Some(owner) = owner {
@@ -62,7 +63,7 @@ pub(super) async fn create(
         strategy.prepare_for_create(&mut object);
         disabled::drop(&mut object, None);
         strategy.ask_for(&mut object, &call.identity);
-        match store(call, &mut object, dry_run).await {
+        match store(call, &mut object, has_version, dry_run).await {
             Ok(created) => return Ok(created),
             Err(Lost::Refused(error)) => return Err(error),
             Err(Lost::Raced(_)) if unnamed.is_some() => {}
@@ -83,7 +84,7 @@ fn refuse_terminating(call: &Call, name: &str) -> Result<(), ApiError> {
 }
 
 /// One try under one name.
-async fn store(call: &Call, object: &mut AnyObject, dry_run: bool) -> Result<Arc<Cached>, Lost> {
+async fn store(call: &Call, object: &mut AnyObject, has_version: bool, dry_run: bool) -> Result<Arc<Cached>, Lost> {
     let strategy = call.resource().strategy;
     strategy.admit(&call.api, object, dry_run).await?;
     let errors = validation::create(object);
@@ -91,6 +92,10 @@ async fn store(call: &Call, object: &mut AnyObject, dry_run: bool) -> Result<Arc
         Err(Lost::Refused(call.invalid(object.name(), errors)))
     } else if let Err(refused) = admission::validate(&review(call, object, dry_run)).await {
         Err(Lost::Refused(refused))
+    } else if has_version && !dry_run {
+        // Upstream's store finds it, and has no word for it.
+        let why = "resourceVersion should not be set on objects to be created";
+        Err(Lost::Refused(ApiError::Unclassified(why.to_owned())))
     } else {
         call.writer(dry_run).create(object).await
     };

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::codec::Format;
-use coracle_api::status::{self, ApiError};
+use coracle_api::status::{self, ApiError, GroupResource};
 use coracle_api::warnings;
 use http::{Response, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::SignedDuration;
 
 use super::options::{DeleteOptions, Propagation};
-use super::{Call, namespaces, update};
+use super::{Call, namespaces};
 use crate::cache::Cached;
 use crate::strategy::Strategy;
 use crate::writer::{Lost, Writer};
@@ -94,18 +94,28 @@ fn check_preconditions(
     object: &AnyObject,
     options: &DeleteOptions,
 ) -> Result<(), ApiError> {
-    let preconditions = &options.preconditions;
-    update::check_uid(writer, name, preconditions.uid.as_deref(), Some(object))?;
-    let own = object.meta().resource_version.as_deref().unwrap_or_default();
-    match preconditions.resource_version.as_deref().filter(|asked| *asked != own) {
-        None => Ok(()),
-        Some(asked) => {
-            let why = format!(
-                "Precondition failed: ResourceVersion in precondition: {asked}, ResourceVersion in object meta: {own}"
-            );
-            Err(writer.conflict(name, &why))
-        }
-    }
+    let (preconditions, meta) = (&options.preconditions, object.meta());
+    let mismatch = |what: &str, asked: Option<&str>, own: Option<&str>, hint: &str| {
+        let own = own.unwrap_or_default();
+        let asked = asked.filter(|asked| *asked != own)?;
+        let kind = &writer.resource.kind;
+        Some(ApiError::Conflict {
+            // Upstream names the kind where others have the resource.
+            resource: GroupResource { group: kind.group.clone(), resource: kind.kind.clone() },
+            name: name.to_owned(),
+            message: format!(
+                "the {what} in the precondition ({asked}) does not match the {what} in record ({own}). {hint}"
+            ),
+        })
+    };
+    let recreated = "The object might have been deleted and then recreated";
+    let changed = "The object might have been modified";
+    let uid = mismatch("UID", preconditions.uid.as_deref(), meta.uid.as_deref(), recreated);
+    let version = || {
+        let own = meta.resource_version.as_deref();
+        mismatch("ResourceVersion", preconditions.resource_version.as_deref(), own, changed)
+    };
+    uid.or_else(version).map_or(Ok(()), Err)
 }
 
 /// One try over one present state.

@@ -14,7 +14,7 @@ pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
         let why = "the export parameter, deprecated since v1.14, is no longer supported";
         return Err(ApiError::BadRequest(why.to_owned()));
     }
-    match revision(call.query.first("resourceVersion").unwrap_or_default())? {
+    match revision(call.query.first("resourceVersion").unwrap_or_default()).map_err(ApiError::Unclassified)? {
         None => call.api.be_fresh().await?,
         Some(0) => {}
         Some(revision) => call.api.be_at(revision).await?,

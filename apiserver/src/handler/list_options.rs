@@ -8,7 +8,7 @@ use coracle_api::status::{ApiError, GroupKind};
 
 use super::page::Token;
 use crate::cache::{Scope, Selection};
-use crate::query::Query;
+use crate::query::{Query, parse_version};
 
 /// What a query says, decoded and checked.
 #[derive(Debug, Default)]
@@ -132,7 +132,9 @@ impl ListOptions {
             }
             return Ok(From::Continued(token));
         }
-        let Some(version) = revision(&self.resource_version)? else { return Ok(From::Now) };
+        let revision = revision(&self.resource_version);
+        let revision = revision.map_err(|why| ApiError::BadRequest(format!("invalid resource version: {why}")))?;
+        let Some(version) = revision else { return Ok(From::Now) };
         let is_legacy_exact = self.version_match.is_empty() && is_collection && self.limit > 0;
         Ok(if version > 0 && (self.version_match == EXACT || is_legacy_exact) {
             From::Exactly(version)
@@ -169,22 +171,15 @@ impl ListOptions {
 /// A resource version as it stands in a query; `None` for an empty one.
 ///
 /// # Errors
-/// When it is none.
-pub(super) fn revision(text: &str) -> Result<Option<u64>, ApiError> {
-    if text.is_empty() {
-        return Ok(None);
+/// What is to be said of one that is none. Upstream has a word for it in lists, and in nothing else.
+pub(super) fn revision(text: &str) -> Result<Option<u64>, String> {
+    match text {
+        "" => Ok(None),
+        text => match parse_version(text) {
+            Ok(version) => Ok(Some(version)),
+            Err(why) => Err(format!("resourceVersion: Invalid value: {text:?}: {why}")),
+        },
     }
-    let invalid = |error: std::num::ParseIntError| {
-        let why = match error.kind() {
-            std::num::IntErrorKind::PosOverflow => "value out of range",
-            _ => "invalid syntax",
-        };
-        let why = format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}");
-        ApiError::BadRequest(format!("invalid resource version: {why}"))
-    };
-    // A sign is no part of a version.
-    let digits = if text.starts_with('+') { "x" } else { text };
-    digits.parse().map(Some).map_err(invalid)
 }
 
 fn refuse(errors: Errors) -> Result<(), ApiError> {

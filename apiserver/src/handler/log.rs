@@ -5,12 +5,11 @@ use coracle_api::field::{Errors, Path};
 use coracle_api::status::{ApiError, GroupKind};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
 
-use super::Call;
 use super::watch::Place;
-use crate::proxy::NodeAddress;
+use super::{Call, connect};
 use crate::query::{Query, encode};
 use crate::respond;
 use crate::strategy::typed;
@@ -20,13 +19,13 @@ const PASSED_ON: [&str; 8] =
     ["follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream"];
 
 pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
-    check(&call.query)?;
+    check(&call.query, call.name())?;
     call.api.be_fresh().await?;
     let found = call.resource().cache.get(&call.target.path());
     let found = found.ok_or_else(|| call.writer(true).not_found(call.name()))?;
     let loaded = call.resource().load(&found)?;
     let pod = typed::<Pod>(&loaded);
-    let container = container(pod, call.query.get("container"))?;
+    let container = connect::container(pod, call.query.get("container"))?;
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default();
     if node.is_empty() {
         // Nothing has been written yet; upstream answers so too.
@@ -34,7 +33,7 @@ pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     }
     let place = call.query.flag("follow").then(|| Place::take(&call.api)).transpose()?;
     let request = request(call, &container);
-    let answer = call.api.nodes.send(&address(call, node)?, request).await;
+    let answer = call.api.nodes.send(&connect::node(call, node)?, request).await;
     let answer = answer.map_err(|error| {
         let why = format!("Get \"containerLogs/{}/{container}\" of node {node}: {error}", call.target.path());
         tracing::debug!(%error, node, "a kubelet did not answer");
@@ -56,11 +55,11 @@ pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
 }
 
 /// Source: upstream's `ValidatePodLogOptions`.
-fn check(query: &Query) -> Result<(), ApiError> {
+fn check(query: &Query, name: &str) -> Result<(), ApiError> {
     let mut errors = Errors::new();
-    for (name, least) in [("tailLines", 0), ("limitBytes", 1), ("sinceSeconds", 1)] {
-        if let Some(value) = query.integer(name)?.filter(|value| *value < least) {
-            errors.invalid(&Path::new(name), &value, &format!("must be greater than or equal to {least}"));
+    for (option, least) in [("tailLines", 0), ("limitBytes", 1), ("sinceSeconds", 1)] {
+        if let Some(value) = query.integer(option)?.filter(|value| *value < least) {
+            errors.invalid(&Path::new(option), &value, &format!("must be greater than or equal to {least}"));
         }
     }
     if query.get("sinceSeconds").is_some() && query.get("sinceTime").is_some() {
@@ -69,41 +68,7 @@ fn check(query: &Query) -> Result<(), ApiError> {
     if errors.is_empty() {
         return Ok(());
     }
-    Err(ApiError::Invalid { kind: GroupKind::fixed("", "PodLogOptions"), name: String::new(), errors })
-}
-
-/// The container that is meant: the one that is named, the one that the pod says, or the only one.
-fn container(pod: &Pod, asked: Option<&str>) -> Result<String, ApiError> {
-    let Some(spec) = &pod.spec else { return Err(ApiError::BadRequest("the pod has no containers".to_owned())) };
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let initial: Vec<&str> = spec.init_containers.iter().flatten().map(|container| container.name.as_str()).collect();
-    let all: Vec<&str> = spec.containers.iter().map(|container| container.name.as_str()).collect();
-    let ephemeral: Vec<&str> = spec.ephemeral_containers.iter().flatten().map(|one| one.name.as_str()).collect();
-    if let Some(asked) = asked {
-        return match [&all, &initial, &ephemeral].iter().any(|names| names.contains(&asked)) {
-            true => Ok(asked.to_owned()),
-            false => Err(ApiError::BadRequest(format!("container {asked} is not valid for pod {name}"))),
-        };
-    }
-    match all.as_slice() {
-        [one] => Ok((*one).to_owned()),
-        all => {
-            let mut why =
-                format!("a container name must be specified for pod {name}, choose one of: [{}]", all.join(" "));
-            if !initial.is_empty() {
-                why.push_str(&format!(" or one of the init containers: [{}]", initial.join(" ")));
-            }
-            Err(ApiError::BadRequest(why))
-        }
-    }
-}
-
-fn address(call: &Call, node: &str) -> Result<NodeAddress, ApiError> {
-    let nodes = call.api.resources.core("nodes");
-    let unknown = || ApiError::Internal(format!("the node {node} of the pod is not known"));
-    let cached = nodes.cache.get(node).ok_or_else(unknown)?;
-    let found = nodes.load(&cached)?;
-    Ok(NodeAddress::of(typed::<Node>(&found)))
+    Err(ApiError::Invalid { kind: GroupKind::fixed("", "PodLogOptions"), name: name.to_owned(), errors })
 }
 
 fn request(call: &Call, container: &str) -> Request<Body> {

@@ -6,22 +6,24 @@ use coracle_api::status::ApiError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 
 use crate::clock;
+use crate::query::parse_version;
 
 /// Prepares the metadata of an object that is to be created.
-///
-/// # Errors
-/// When it says a resource version: only what is there has one.
-pub(super) fn before_create(meta: &mut ObjectMeta) -> Result<(), ApiError> {
-    if meta.resource_version.take().is_some_and(|version| !version.is_empty() && version != "0") {
-        return Err(ApiError::BadRequest("resourceVersion should not be set on objects to be created".to_owned()));
-    }
+pub(super) fn before_create(meta: &mut ObjectMeta) {
+    meta.resource_version = None;
     meta.uid = Some(uuid::Uuid::new_v4().to_string());
     meta.creation_timestamp = Some(Time(clock::now()));
     meta.deletion_timestamp = None;
     meta.deletion_grace_period_seconds = None;
     meta.self_link = None;
     meta.managed_fields = None;
-    Ok(())
+}
+
+/// Whether an object that is to be created says a version, which only what is there has. Source: what is no number is as
+/// none.
+pub(super) fn has_version(meta: &ObjectMeta) -> bool {
+    let version = meta.resource_version.as_deref().unwrap_or_default();
+    parse_version(version).is_ok_and(|version| version > 0)
 }
 
 /// Carries over from `old` what an update cannot change or need not say.

@@ -3,6 +3,7 @@
 mod bind;
 mod budget;
 mod component_status;
+mod connect;
 mod create;
 mod delete;
 mod delete_collection;
@@ -84,7 +85,7 @@ async fn answer(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
         Some(Subresource::Log) => return log::run(call).await,
         Some(Subresource::Proxy) => return proxy::run(call, body).await,
         Some(part @ (Subresource::Exec | Subresource::Attach | Subresource::PortForward)) => {
-            return proxy::not_offered(call, part.as_str());
+            return connect::run(call, part).await;
         }
     };
     match call.target.verb {
@@ -152,10 +153,11 @@ impl Call {
 
     /// Reads the body as an object of the target's kind.
     async fn decode(&self, body: Body, validation: FieldValidation) -> Result<Decoded<AnyObject>, ApiError> {
-        let format = negotiate::body_type(&self.headers)?;
-        if format == codec::Format::Protobuf && self.resource().kind.model.custom().is_some() {
-            return Err(negotiate::unsupported());
-        }
+        let is_custom = self.resource().kind.model.custom().is_some();
+        let format = match negotiate::body_type(&self.headers) {
+            Err(_) | Ok(codec::Format::Protobuf) if is_custom => return Err(negotiate::unsupported_custom()),
+            format => format?,
+        };
         codec::decode(&self.resource().kind, &body::read(body).await?, format, validation)
     }
 

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Endpoints, Node, Pod, Service};
 use tokio::net::TcpStream;
 
-use super::Call;
+use super::{Call, connect};
 use crate::proxy::NodeAddress;
 use crate::resource::Resource;
 use crate::route::Behind;
@@ -35,6 +35,7 @@ const KEPT: [HeaderName; 9] = [
 
 pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     let Some(behind) = &call.target.behind else { return Err(ApiError::NoSuchPath) };
+    connect::refuse_dry_run(&call.query)?;
     if behind.path.is_empty() && matches!(behind.method, Method::GET | Method::HEAD) {
         return Ok(redirect(behind));
     }
@@ -49,16 +50,6 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     *response.status_mut() = parts.status;
     *response.headers_mut() = passed_on(&parts.headers);
     Ok(response)
-}
-
-/// What does not stand behind a proxy here, although it has a path.
-///
-/// # Errors
-/// Always: the object is not there, or its node cannot do this.
-pub(super) fn not_offered(call: &Call, what: &str) -> Result<Response<Body>, ApiError> {
-    let there = call.resource().cache.get(&call.target.path());
-    there.ok_or_else(|| call.writer(true).not_found(call.name()))?;
-    Err(ApiError::Unavailable(format!("{what} is not offered by the nodes of this cluster")))
 }
 
 /// The root is a folder, so that what its pages point to is under it.

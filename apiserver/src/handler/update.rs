@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use coracle_api::any::AnyObject;
 use coracle_api::field::{Errors, Path};
-use coracle_api::status::ApiError;
+use coracle_api::status::{ApiError, GroupKind};
 use coracle_api::{defaults, disabled, validation, warnings};
 use http::{Response, StatusCode};
 use k8s_openapi::api::core::v1::Pod;
@@ -15,6 +15,7 @@ use super::owner::Owner;
 use super::{Call, create, meta};
 use crate::admission::{self, Review};
 use crate::cache::Cached;
+use crate::query::parse_version;
 use crate::strategy::{Part, needs_version};
 use crate::writer::{Lost, Writer};
 use crate::{limits, respond};
@@ -97,18 +98,18 @@ fn check_version(call: &Call, part: Part, object: &AnyObject) -> Result<(), ApiE
     let mut errors = Errors::new();
     let path = Path::new("metadata");
     errors.invalid(&path.child("resourceVersion"), &0, "must be specified for an update");
-    Err(call.invalid(call.name(), errors))
+    // Upstream names the resource where others have the kind.
+    let kind = &call.resource().kind;
+    let kind = GroupKind { group: kind.group.clone(), kind: kind.plural.clone() };
+    Err(ApiError::Invalid { kind, name: call.name().to_owned(), errors })
 }
 
 /// The version that a change says it is of.
 fn asked_version(object: &AnyObject) -> Result<Option<u64>, ApiError> {
     match object.meta().resource_version.as_deref().unwrap_or_default() {
         "" | "0" => Ok(None),
-        version => {
-            let parsed =
-                version.parse().map_err(|_| ApiError::BadRequest(format!("invalid resource version {version:?}")));
-            parsed.map(Some)
-        }
+        // Upstream has no word for one that is none.
+        version => parse_version(version).map(Some).map_err(ApiError::Unclassified),
     }
 }
 

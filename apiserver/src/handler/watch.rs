@@ -27,7 +27,7 @@ use crate::{fields, limits, respond, table};
 
 pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     if call.accept.format == Format::Yaml {
-        return Err(crate::negotiate::not_acceptable());
+        return Err(crate::negotiate::not_streamed());
     }
     let options = WatchOptions::parse(&call.query)?;
     let selection =
@@ -77,7 +77,7 @@ struct WatchOptions {
 impl WatchOptions {
     fn parse(query: &Query) -> Result<Self, ApiError> {
         let options = ListOptions::parse(query)?;
-        let revision = revision(&options.resource_version)?;
+        let revision = revision(&options.resource_version).map_err(ApiError::Unclassified)?;
         let initial = options.send_initial_events;
         let start = match (initial, revision) {
             (Some(true), _) => Start::Present,
