@@ -50,22 +50,24 @@ pub(crate) async fn answer(
 
 /// `/version`
 pub(crate) fn version() -> Response<Body> {
-    let version = json!({
-        "major": "1",
-        "minor": "36",
-        "emulationMajor": "1",
-        "emulationMinor": "36",
-        "minCompatibilityMajor": "1",
-        "minCompatibilityMinor": "35",
-        "gitVersion": VERSION,
-        "gitCommit": "",
-        "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "",
-        "compiler": "rustc",
-        "platform": format!("{}/{}", std::env::consts::OS, architecture()),
-    });
-    respond::document(StatusCode::OK, version.to_string(), Accept::plain(Format::Pretty))
+    let version = [
+        ("major", "1"),
+        ("minor", "36"),
+        ("emulationMajor", "1"),
+        ("emulationMinor", "36"),
+        ("minCompatibilityMajor", "1"),
+        ("minCompatibilityMinor", "35"),
+        ("gitVersion", VERSION),
+        ("gitCommit", ""),
+        ("gitTreeState", "clean"),
+        ("buildDate", "1970-01-01T00:00:00Z"),
+        ("goVersion", ""),
+        ("compiler", "rustc"),
+        ("platform", &format!("{}/{}", std::env::consts::OS, architecture())),
+    ];
+    // In the order and with the line breaks that people are used to.
+    let lines: Vec<String> = version.iter().map(|(name, value)| format!("  {name:?}: {value:?}")).collect();
+    respond::document(StatusCode::OK, format!("{{\n{}\n}}", lines.join(",\n")), Accept::plain(Format::Json))
 }
 
 /// The machine as Kubernetes calls it.

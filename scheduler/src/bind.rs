@@ -11,6 +11,8 @@ use crate::report;
 use crate::run::Shared;
 
 pub async fn bind(shared: Arc<Shared>, client: Client, recorder: Recorder, pod: Arc<PodInfo>, node: String) {
+    // The kubelet may hear of the binding, and tell of what it does, before the answer is here.
+    let at = recorder.now();
     match client.bind(&pod.reference(), &node).await {
         Ok(()) => {
             shared.change(|state| {
@@ -18,7 +20,7 @@ pub async fn bind(shared: Arc<Shared>, client: Client, recorder: Recorder, pod: 
                 state.queue.remove(&pod.key);
             });
             let message = format!("Successfully assigned {} to {node}", pod.key);
-            recorder.event_on(report::reference(&pod), EventType::Normal, "Scheduled", message);
+            recorder.event_at(at, report::reference(&pod), EventType::Normal, "Scheduled", message);
         }
         Err(error) => {
             // The pod is gone, was replaced or is bound already: the cache will say so. Anything else is worth telling.

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-use coracle_tests::{Terminal, Transcript, World};
+use coracle_tests::{Guests, Process, Terminal, Transcript, World};
 use futures::{StreamExt, stream};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 /// How many sessions go on at once.
 const AT_ONCE: usize = 4;
+/// What the node calls the guest that waits.
+const NAME: &str = "waits";
 
 #[tokio::test]
 async fn kubectl_prints_what_is_written() -> anyhow::Result<()> {
@@ -22,9 +24,11 @@ async fn kubectl_prints_what_is_written() -> anyhow::Result<()> {
         return Ok(());
     }
     let mut world = World::process(PROGRAM).await?;
-    let kubeconfig = world.running().context("a process")?.kubeconfig();
     let home = tempfile::tempdir()?;
     let image = world.guests.waits();
+    let process = world.running().context("a process")?;
+    let kubeconfig = process.kubeconfig();
+    load(process, &image)?;
     let sessions = stream::iter(transcripts()?)
         .map(|path| play(path, &kubeconfig, home.path(), &image))
         .buffer_unordered(AT_ONCE)
@@ -33,6 +37,15 @@ async fn kubectl_prints_what_is_written() -> anyhow::Result<()> {
     let failed: Vec<String> = sessions.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
     ensure!(failed.is_empty(), "{}", failed.join("\n"));
     world.stop().await
+}
+
+/// Gives the node an image under a plain [`NAME`], for commands that take no other.
+fn load(process: &Process, image: &str) -> anyhow::Result<()> {
+    let mut load = Command::new(process.program());
+    load.args(["image", "load", "--tag", NAME, "--data-dir"]).arg(process.data_dir()).arg(Guests::path(image));
+    let loaded = load.output()?;
+    ensure!(loaded.status.success(), "{}", String::from_utf8_lossy(&loaded.stderr));
+    Ok(())
 }
 
 fn transcripts() -> anyhow::Result<Vec<PathBuf>> {
@@ -63,6 +76,7 @@ async fn play(path: PathBuf, kubeconfig: &Path, home: &Path, image: &str) -> any
             ("KUBECONFIG", own.display().to_string()),
             ("HOME", home.display().to_string()),
             ("IMAGE", image.to_owned()),
+            ("NAME", NAME.to_owned()),
         ],
     };
     let prepare = format!(

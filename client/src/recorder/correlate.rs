@@ -42,8 +42,8 @@ pub(super) struct Correlator {
     spam: Memory<Subject, Bucket>,
     similar: Memory<Group, Similar>,
     seen: Memory<(Group, String), Seen>,
-    /// The time in the last event's name, which must not occur twice.
-    last_name: i128,
+    /// The time in the name of an object's last event, which must not occur twice.
+    named: Memory<Option<String>, i128>,
 }
 
 /// The object that an event is about.
@@ -83,7 +83,7 @@ struct Seen {
 impl Correlator {
     pub(super) fn new(component: &str, host: Option<&str>) -> Self {
         let source = EventSource { component: Some(component.into()), host: host.map(str::to_owned) };
-        Self { source, spam: Memory::new(), similar: Memory::new(), seen: Memory::new(), last_name: 0 }
+        Self { source, spam: Memory::new(), similar: Memory::new(), seen: Memory::new(), named: Memory::new() }
     }
 
     pub(super) fn observe(&mut self, mut occurrence: Occurrence, now: Instant) -> Verdict {
@@ -140,8 +140,10 @@ impl Correlator {
     }
 
     fn name(&mut self, occurrence: &Occurrence) -> String {
-        self.last_name = occurrence.at.as_nanosecond().max(self.last_name + 1);
-        format!("{}.{:x}", occurrence.regarding.name.as_deref().unwrap_or_default(), self.last_name)
+        let name = &occurrence.regarding.name;
+        let last = self.named.entry(name, || 0);
+        *last = occurrence.at.as_nanosecond().max(*last + 1);
+        format!("{}.{last:x}", name.as_deref().unwrap_or_default())
     }
 }
 

@@ -120,7 +120,23 @@ impl Recorder {
 
     /// As [`Recorder::event`], for an object that is only known by reference (or a part of it, by `fieldPath`).
     pub fn event_on(&self, regarding: ObjectReference, r#type: EventType, reason: &str, message: impl Into<String>) {
-        let at = self.clock.wall();
+        self.event_at(self.now(), regarding, r#type, reason, message);
+    }
+
+    /// The time that an event would have which is told now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// As [`Recorder::event_on`], for what happened earlier: it stands before what others tell of in between.
+    pub fn event_at(
+        &self,
+        at: Timestamp,
+        regarding: ObjectReference,
+        r#type: EventType,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let occurrence = Occurrence { regarding, r#type, reason: reason.into(), message: message.into(), at };
         if self.queue.try_send(occurrence).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);

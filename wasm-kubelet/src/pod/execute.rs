@@ -79,7 +79,10 @@ impl Worker {
         }
         match self.host.puller.present(&reference, container.pull) {
             Ok(Some(image)) => {
-                let message = format!("Container image \"{}\" already present on machine", container.image_text);
+                let message = format!(
+                    "Container image \"{}\" already present on machine and can be accessed by the pod",
+                    container.image_text
+                );
                 self.notice(at, "Pulled", message);
                 answer(Ok(image))
             }
@@ -99,8 +102,12 @@ impl Worker {
             let begun = host.clock.now();
             let result = match host.puller.pull(&reference, container.pull).await {
                 Ok(pulled) => {
-                    let took = host.clock.now().duration_since(begun);
-                    let message = format!("Successfully pulled image \"{}\" in {took:.3?}", container.image_text);
+                    let took = spoken(host.clock.now().duration_since(begun).as_millis());
+                    let bytes = std::fs::metadata(&pulled.image.path).map_or(0, |file| file.len());
+                    let message = format!(
+                        "Successfully pulled image \"{}\" in {took} ({took} including waiting). Image size: {bytes} bytes.",
+                        container.image_text
+                    );
                     host.recorder.event_on(regarding, EventType::Normal, "Pulled", message);
                     Ok(pulled.image)
                 }
@@ -424,6 +431,17 @@ fn imagined(reference: &Reference) -> Image {
     let name = reference.to_string();
     let digest = Digest::of(name.as_bytes());
     Image { name: name.into(), digest, path: std::path::Path::new("").into() }
+}
+
+/// A time as Go writes it, in minutes at most.
+fn spoken(millis: u128) -> String {
+    let (minutes, millis) = (millis / 60_000, millis % 60_000);
+    let (seconds, fraction) = (millis / 1000, format!(".{:03}", millis % 1000));
+    match (minutes, seconds, millis) {
+        (0, 0, 1..) => format!("{millis}ms"),
+        (0, ..) => format!("{seconds}{}s", fraction.trim_end_matches(['0', '.'])),
+        _ => format!("{minutes}m{seconds}{}s", fraction.trim_end_matches(['0', '.'])),
+    }
 }
 
 fn pull_failure(error: &PullError, container: &ContainerSpecified) -> Failure {

@@ -172,7 +172,9 @@ impl Step {
             settles: (failure.reason == "ErrImagePull").then_some(settles),
             retry: Some(retry),
         };
-        self.notice(Some(at), true, "Failed", trouble_notice(&trouble));
+        for (said, message) in trouble_notices(&trouble, &self.state.spec.containers[at].image_text) {
+            self.notice(Some(at), true, said, message);
+        }
         let container = &mut self.state.containers[at];
         container.trouble = Some(Box::new(trouble));
         container.phase = Phase::Idle;
@@ -180,7 +182,6 @@ impl Step {
 
     fn started(&mut self, guest: Guest, result: Result<(), Failure>) {
         let now = self.now;
-        let name = self.state.spec.containers[guest.container].name.clone();
         let has_startup_probe = self.state.spec.containers[guest.container].probes.startup.is_some();
         let has_readiness_probe = self.state.spec.containers[guest.container].probes.readiness.is_some();
         let container = &mut self.state.containers[guest.container];
@@ -205,8 +206,8 @@ impl Step {
             probed_ready: has_readiness_probe.then_some(false),
             stop: None,
         });
-        self.notice(Some(guest.container), false, "Created", format!("Container created: {name}"));
-        self.notice(Some(guest.container), false, "Started", format!("Container started: {name}"));
+        self.notice(Some(guest.container), false, "Created", "Container created".into());
+        self.notice(Some(guest.container), false, "Started", "Container started".into());
     }
 
     fn exited(&mut self, guest: Guest, exit: Exit) {
@@ -261,8 +262,8 @@ impl Step {
                 trouble.settles = None;
                 trouble.reason = "ImagePullBackOff";
                 let image = &self.state.spec.containers[at].image_text;
-                trouble.message = format!("Back-off pulling image {image:?}: ErrImagePull: {}", trouble.message);
-                let message = trouble.message.clone();
+                let message = format!("Back-off pulling image {image:?}");
+                trouble.message = format!("{message}: ErrImagePull: {}", trouble.message);
                 self.notice(Some(at), false, "BackOff", message);
                 self.notice(Some(at), true, "Failed", "Error: ImagePullBackOff".into());
             }
@@ -307,7 +308,7 @@ impl Step {
             return;
         }
         let (reason, message) = ("CreateContainerConfigError", self.state.spec.refusals.join("; "));
-        self.notice(None, true, "Failed", format!("Error: {reason}: {message}"));
+        self.notice(None, true, "Failed", format!("Error: {message}"));
         self.state.sandbox = Sandbox::Failing(Trouble { reason, message, settles: None, retry: None });
     }
 
@@ -466,11 +467,19 @@ fn ended(exit: Exit, since: Timestamp, now: Timestamp, container_id: String) -> 
     Ended { exit_code, reason: reason.into(), message, started_at: Some(since), finished_at: now, container_id }
 }
 
-fn trouble_notice(trouble: &Trouble) -> String {
-    match trouble.reason {
-        "ErrImagePull" => format!("Failed to pull image: {}", trouble.message),
-        reason => format!("Error: {reason}: {}", trouble.message),
-    }
+/// What is said when a container cannot start: of its image in one event, and then why.
+///
+/// Source: the kubelet's `EnsureImageExists` and `startContainer`.
+fn trouble_notices(trouble: &Trouble, image: &str) -> Vec<(&'static str, String)> {
+    let message = trouble.message.clone();
+    let about_image = match trouble.reason {
+        "ErrImagePull" => Some(("Failed", format!("Failed to pull image {image:?}: {message}"))),
+        "ErrImageNeverPull" => Some(("ErrImageNeverPull", message.clone())),
+        "InvalidImageName" => Some(("InspectFailed", message.clone())),
+        _ => None,
+    };
+    let why = if about_image.is_some() { trouble.reason.to_owned() } else { message };
+    about_image.into_iter().chain([("Failed", format!("Error: {why}"))]).collect()
 }
 
 /// Rejections come with a handful of reasons, and events need them for as long as the process lives.

@@ -122,7 +122,7 @@ async fn a_refused_pod_says_why_and_waits() {
         waiting(&root),
         "CreateContainerConfigError: spec.containers[0].securityContext.privileged: a WebAssembly guest cannot be privileged"
     );
-    node.until_told("Failed: Error: CreateContainerConfigError").await;
+    node.until_told("Failed: Error: spec.containers[0].securityContext.privileged").await;
     let bad = node.until("bad", |pod| waiting(pod).starts_with("CreateContainerError")).await;
     assert!(waiting(&bad).contains("it imports env.launch"));
     assert_eq!((phase(&root), phase(&bad)), ("Pending", "Pending"));

@@ -282,15 +282,17 @@ fn a_missing_image_is_waited_for_ever_longer() {
     pod.on(Event::Tick).sleep().status().told(&expect![[r#"
         0s prepare
         0s pull a
-        0s Failed: Failed to pull image: no such image
+        0s Failed: Failed to pull image "hello": no such image
+        0s Failed: Error: ErrImagePull
         = Pending [a: waiting "ErrImagePull" x0]
-        1s BackOff: Back-off pulling image "hello": ErrImagePull: no such image
+        1s BackOff: Back-off pulling image "hello"
         1s Failed: Error: ImagePullBackOff
         = Pending [a: waiting "ImagePullBackOff" x0]
         10s pull a
-        10s Failed: Failed to pull image: no such image
+        10s Failed: Failed to pull image "hello": no such image
+        10s Failed: Error: ErrImagePull
         = Pending [a: waiting "ErrImagePull" x0]
-        11s BackOff: Back-off pulling image "hello": ErrImagePull: no such image
+        11s BackOff: Back-off pulling image "hello"
         11s Failed: Error: ImagePullBackOff
         = Pending [a: waiting "ImagePullBackOff" x0]
         30s pull a
@@ -370,7 +372,7 @@ fn what_is_refused_stays_waiting_and_says_why() {
     pod.on(changed()).status();
     assert_eq!(pod.state.wake(), None, "it is not tried again");
     pod.on(deleted(30)).status().on(Event::Reported).told(&expect![[r#"
-        0s Failed: Error: CreateContainerConfigError: spec.hostPID: a guest has no processes
+        0s Failed: Error: spec.hostPID: a guest has no processes
         = Pending [a: waiting "CreateContainerConfigError" x0]
         0s release
         = Pending [a: waiting "ContainerCreating" x0]
