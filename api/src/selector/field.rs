@@ -100,8 +100,6 @@ fn not_selectable(kind: &Kind, field: &str) -> String {
         format!("field label {field:?} not supported for Job")
     } else if kind.selectable.is_empty() && kind.model.custom().is_none() {
         format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
-    } else if kind.group == "batch" {
-        format!("field label {field:?} not supported for {}", kind.kind)
     } else {
         format!("field label not supported: {field}")
     }
