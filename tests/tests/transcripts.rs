@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 /// How many sessions go on at once.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 /// What the node calls the guest that waits.
 const NAME: &str = "waits";
 
