@@ -77,6 +77,7 @@ async fn play(path: PathBuf, kubeconfig: &Path, home: &Path, image: &str) -> any
             ("HOME", home.display().to_string()),
             ("IMAGE", image.to_owned()),
             ("NAME", NAME.to_owned()),
+            ("LC_ALL", "C".to_owned()),
         ],
     };
     let prepare = format!(
