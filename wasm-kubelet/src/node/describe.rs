@@ -180,7 +180,7 @@ mod tests {
         let table = [
             (1 << 30, 50 << 30, [false, false]),
             (50 << 20, 50 << 30, [true, false]),
-            (1 << 30, 5 << 30, [false, true]),
+            (1 << 30, 3 << 30, [false, true]),
         ];
         for (memory_bytes, disk_bytes, want) in table {
             let [memory, disk, pid, ready] = conditions(Free { memory_bytes, disk_bytes }, &machine);
