@@ -26,7 +26,13 @@ pub enum Error {
     #[error("{cidr} is not a range of IPv4 addresses for services")]
     ServiceCidr { cidr: String },
     #[error("what every cluster has could not be made: {0}")]
-    Bootstrap(#[source] ApiError),
+    Bootstrap(#[source] Box<ApiError>),
+}
+
+impl Error {
+    pub(crate) fn bootstrap(error: ApiError) -> Self {
+        Self::Bootstrap(Box::new(error))
+    }
 }
 
 impl From<CacheError> for Error {

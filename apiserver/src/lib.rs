@@ -139,9 +139,9 @@ pub async fn start(
     let server = ApiServer { api: api.clone(), local_addr, tasks, shutdown: shutdown.clone() };
     duties::bootstrap::run(server.in_process(Identity::apiserver()), service_ip, local_addr)
         .await
-        .map_err(Error::Bootstrap)?;
-    duties::standard::run(&api).await.map_err(Error::Bootstrap)?;
-    let definitions = custom::Definitions::open(api.clone()).await.map_err(Error::Bootstrap)?;
+        .map_err(Error::bootstrap)?;
+    duties::standard::run(&api).await.map_err(Error::bootstrap)?;
+    let definitions = custom::Definitions::open(api.clone()).await.map_err(Error::bootstrap)?;
     api.ready.store(true, Ordering::Release);
     let mut server = server;
     server.tasks.spawn(done(definitions.run(shutdown.clone())));

@@ -13,13 +13,15 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 
-/// Code, reason and message.
-fn told(answer: &Answer) -> (u16, &str, &str) {
+fn told(answer: &Answer) -> Told<'_> {
     (answer.code, answer.reason(), answer.body["message"].as_str().unwrap_or_default())
 }
 
+/// Code, reason and message of a refusal.
+type Told<'t> = (u16, &'t str, &'t str);
+
 /// Answers that are refusals, each with its method, path, media type and body.
-async fn refuses(client: &Client, table: &[(&str, String, &str, &str, (u16, &str, &str))]) {
+async fn refuses(client: &Client, table: &[(&str, String, &str, &str, Told<'_>)]) {
     for (method, path, media_type, body, expected) in table {
         let answer = client.call(method, path, media_type, (*body).to_owned()).await;
         assert_eq!(told(&answer), *expected, "{method} {path} {media_type} {body}: {}", answer.body);
@@ -40,8 +42,7 @@ const JSON: &str = "application/json";
 const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
-const UNPROCESSABLE: (u16, &str, &str) =
-    (422, "Invalid", "the server rejected our request due to an error in our request");
+const UNPROCESSABLE: Told<'static> = (422, "Invalid", "the server rejected our request due to an error in our request");
 
 #[tokio::test]
 async fn patches() {

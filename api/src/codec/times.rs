@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn conditions_get_a_time() {
-        let filled = |json: &str| with_zero_times(json.as_bytes()).map(|json| String::from_utf8(json).unwrap());
+        let filled =
+            |json: &str| with_zero_times(json.as_bytes()).map(|json| String::from_utf8(json).expect("JSON is text"));
         let one = r#"{"status":{"conditions":[{"lastTransitionTime":"1970-01-01T00:00:00Z","type":"A"}]}}"#;
         assert_eq!(filled(r#"{"status":{"conditions":[{"type":"A"}]}}"#).as_deref(), Some(one));
         assert_eq!(
