@@ -9,6 +9,7 @@ use std::fmt::{self, Display};
 
 use serde::ser::{self, Serialize};
 
+use super::number;
 use crate::quantity;
 use crate::schema::{Field, Presence, Shape, Type};
 
@@ -158,8 +159,8 @@ impl<'o> ser::Serializer for Encoder<'o> {
     }
 
     fn serialize_f64(self, v: f64) -> Result<(), EncodeError> {
-        // serde_json knows the shortest text of a number, and that one which is not finite is null.
-        serde_json::to_writer(self.out, &v).map_err(ser::Error::custom)
+        // What is not finite is null.
+        number::write(self.out, &v).map_err(ser::Error::custom)
     }
 
     fn serialize_char(self, v: char) -> Result<(), EncodeError> {

@@ -7,6 +7,7 @@
 mod encode;
 mod header;
 mod managed;
+pub(crate) mod number;
 #[cfg(test)]
 mod properties;
 mod protobuf;

@@ -231,7 +231,7 @@ impl Erased for CustomObject {
             out.push(b',');
             serde_json::to_writer(&mut out, name).expect(PLAIN);
             out.push(b':');
-            serde_json::to_writer(&mut out, value).expect(PLAIN);
+            codec::number::write(&mut out, value).expect(PLAIN);
         }
         out.push(b'}');
         out.into()

@@ -112,7 +112,7 @@ fn spec(spec: &CustomResourceDefinitionSpec, errors: &mut Errors) {
     if spec.versions.iter().filter(|v| v.storage).count() != 1 {
         errors.invalid(&versions, &shown(&spec.versions), "must have exactly one version marked as storage version");
     }
-    if let Some(first) = spec.versions.first() {
+    if let Some(first) = spec.versions.first().filter(|first| !first.name.is_empty()) {
         joined(&first.name, names::dns_1035_label(&first.name), &SPEC.child("version"), errors);
     }
     let names = SPEC.child("names");

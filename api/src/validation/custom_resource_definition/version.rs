@@ -17,8 +17,7 @@ pub(super) use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v
 /// How many fields may be selected by.
 const SELECTABLE_MAX: usize = 8;
 const COLUMN_TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
-const COLUMN_FORMATS: [&str; 9] =
-    ["byte", "date", "date-time", "double", "float", "int32", "int64", "password", "uuid"];
+const COLUMN_FORMATS: [&str; 8] = ["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
 
 pub(super) fn columns(version: &CustomResourceDefinitionVersion) -> &[Column] {
     version.additional_printer_columns.as_deref().unwrap_or_default()
