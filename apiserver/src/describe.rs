@@ -65,9 +65,9 @@ pub(crate) fn version() -> Response<Body> {
         ("compiler", "rustc"),
         ("platform", &format!("{}/{}", std::env::consts::OS, architecture())),
     ];
-    // In the order and with the line breaks that people are used to.
-    let lines: Vec<String> = version.iter().map(|(name, value)| format!("  {name:?}: {value:?}")).collect();
-    respond::document(StatusCode::OK, format!("{{\n{}\n}}", lines.join(",\n")), Accept::plain(Format::Json))
+    // In the order that people are used to.
+    let fields: Vec<String> = version.iter().map(|(name, value)| format!("{name:?}:{value:?}")).collect();
+    respond::document(StatusCode::OK, format!("{{{}}}", fields.join(",")), Accept::plain(Format::Pretty))
 }
 
 /// The machine as Kubernetes calls it.
