@@ -7,10 +7,12 @@
 //! - [`pull`] joins these under `imagePullPolicy`.
 
 pub mod fetch;
+pub mod program;
 pub mod pull;
 pub mod reference;
 pub mod store;
 
+pub use program::Program;
 pub use pull::{Image, Puller};
 pub use reference::Reference;
 pub use store::{Digest, ImageStore, Listed, StoreError};

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::fetch::{FetchError, Fetcher};
+use super::program::Program;
 use super::reference::Reference;
 use super::store::{Digest, ImageStore, StoreError};
 use crate::config::ImageSources;
@@ -30,8 +31,21 @@ pub enum Policy {
 pub struct Image {
     /// The reference in its canonical form; `status.image`.
     pub name: Arc<str>,
+    /// `status.imageID`: the registry's name for exactly this, `registry/name@sha256:…`, or the digest of the module.
+    pub id: Arc<str>,
+    /// Of the module's bytes.
     pub digest: Digest,
     pub path: Arc<Path>,
+    /// How it wants to be run.
+    pub program: Arc<Program>,
+}
+
+impl Image {
+    /// A plain module.
+    pub fn of(name: &str, digest: Digest, path: &Path) -> Self {
+        let (name, id) = (name.into(), digest.to_string().into());
+        Self { name, id, digest, path: path.into(), program: Arc::default() }
+    }
 }
 
 /// Why there is no image.
@@ -184,7 +198,7 @@ impl Puller {
     }
 
     fn image(&self, reference: &Reference, digest: Digest) -> Image {
-        Image { name: reference.to_string().into(), digest, path: self.store.blob(&digest).into() }
+        Image::of(&reference.to_string(), digest, &self.store.blob(&digest))
     }
 
     fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {

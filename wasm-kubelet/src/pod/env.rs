@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use coracle_api::quantity::{Quantity, parse_or_zero};
 use k8s_openapi::api::core::v1 as core;
 
+use crate::images::Program;
+
 /// Config maps and secrets of the pod's namespace, as far as its containers name them; `None` for one that is not
 /// there.
 #[derive(Clone, Debug, Default)]
@@ -79,11 +81,11 @@ pub fn environment(
 
 /// `argv`: the command, or the container's name where the image's own program runs, and then the arguments. A module
 /// has one program, so a command's words after the first are arguments before the others.
-pub fn arguments(container: &core::Container, env: &[(String, String)]) -> Vec<String> {
-    let command = container.command.as_deref().unwrap_or_default();
-    let own_name = command.is_empty().then(|| container.name.clone());
-    let words = command.iter().chain(container.args.iter().flatten()).map(|word| expand(word, env));
-    own_name.into_iter().chain(words).collect()
+pub fn arguments(container: &core::Container, env: &[(String, String)], image: &Program) -> Vec<String> {
+    let expanded =
+        |words: &Option<Vec<String>>| -> Vec<String> { words.iter().flatten().map(|word| expand(word, env)).collect() };
+    let (command, args) = (expanded(&container.command), expanded(&container.args));
+    image.arguments(&container.name, command, args)
 }
 
 fn set(env: &mut Vec<(String, String)>, name: String, value: String) {
@@ -349,6 +351,6 @@ mod tests {
             ALL=2000
             S=secret"#]];
         want.assert_eq(&lines.join("\n"));
-        assert_eq!(arguments(container, &env), ["prog", "again", "p"]);
+        assert_eq!(arguments(container, &env, &Program::default()), ["prog", "again", "p"]);
     }
 }

@@ -358,11 +358,12 @@ impl Start {
         let sources = self.sources(written).await?;
         let environment = env::environment(written, self.host.facts(&self.pod, self.address), &sources)
             .map_err(|message| Failure { reason: "CreateContainerConfigError", message })?;
+        let environment = self.image.program.environment(environment);
         let mounts = volumes::mounts(&self.dir, &self.pod, written)?;
         let log = self.host.logs.begin(&self.logs, &container.name, self.guest.restart);
         let limit = |kind: &str| amount(written, true, kind);
         let spec = ContainerSpec {
-            args: env::arguments(written, &environment),
+            args: env::arguments(written, &environment, &self.image.program),
             env: environment,
             mounts,
             stdout: log.stream(Source::Stdout),
@@ -429,8 +430,7 @@ fn http_addresses(container: &core::Container, address: Ipv4Addr) -> Vec<std::ne
 /// The image of a runtime that needs none.
 fn imagined(reference: &Reference) -> Image {
     let name = reference.to_string();
-    let digest = Digest::of(name.as_bytes());
-    Image { name: name.into(), digest, path: std::path::Path::new("").into() }
+    Image::of(&name, Digest::of(name.as_bytes()), std::path::Path::new(""))
 }
 
 /// A time as Go writes it, in minutes at most.

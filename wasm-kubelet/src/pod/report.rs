@@ -124,7 +124,7 @@ fn container_status(state: &State, at: usize, container: &Container, node: &Node
     let mut status = json!({
         "name": &*spec.name,
         "image": image.map_or(&*spec.image_text, |image| &*image.name),
-        "imageID": image.map(|image| image.digest.to_string()).unwrap_or_default(),
+        "imageID": image.map_or("", |image| &*image.id),
         "restartCount": container.restarts,
         "ready": is_done || container.is_ready(),
         "started": running.is_some_and(|running| running.is_started),

@@ -194,6 +194,8 @@ pub enum Event {
     Prepared(Result<Ipv4Addr, Failure>),
     /// Answers [`Effect::Pull`].
     Pulled { container: usize, result: Result<Image, Failure> },
+    /// Answers [`Effect::Pull`]: what the image names is nothing that runs here, and no later attempt ends differently.
+    Refused { container: usize, failure: Failure },
     /// Answers [`Effect::Start`].
     Started { guest: Guest, result: Result<(), Failure> },
     /// The guest is there.

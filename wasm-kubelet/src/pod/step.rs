@@ -24,6 +24,10 @@ const SETTLE: SignedDuration = SignedDuration::from_secs(1);
 const PREPARE_RETRY: SignedDuration = SignedDuration::from_millis(500);
 const PREPARE_RETRY_MAX: SignedDuration = SignedDuration::from_secs(122);
 
+/// Why an image does not come; shown as a wait for the next attempt after [`SETTLE`].
+/// Source: `pkg/kubelet/images/types.go` and the errors of `cri-api`.
+const IMAGE_FAILURES: [&str; 3] = ["ErrImagePull", "RegistryUnavailable", "SignatureValidationFailed"];
+
 /// What an event makes of a pod, and what is to be done for it. Nothing that is not due is done: who calls this wakes
 /// up again at [`State::wake`].
 pub fn step(state: State, event: Event, now: Timestamp) -> (State, Vec<Effect>) {
@@ -63,6 +67,7 @@ impl Step {
             Event::Rejected(outcome) => self.end(outcome, true),
             Event::Prepared(result) => self.prepared(result),
             Event::Pulled { container, result } => self.pulled(container, result),
+            Event::Refused { container, failure } => self.refused(container, failure),
             Event::Started { guest, result } => self.started(guest, result),
             Event::Up(guest) => {
                 if let Some(running) = self.running(guest) {
@@ -169,9 +174,23 @@ impl Step {
         let trouble = Trouble {
             reason: failure.reason,
             message: failure.message,
-            settles: (failure.reason == "ErrImagePull").then_some(settles),
+            settles: IMAGE_FAILURES.contains(&failure.reason).then_some(settles),
             retry: Some(retry),
         };
+        for (said, message) in trouble_notices(&trouble, &self.state.spec.containers[at].image_text) {
+            self.notice(Some(at), true, said, message);
+        }
+        let container = &mut self.state.containers[at];
+        container.trouble = Some(Box::new(trouble));
+        container.phase = Phase::Idle;
+    }
+
+    /// An image that is none of ours: said once, and not asked for again until the pod names another.
+    fn refused(&mut self, at: usize, failure: Failure) {
+        if !matches!(self.state.containers[at].phase, Phase::Pulling) {
+            return;
+        }
+        let trouble = Trouble { reason: failure.reason, message: failure.message, settles: None, retry: None };
         for (said, message) in trouble_notices(&trouble, &self.state.spec.containers[at].image_text) {
             self.notice(Some(at), true, said, message);
         }
@@ -260,10 +279,10 @@ impl Step {
             let trouble = self.state.containers[at].trouble.as_mut();
             if let Some(trouble) = trouble.filter(|trouble| trouble.settles.is_some_and(|settles| settles <= now)) {
                 trouble.settles = None;
-                trouble.reason = "ImagePullBackOff";
+                let failure = std::mem::replace(&mut trouble.reason, "ImagePullBackOff");
                 let image = &self.state.spec.containers[at].image_text;
                 let message = format!("Back-off pulling image {image:?}");
-                trouble.message = format!("{message}: ErrImagePull: {}", trouble.message);
+                trouble.message = format!("{message}: {failure}: {}", trouble.message);
                 self.notice(Some(at), false, "BackOff", message);
                 self.notice(Some(at), true, "Failed", "Error: ImagePullBackOff".into());
             }
@@ -473,7 +492,9 @@ fn ended(exit: Exit, since: Timestamp, now: Timestamp, container_id: String) -> 
 fn trouble_notices(trouble: &Trouble, image: &str) -> Vec<(&'static str, String)> {
     let message = trouble.message.clone();
     let about_image = match trouble.reason {
-        "ErrImagePull" => Some(("Failed", format!("Failed to pull image {image:?}: {message}"))),
+        reason if IMAGE_FAILURES.contains(&reason) => {
+            Some(("Failed", format!("Failed to pull image {image:?}: {message}")))
+        }
         "ErrImageNeverPull" => Some(("ErrImageNeverPull", message.clone())),
         "InvalidImageName" => Some(("InspectFailed", message.clone())),
         _ => None,

@@ -130,7 +130,7 @@ impl Pod {
 }
 
 fn image() -> Image {
-    Image { name: "hello:latest".into(), digest: Digest::of(b"hello"), path: std::path::Path::new("/x").into() }
+    Image::of("hello:latest", Digest::of(b"hello"), std::path::Path::new("/x"))
 }
 
 fn oblige(effect: Effect) -> Vec<Event> {
@@ -298,6 +298,22 @@ fn a_missing_image_is_waited_for_ever_longer() {
         30s pull a
         30s start a/0
         = Running Ready [a: running ready x0]
+    "#]]);
+}
+
+#[test]
+fn an_image_of_another_kind_is_refused_once() {
+    let mut pod = Pod::new(r#"{"containers":[{"name":"a","image":"nginx"}]}"#);
+    let failure = Failure { reason: "ErrImagePull", message: "a Linux image".into() };
+    pod.only(changed()).only(Event::Prepared(Ok(Ipv4Addr::new(127, 64, 0, 1))));
+    pod.only(Event::Refused { container: 0, failure }).status();
+    assert_eq!(pod.state.wake(), None, "nothing is tried again");
+    pod.told(&expect![[r#"
+        0s prepare
+        0s pull a
+        0s Failed: Failed to pull image "nginx": a Linux image
+        0s Failed: Error: ErrImagePull
+        = Pending [a: waiting "ErrImagePull" x0]
     "#]]);
 }
 
