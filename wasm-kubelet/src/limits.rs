@@ -53,6 +53,11 @@ pub const LOG_FILES_OPEN_MAX: usize = 256;
 /// Instances of one container whose logs are kept, the running one among them.
 pub const LOG_INSTANCES_MAX: u32 = 2;
 
+/// Writes of a container that may wait for one who is attached to it; who is further behind is let go.
+pub const ATTACHED_PIECES_MAX: usize = 256;
+/// Pieces of standard input that may wait for a container; then who sends them waits.
+pub const STDIN_PIECES_MAX: usize = 4;
+
 /// Longest `terminated.message`. Source: kubelet, `MaxContainerTerminationMessageLength`.
 pub const TERMINATION_MESSAGE_BYTES_MAX: usize = 4096;
 

@@ -51,13 +51,11 @@ impl Memory {
 
     /// Takes `bytes` here and above, or nothing at all.
     fn take(&self, bytes: u64) -> bool {
-        let granted = self.take_here(bytes)
+        self.take_here(bytes)
             && (self.above.as_ref().is_none_or(|above| above.take(bytes)) || {
                 self.bytes.fetch_sub(bytes, Relaxed);
                 false
-            });
-        self.refused.store(!granted, Relaxed);
-        granted
+            })
     }
 
     fn take_here(&self, bytes: u64) -> bool {
@@ -109,6 +107,7 @@ impl Holding {
         let bytes = (desired.saturating_sub(current) as u64).saturating_mul(unit as u64);
         self.exceeds = self.bytes.saturating_add(bytes) > self.account.bytes_max;
         let granted = self.account.take(bytes);
+        self.account.refused.store(!granted, Relaxed);
         self.granted = if granted { bytes } else { 0 };
         self.bytes += self.granted;
         granted

@@ -17,7 +17,7 @@ use crate::artifact::{Artifact, Program};
 use crate::exit::Exit;
 use crate::sandbox::{Guest, Host, MountError, Sandbox};
 use crate::schedule::{Meter, Metered};
-use crate::spec::{ContainerSpec, HttpServe, Stdin};
+use crate::spec::{ContainerSpec, ExecSpec, HttpServe, Stdin};
 use crate::{command, http};
 
 /// Why a container cannot be started.
@@ -46,6 +46,12 @@ pub enum StartError {
     /// A `wasi:http` guest was given nothing to listen on.
     #[error("it serves HTTP, and no address to listen on is given")]
     NoListenAddress,
+    /// A further run of a program that is none.
+    #[error("it serves HTTP, and has no command to run")]
+    NotACommand,
+    /// A further run in a container that has ended.
+    #[error("the container has ended")]
+    Ended,
 }
 
 impl From<MountError> for StartError {
@@ -83,6 +89,7 @@ pub struct Container {
 /// What a handle and its task share.
 #[derive(Debug)]
 struct Shared {
+    artifact: Arc<Artifact>,
     sandbox: Arc<Sandbox>,
     addresses: Vec<SocketAddr>,
     stop: CancellationToken,
@@ -168,6 +175,8 @@ impl Shared {
     }
 
     fn set_exit(&self, exit: Exit) {
+        // Further runs end with the container.
+        self.sandbox.killed.cancel();
         // Only the task sets it, and once.
         let _ = self.exit.set(exit);
         self.changed.notify_waiters();
@@ -191,7 +200,37 @@ pub(crate) fn prepare(
         Program::Http(_) => Work::serve(&sandbox, spec.http.unwrap_or_default(), handle)?,
         Program::Module(_) | Program::Command(_) => Work::run(&sandbox, spec.stdin)?,
     };
+    Ok(made(artifact, sandbox, work))
+}
+
+/// Makes a further run of the program of `container`, within it: as [`prepare`].
+///
+/// # Errors
+///
+/// When the container has ended, or its program is no command.
+pub(crate) fn prepare_within(
+    container: &Container,
+    mut spec: ExecSpec,
+) -> Result<(Container, impl Future<Output = ()> + Send + 'static), StartError> {
+    let Shared { artifact, sandbox, exit, .. } = &*container.shared;
+    if exit.get().is_some() {
+        return Err(StartError::Ended);
+    }
+    if let Program::Http(_) = artifact.program {
+        return Err(StartError::NotACommand);
+    }
+    let sandbox = Arc::new(sandbox.within(&mut spec));
+    let work = Work::run(&sandbox, spec.stdin)?;
+    Ok(made(artifact.clone(), sandbox, work))
+}
+
+fn made(
+    artifact: Arc<Artifact>,
+    sandbox: Arc<Sandbox>,
+    work: Work,
+) -> (Container, impl Future<Output = ()> + Send + 'static) {
     let shared = Arc::new(Shared {
+        artifact: artifact.clone(),
         sandbox,
         addresses: work.addresses(),
         stop: CancellationToken::new(),
@@ -200,7 +239,7 @@ pub(crate) fn prepare(
         changed: Notify::new(),
     });
     let container = Container { shared: shared.clone() };
-    Ok((container, live(shared, artifact, work)))
+    (container, live(shared, artifact, work))
 }
 
 /// What a container does, with what it needs for it at hand.

@@ -56,4 +56,4 @@ pub use load::{LoadError, Source};
 pub use network::{Egress, EgressPolicy};
 pub use output::{Capture, Console, Discard, Output};
 pub use runtime::{Runtime, RuntimeError};
-pub use spec::{ContainerSpec, HttpServe, Mount, Stdin};
+pub use spec::{ContainerSpec, ExecSpec, HttpServe, Mount, Stdin};

@@ -99,28 +99,37 @@ fn write_through(mut to: impl Write, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// An [`Output`] as wasmtime sees it.
-pub(crate) struct Stream(pub(crate) Arc<dyn Output>);
+pub(crate) struct Stream {
+    pub(crate) to: Arc<dyn Output>,
+    pub(crate) is_terminal: bool,
+}
+
+impl Stream {
+    fn again(&self) -> Box<Self> {
+        Box::new(Self { to: self.to.clone(), is_terminal: self.is_terminal })
+    }
+}
 
 impl IsTerminal for Stream {
     fn is_terminal(&self) -> bool {
-        false
+        self.is_terminal
     }
 }
 
 impl StdoutStream for Stream {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        Box::new(Self(self.0.clone()))
+        self.again()
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Self(self.0.clone()))
+        self.again()
     }
 }
 
 #[async_trait]
 impl OutputStream for Stream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.write(&bytes);
+        self.to.write(&bytes);
         Ok(())
     }
 
@@ -129,15 +138,15 @@ impl OutputStream for Stream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(if self.0.is_ready() { OUTPUT_CHUNK_BYTES } else { 0 })
+        Ok(if self.to.is_ready() { OUTPUT_CHUNK_BYTES } else { 0 })
     }
 }
 
 #[async_trait]
 impl Pollable for Stream {
     async fn ready(&mut self) {
-        while !self.0.is_ready() {
-            self.0.ready().await;
+        while !self.to.is_ready() {
+            self.to.ready().await;
         }
     }
 }
@@ -145,7 +154,7 @@ impl Pollable for Stream {
 /// Only WASI p3 writes this way, which is not offered: what comes is passed on as it is.
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.write(buf);
+        self.to.write(buf);
         Poll::Ready(Ok(buf.len()))
     }
 

@@ -12,13 +12,13 @@ use crate::account::Memory;
 use crate::artifact::{Artifact, Digest};
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::container::{Container, StartError, prepare};
+use crate::container::{Container, StartError, prepare, prepare_within};
 use crate::exit::Exit;
 use crate::limits::{MAPPINGS_DEFAULT, MAPPINGS_OWN, MAPPINGS_PER_INSTANCE};
 use crate::load::{LoadError, Loader, Source};
 use crate::sandbox::Host;
 use crate::schedule::{Ticker, Turns};
-use crate::spec::ContainerSpec;
+use crate::spec::{ContainerSpec, ExecSpec};
 use crate::threads::GuestThreads;
 
 /// Why there is no runtime.
@@ -109,13 +109,29 @@ impl Runtime {
     pub fn start(&self, artifact: &Arc<Artifact>, spec: ContainerSpec) -> Result<Container, StartError> {
         let handle = self.inner.threads.handle();
         let (container, life) = prepare(artifact.clone(), spec, self.inner.host.clone(), handle)?;
+        self.spawn(life);
+        Ok(container)
+    }
+
+    /// Runs the program of a running container once more, beside it: on its mounts, environment and network, within
+    /// its limits. It is killed with the container, and its memory and CPU count as the container's.
+    ///
+    /// # Errors
+    ///
+    /// When the container has ended, or its program is no command.
+    pub fn exec(&self, container: &Container, spec: ExecSpec) -> Result<Container, StartError> {
+        let (exec, life) = prepare_within(container, spec)?;
+        self.spawn(life);
+        Ok(exec)
+    }
+
+    fn spawn(&self, life: impl Future<Output = ()> + Send + 'static) {
         // The threads outlive what runs on them.
         let inner = self.inner.clone();
-        handle.spawn(async move {
+        self.inner.threads.handle().spawn(async move {
             life.await;
             drop(inner);
         });
-        Ok(container)
     }
 
     /// Runs a container on the caller's own task, for a process that does nothing else: no guest

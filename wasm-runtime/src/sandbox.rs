@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::Request;
+use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 use wasmtime::{Engine, Store};
-use wasmtime_wasi::cli::AsyncStdinStream;
+use wasmtime_wasi::cli::{AsyncStdinStream, IsTerminal, StdinStream};
 use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::InputStream;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
@@ -21,7 +23,7 @@ use crate::limits::RESOURCES_MAX;
 use crate::network::{self, Egress, Network, Sent};
 use crate::output::{Output, Stream};
 use crate::schedule::{Meter, Ticker, Turns};
-use crate::spec::{ContainerSpec, Mount, Stdin};
+use crate::spec::{ContainerSpec, ExecSpec, Mount, Stdin};
 
 /// What every instance of one container shares.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ pub(crate) struct Sandbox {
 }
 
 /// What of the outside a guest sees.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Grants {
     args: Vec<String>,
     env: Vec<(String, String)>,
@@ -44,6 +46,7 @@ struct Grants {
     stdout: Arc<dyn Output>,
     stderr: Arc<dyn Output>,
     network: Option<Network>,
+    is_terminal: bool,
 }
 
 /// What a sandbox takes from its runtime.
@@ -75,6 +78,27 @@ impl Sandbox {
             memory: Arc::new(memory),
             cpu: Arc::new(cpu),
             killed: CancellationToken::new(),
+        }
+    }
+
+    /// The sandbox of a further run in this one: within its memory and its CPU, and killed with it.
+    pub(crate) fn within(&self, spec: &mut ExecSpec) -> Self {
+        let memory = Memory::new(Some(self.memory.bytes_max()), Some(self.memory.clone()));
+        let grants = Grants {
+            args: std::mem::take(&mut spec.args),
+            stdout: spec.stdout.clone(),
+            stderr: spec.stderr.clone(),
+            is_terminal: spec.is_terminal,
+            ..self.grants.clone()
+        };
+        Self {
+            engine: self.engine.clone(),
+            ticker: self.ticker.clone(),
+            turns: self.turns.clone(),
+            grants,
+            memory: Arc::new(memory),
+            cpu: self.cpu.clone(),
+            killed: self.killed.child_token(),
         }
     }
 
@@ -120,19 +144,22 @@ impl Grants {
             stdout: spec.stdout.clone(),
             stderr: spec.stderr.clone(),
             network: spec.address.map(|address| Network { address, egress }),
+            is_terminal: spec.is_terminal,
         }
     }
 
     fn wasi(&self, stdin: Stdin) -> Result<WasiP1Ctx, MountError> {
         let mut wasi = WasiCtxBuilder::new();
-        wasi.args(&self.args).envs(&self.env).stdout(Stream(self.stdout.clone())).stderr(Stream(self.stderr.clone()));
+        let is_terminal = self.is_terminal;
+        let stream = |to: &Arc<dyn Output>| Stream { to: to.clone(), is_terminal };
+        wasi.args(&self.args).envs(&self.env).stdout(stream(&self.stdout)).stderr(stream(&self.stderr));
         match stdin {
             Stdin::Empty => {}
             Stdin::Bytes(bytes) => {
                 wasi.stdin(MemoryInputPipe::new(bytes));
             }
             Stdin::Reader(reader) => {
-                wasi.stdin(AsyncStdinStream::new(reader));
+                wasi.stdin(Input { from: AsyncStdinStream::new(reader), is_terminal });
             }
         }
         for mount in &self.mounts {
@@ -149,6 +176,28 @@ impl Grants {
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
         Ok(wasi)
+    }
+}
+
+/// Standard input that may be a terminal.
+struct Input {
+    from: AsyncStdinStream,
+    is_terminal: bool,
+}
+
+impl IsTerminal for Input {
+    fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+}
+
+impl StdinStream for Input {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        self.from.async_stream()
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        self.from.p2_stream()
     }
 }
 

@@ -40,6 +40,23 @@ pub struct ContainerSpec {
     pub egress: Egress,
     /// The guest's name for itself, given as `HOSTNAME` unless `env` names one.
     pub hostname: Option<String>,
+    /// Whether the guest is told that its standard streams are a terminal.
+    pub is_terminal: bool,
+}
+
+/// What a further run of a container's program is given; everything else is the container's.
+#[derive(Debug)]
+pub struct ExecSpec {
+    /// Arguments, the first being the program's own name.
+    pub args: Vec<String>,
+    /// Where standard input comes from.
+    pub stdin: Stdin,
+    /// Where standard output goes.
+    pub stdout: Arc<dyn Output>,
+    /// Where standard error goes.
+    pub stderr: Arc<dyn Output>,
+    /// Whether the guest is told that its standard streams are a terminal.
+    pub is_terminal: bool,
 }
 
 impl Default for ContainerSpec {
@@ -58,6 +75,7 @@ impl Default for ContainerSpec {
             address: None,
             egress: Egress::Allowed,
             hostname: None,
+            is_terminal: false,
         }
     }
 }

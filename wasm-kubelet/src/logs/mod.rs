@@ -8,6 +8,7 @@
 //! [`format`] is the line format (CRI's), [`write`] takes a guest's bytes, [`read`] answers `kubectl logs`. A silent
 //! container has no file, and an idle one no descriptor: [`write::OpenFiles`] bounds how many are open.
 
+pub mod attach;
 pub mod format;
 pub mod read;
 pub mod write;
@@ -77,9 +78,14 @@ impl Logs {
 
     /// What an instance printed, as it comes.
     pub fn read(&self, pod: &PodLogs, container: &str, restart: u32, query: Query) -> read::Lines {
+        let live = self.live(pod, container, restart);
+        read::lines(pod.instance(container, restart), self.limits.files_max, live, query)
+    }
+
+    /// The log of an instance that runs.
+    pub fn live(&self, pod: &PodLogs, container: &str, restart: u32) -> Option<Arc<Log>> {
         let path = pod.instance(container, restart);
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner).get(&path).cloned();
-        read::lines(path, self.limits.files_max, live, query)
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).get(&path).cloned()
     }
 
     /// Removes all that a pod printed. Blocks.

@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
 use coracle_client::Clock;
 use tokio::sync::Notify;
 
+use super::attach::{Attached, Stdin, Tap};
 use super::format::{self, Source};
 use crate::config::LogLimits;
 use crate::limits::{LOG_FILES_OPEN_MAX, LOG_LINE_BYTES_MAX};
-use crate::runtime::Sink;
+use crate::runtime::{Input, Sink};
 
 /// The log of one instance of a container, while it runs.
 pub struct Log {
@@ -29,6 +30,7 @@ pub struct Log {
     state: Mutex<State>,
     used: AtomicBool,
     changed: Notify,
+    attached: Attached,
 }
 
 #[derive(Default)]
@@ -53,12 +55,32 @@ pub struct Progress {
 impl Log {
     pub(super) fn new(path: PathBuf, limits: LogLimits, clock: Clock, open: Arc<OpenFiles>) -> Self {
         let (state, used, changed) = (Mutex::default(), AtomicBool::new(false), Notify::new());
-        Self { path, limits, clock, open, state, used, changed }
+        Self { path, limits, clock, open, state, used, changed, attached: Attached::default() }
     }
 
     /// One of the two ends that the guest writes to.
     pub fn stream(self: &Arc<Self>, source: Source) -> Arc<Stream> {
         Arc::new(Stream { log: self.clone(), source })
+    }
+
+    /// What the container writes from now on.
+    pub fn tap(&self) -> Tap {
+        self.attached.tap()
+    }
+
+    /// A standard input for the container that those write who attach to it; `once`, no longer than the first of them.
+    pub fn open_stdin(&self, once: bool) -> Input {
+        self.attached.open_stdin(once)
+    }
+
+    /// The writing end of the container's standard input, if it has one that is open.
+    pub fn stdin(&self) -> Option<Stdin> {
+        self.attached.stdin()
+    }
+
+    /// Brings the container's standard input to its end.
+    pub fn close_stdin(&self) {
+        self.attached.close_stdin();
     }
 
     /// Completes once something was written, or the log was closed, after this was called.
@@ -82,6 +104,7 @@ impl Log {
             self.write(&mut state, &records);
         }
         drop(state);
+        self.attached.tell(source, bytes);
         self.changed.notify_waiters();
     }
 
@@ -145,6 +168,7 @@ impl Log {
         state.file = None;
         state.is_closed = true;
         drop(state);
+        self.attached.close();
         self.changed.notify_waiters();
     }
 }

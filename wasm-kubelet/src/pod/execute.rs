@@ -366,6 +366,7 @@ impl Start {
             args: env::arguments(written, &environment, &self.image.program),
             env: environment,
             mounts,
+            stdin: (written.stdin == Some(true)).then(|| log.open_stdin(written.stdin_once == Some(true))),
             stdout: log.stream(Source::Stdout),
             stderr: log.stream(Source::Stderr),
             memory_bytes_max: limit("memory").map(|memory| memory.bytes()),
@@ -376,6 +377,7 @@ impl Start {
             http: http_addresses(written, self.address),
             address: Some(self.address.into()),
             hostname: self.hostname(),
+            tty: written.tty == Some(true),
         };
         let started = module.start(spec).await;
         started.map_err(|error| {

@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
-use super::{Container, ContainerSpec, Exit, LoadError, Module, Runtime, StartError, Usage};
+use super::{Container, ContainerSpec, Exec, Exit, LoadError, Module, Mount, Runtime, StartError, Usage};
 use crate::images::Image;
 
 /// What becomes of the containers of an image.
@@ -101,7 +102,7 @@ struct FakeModule {
 
 #[async_trait]
 impl Module for FakeModule {
-    async fn start(&self, _spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
+    async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let (end, ended) = watch::channel(None);
         match &self.outcome {
             Outcome::FailsToStart(message) => return Err(StartError { message: message.clone() }),
@@ -113,8 +114,28 @@ impl Module for FakeModule {
         self.shared.started.fetch_add(1, Ordering::Relaxed);
         self.shared.running.fetch_add(1, Ordering::Relaxed);
         let listens = !matches!(self.outcome, Outcome::Ignores);
-        Ok(Arc::new(FakeContainer { end, ended, listens, shared: self.shared.clone() }))
+        Ok(Arc::new(FakeContainer { end, ended, listens, mounts: spec.mounts, shared: self.shared.clone() }))
     }
+}
+
+/// What a further run does, by its first argument: `echo` prints the others, `cat` what it reads, `exit` ends with the
+/// code that is the second, `sleep` runs until it is killed; anything else ends well.
+async fn pretend(exec: Exec) -> Exit {
+    let words: Vec<&str> = exec.args.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["echo", rest @ ..] => exec.stdout.write(format!("{}\n", rest.join(" ")).as_bytes()),
+        ["exit", code] => return Exit::Code(code.parse().unwrap_or(1)),
+        ["sleep", ..] => std::future::pending().await,
+        ["cat"] => {
+            let mut bytes = [0; 4096];
+            let Some(mut stdin) = exec.stdin else { return Exit::Code(0) };
+            while let Ok(count @ 1..) = stdin.read(&mut bytes).await {
+                exec.stdout.write(&bytes[..count]);
+            }
+        }
+        _ => {}
+    }
+    Exit::Code(0)
 }
 
 async fn end_after(end: watch::Sender<Option<Exit>>, after: Duration, exit: Exit) {
@@ -134,6 +155,7 @@ struct FakeContainer {
     end: watch::Sender<Option<Exit>>,
     ended: watch::Receiver<Option<Exit>>,
     listens: bool,
+    mounts: Vec<Mount>,
     shared: Arc<Shared>,
 }
 
@@ -160,10 +182,35 @@ impl Container for FakeContainer {
     fn usage(&self) -> Usage {
         Usage::default()
     }
+
+    fn mounts(&self) -> &[Mount] {
+        &self.mounts
+    }
+
+    async fn exec(&self, exec: Exec) -> Result<Arc<dyn Container>, StartError> {
+        let ends = self.ended.clone();
+        if ends.borrow().is_some() {
+            return Err(StartError { message: "the container has ended".to_owned() });
+        }
+        let (end, ended) = watch::channel(None);
+        let (run, mut killed, mut outer) = (end.clone(), end.subscribe(), ends);
+        tokio::spawn(async move {
+            let exit = tokio::select! {
+                exit = pretend(exec) => exit,
+                _ = killed.wait_for(Option::is_some) => Exit::Killed,
+                _ = outer.wait_for(Option::is_some) => Exit::Killed,
+            };
+            finish(&run, exit);
+        });
+        self.shared.running.fetch_add(1, Ordering::Relaxed);
+        let mounts = self.mounts.clone();
+        Ok(Arc::new(FakeContainer { end, ended, listens: true, mounts, shared: self.shared.clone() }))
+    }
 }
 
 impl Drop for FakeContainer {
     fn drop(&mut self) {
+        finish(&self.end, Exit::Killed);
         self.shared.running.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::io::AsyncRead;
 
 use crate::images::Image;
 
@@ -73,12 +74,13 @@ pub struct StartError {
 }
 
 /// What a container is given, and nothing else.
-#[derive(Clone)]
 pub struct ContainerSpec {
     /// `argv`, the program's name first.
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
     pub mounts: Vec<Mount>,
+    /// Without it, standard input is at its end.
+    pub stdin: Option<Input>,
     pub stdout: Arc<dyn Sink>,
     pub stderr: Arc<dyn Sink>,
     pub memory_bytes_max: Option<u64>,
@@ -90,6 +92,22 @@ pub struct ContainerSpec {
     /// The pod's own address.
     pub address: Option<IpAddr>,
     pub hostname: String,
+    /// Whether the standard streams are said to be a terminal.
+    pub tty: bool,
+}
+
+/// What a guest reads.
+pub type Input = Box<dyn AsyncRead + Send + Sync + Unpin>;
+
+/// What a further run of a container's module is given; the rest is the container's.
+pub struct Exec {
+    /// `argv`, the program's name first.
+    pub args: Vec<String>,
+    /// Without it, standard input is at its end.
+    pub stdin: Option<Input>,
+    pub stdout: Arc<dyn Sink>,
+    pub stderr: Arc<dyn Sink>,
+    pub tty: bool,
 }
 
 /// A folder of the host that the guest sees.
@@ -101,9 +119,18 @@ pub struct Mount {
 }
 
 /// Takes what a guest writes; called on the guest's thread.
+#[async_trait]
 pub trait Sink: Send + Sync + 'static {
     /// Takes these bytes, all of them.
     fn write(&self, bytes: &[u8]);
+
+    /// Whether it wants more now; while it does not, the guest waits in its call for [`Sink::ready`].
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// Waits until it may want more.
+    async fn ready(&self) {}
 }
 
 /// A running container.
@@ -123,6 +150,16 @@ pub trait Container: Send + Sync {
 
     /// What it used so far.
     fn usage(&self) -> Usage;
+
+    /// The folders of the host that it sees.
+    fn mounts(&self) -> &[Mount];
+
+    /// Runs its module once more, beside it: on the same mounts, environment and address, within the same limits, and
+    /// no longer than it lives. Dropping what this returns ends that run.
+    ///
+    /// # Errors
+    /// [`StartError`], when the container has ended or its module has nothing to run.
+    async fn exec(&self, exec: Exec) -> Result<Arc<dyn Container>, StartError>;
 }
 
 /// How a container ended.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use coracle_runtime as wasm;
 
-use super::{Container, ContainerSpec, Exit, LoadError, Module, Runtime, Sink, StartError, Usage};
+use super::{Container, ContainerSpec, Exec, Exit, Input, LoadError, Module, Mount, Runtime, Sink, StartError, Usage};
 use crate::images::Image;
 use crate::pod::execute::chain;
 
@@ -55,9 +55,10 @@ struct WasmModule {
 #[async_trait]
 impl Module for WasmModule {
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
+        let mounts = spec.mounts.clone().into_boxed_slice();
         let started = self.runtime.start(&self.artifact, translate(spec));
         let container = started.map_err(|error| StartError { message: chain(&error) })?;
-        Ok(Arc::new(WasmContainer { container, is_stopped: AtomicBool::new(false) }))
+        Ok(WasmContainer::new(&self.runtime, container, mounts))
     }
 }
 
@@ -69,6 +70,7 @@ fn translate(spec: ContainerSpec) -> wasm::ContainerSpec {
         args: spec.args,
         env: spec.env,
         mounts: spec.mounts.into_iter().map(mount).collect(),
+        stdin: input(spec.stdin),
         stdout: Arc::new(Output(spec.stdout)),
         stderr: Arc::new(Output(spec.stderr)),
         memory_bytes_max: spec.memory_bytes_max,
@@ -77,8 +79,13 @@ fn translate(spec: ContainerSpec) -> wasm::ContainerSpec {
         http: Some(wasm::HttpServe { listen: spec.http }),
         address: spec.address,
         hostname: Some(spec.hostname),
+        is_terminal: spec.tty,
         ..wasm::ContainerSpec::default()
     }
+}
+
+fn input(stdin: Option<Input>) -> wasm::Stdin {
+    stdin.map_or(wasm::Stdin::Empty, wasm::Stdin::Reader)
 }
 
 struct Output(Arc<dyn Sink>);
@@ -89,16 +96,33 @@ impl fmt::Debug for Output {
     }
 }
 
+#[async_trait]
 impl wasm::Output for Output {
     fn write(&self, bytes: &[u8]) {
         self.0.write(bytes);
     }
+
+    fn is_ready(&self) -> bool {
+        self.0.is_ready()
+    }
+
+    async fn ready(&self) {
+        self.0.ready().await;
+    }
 }
 
 struct WasmContainer {
+    runtime: wasm::Runtime,
     container: wasm::Container,
+    mounts: Box<[Mount]>,
     /// Whether it was ended because it cannot be asked to end.
     is_stopped: AtomicBool,
+}
+
+impl WasmContainer {
+    fn new(runtime: &wasm::Runtime, container: wasm::Container, mounts: Box<[Mount]>) -> Arc<Self> {
+        Arc::new(Self { runtime: runtime.clone(), container, mounts, is_stopped: AtomicBool::new(false) })
+    }
 }
 
 #[async_trait]
@@ -132,5 +156,22 @@ impl Container for WasmContainer {
     fn usage(&self) -> Usage {
         let used = self.container.usage();
         Usage { cpu_time: used.cpu_time, memory_bytes: used.memory_bytes, memory_bytes_peak: used.memory_bytes_peak }
+    }
+
+    fn mounts(&self) -> &[Mount] {
+        &self.mounts
+    }
+
+    async fn exec(&self, exec: Exec) -> Result<Arc<dyn Container>, StartError> {
+        let spec = wasm::ExecSpec {
+            args: exec.args,
+            stdin: input(exec.stdin),
+            stdout: Arc::new(Output(exec.stdout)),
+            stderr: Arc::new(Output(exec.stderr)),
+            is_terminal: exec.tty,
+        };
+        let started = self.runtime.exec(&self.container, spec);
+        let container = started.map_err(|error| StartError { message: chain(&error) })?;
+        Ok(WasmContainer::new(&self.runtime, container, self.mounts.clone()))
     }
 }

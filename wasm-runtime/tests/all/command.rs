@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use coracle_runtime::{Capture, ContainerSpec, Exit, Mount, Output, Runtime, StartError, Stdin, Stop};
+use coracle_runtime::{Capture, ContainerSpec, ExecSpec, Exit, Mount, Output, Runtime, StartError, Stdin, Stop};
 use tokio::sync::Notify;
 
 use crate::guest::{captured, load, p1, run, runtime, spawn, start};
@@ -216,4 +216,79 @@ async fn a_slow_sink_holds_its_guest_back_and_nobody_else() {
     slow.opened.notify_waiters();
     assert_eq!(container.wait().await, Exit::Code(0));
     assert_eq!(slow.taken.text(), "one\ntwo\n");
+}
+
+/// What a further run of a guest prints, and how it ends, in a container of 16 pages. With one argument the guest spins;
+/// with two it wants `grow` more pages, prints its environment, repeats what it reads and ends with code 7.
+async fn exec(grow: u32, kill: bool) -> (String, Exit) {
+    let runtime = runtime();
+    let wasm = wat::parse_str(format!(
+        r#"(module
+            (import "wasi_snapshot_preview1" "args_sizes_get" (func $sizes (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (import "wasi_snapshot_preview1" "environ_get" (func $environ_get (param i32 i32) (result i32)))
+            (memory (export "memory") 2)
+            (func (export "_start")
+                (drop (call $sizes (i32.const 0) (i32.const 4)))
+                (if (i32.eq (i32.load (i32.const 0)) (i32.const 1)) (then (loop $spin (br $spin))))
+                (if (i32.eq (memory.grow (i32.const {grow})) (i32.const -1)) (then unreachable))
+                (drop (call $environ_get (i32.const 1024) (i32.const 2048)))
+                (i32.store (i32.const 0) (i32.const 2048))
+                (i32.store (i32.const 4) (i32.const 4))
+                (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (i32.store (i32.const 4) (i32.const 64))
+                (drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (i32.store (i32.const 4) (i32.load (i32.const 8)))
+                (drop (call $fd_write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (call $exit (i32.const 7))))"#
+    ))
+    .unwrap();
+    let (mut spec, main, _) = captured();
+    spec.args = vec!["app".into()];
+    spec.env = vec![("A".into(), "1".into())];
+    spec.memory_bytes_max = Some(16 << 16);
+    let container = spawn(&runtime, wasm, spec).await;
+    container.ready().await;
+    let output = Arc::new(Capture::new(100));
+    let (reader, mut writer) = tokio::io::duplex(64);
+    let stdin = Stdin::Reader(Box::new(reader));
+    let args = vec!["app".into(), "again".into()];
+    let spec = ExecSpec { args, stdin, stdout: output.clone(), stderr: output.clone(), is_terminal: false };
+    let again = runtime.exec(&container, spec).unwrap();
+    if kill {
+        container.kill();
+        assert_eq!(container.wait().await, Exit::Killed);
+    } else {
+        tokio::io::AsyncWriteExt::write_all(&mut writer, b"typed").await.unwrap();
+    }
+    let exit = again.wait().await;
+    if !kill {
+        assert_eq!(container.exit(), None, "the container goes on");
+        assert!(container.usage().memory_bytes >= 2 << 16);
+        container.kill();
+        container.wait().await;
+    }
+    let spec = ExecSpec {
+        args: Vec::new(),
+        stdin: Stdin::Empty,
+        stdout: output.clone(),
+        stderr: output.clone(),
+        is_terminal: false,
+    };
+    assert!(matches!(runtime.exec(&container, spec), Err(StartError::Ended)));
+    assert_eq!(main.text(), "", "what a further run prints is not the container's");
+    (output.text(), exit)
+}
+
+#[tokio::test]
+async fn a_further_run_has_the_containers_surroundings_and_streams_of_its_own() {
+    assert_eq!(exec(1, false).await, ("A=1\0typed".to_owned(), Exit::Code(7)));
+}
+
+#[tokio::test]
+async fn a_further_run_counts_in_the_containers_memory_and_dies_with_it() {
+    assert_eq!(exec(13, false).await, (String::new(), Exit::OutOfMemory), "2 and 2 and 13 are more than 16");
+    assert_eq!(exec(1, true).await.1, Exit::Killed, "it waited for what is typed");
 }
