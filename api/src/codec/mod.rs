@@ -129,7 +129,19 @@ fn decode_custom(
     let unknown = object.custom_mut().map(CustomObject::prune).unwrap_or_default();
     let findings = duplicate.into_iter().chain(scan.findings).chain(unknown).take(limits::FINDINGS_MAX).collect();
     let own = Header { version: own_version.into(), kind: own_kind.into() };
+    if let Some(wrong) = object.custom().and_then(CustomObject::misread) {
+        return Err(expected.undecodable(&own, wrong.to_string()));
+    }
     Ok(Decoded { object, warnings: expected.judge(&own, findings, validation)? })
+}
+
+/// Checks that a text is metadata of an object, but for what times are.
+///
+/// # Errors
+/// What is of another type, in Go's words.
+pub(crate) fn check_meta(json: &[u8]) -> Result<(), String> {
+    let metadata = schema::find("meta.v1.ObjectMeta").expect("the graph has the metadata of objects");
+    scan::scan(json, Shape::Object(metadata)).map(drop).map_err(|error| error.to_string())
 }
 
 /// Reads the body of a request about a `T`: a `Scale`, a `Binding`, an `Eviction`.

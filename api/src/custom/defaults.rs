@@ -8,7 +8,7 @@ use super::structural::{Additional, Structural};
 
 /// Sets the defaults of a schema, at every level that the object has.
 ///
-/// A null stands for nothing where the field is not nullable: with a default it is replaced, without it goes.
+/// A null stands for nothing where the field is not nullable, and is replaced; without a default it stays.
 pub fn default(value: &mut Value, schema: &Structural) {
     match value {
         Value::Object(map) => {
@@ -19,15 +19,13 @@ pub fn default(value: &mut Value, schema: &Structural) {
                     map.insert(name.clone(), default.clone());
                 }
             }
-            map.retain(|name, value| {
-                let Some(child) = schema.properties.get(name).or(entry(schema)) else { return true };
-                if is_forbidden_null(value, child) {
-                    let Some(default) = &child.default else { return false };
+            for (name, value) in map {
+                let Some(child) = schema.properties.get(name).or(entry(schema)) else { continue };
+                if let (true, Some(default)) = (is_forbidden_null(value, child), &child.default) {
                     *value = default.clone();
                 }
                 self::default(value, child);
-                true
-            });
+            }
         }
         Value::Array(list) => {
             let Some(items) = &schema.items else { return };
@@ -38,6 +36,29 @@ pub fn default(value: &mut Value, schema: &Structural) {
                     *element = default.clone();
                 }
                 self::default(element, items);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Takes out nulls that no default stands for: where the field is not nullable they are as good as nothing.
+///
+/// Source: `PruneNonNullableNullsWithoutDefaults`, which is done to what comes from outside, and not to what an apply
+/// makes.
+pub(super) fn drop_nulls(value: &mut Value, schema: &Structural) {
+    match value {
+        Value::Object(map) => map.retain(|name, value| {
+            let Some(child) = schema.properties.get(name).or(entry(schema)) else { return true };
+            if is_forbidden_null(value, child) && child.default.is_none() {
+                return false;
+            }
+            drop_nulls(value, child);
+            true
+        }),
+        Value::Array(list) => {
+            if let Some(items) = &schema.items {
+                list.iter_mut().for_each(|element| drop_nulls(element, items));
             }
         }
         _ => {}
@@ -79,14 +100,20 @@ mod tests {
                 r#"{"a":"","q":{},"l":[{},{"b":5}]}"#,
                 r#"{"a":"","n":"x","o":{"b":1},"q":{"b":1},"l":[{"b":2},{"b":5}]}"#,
             ),
+            (r#"{"q":{"b":null,"c":null},"m":null}"#, r#"{"a":"x","n":"x","o":{"b":1},"q":{"b":1,"c":null}}"#),
             (r#"{"m":{"k":null,"j":"y"}}"#, r#"{"a":"x","n":"x","o":{"b":1},"m":{"k":"d","j":"y"}}"#),
         ] {
             let mut value: Value = serde_json::from_str(given).expect("JSON");
+            drop_nulls(&mut value, &s);
             default(&mut value, &s);
             assert_eq!(value, serde_json::from_str::<Value>(expected).expect("JSON"), "{given}");
             let once = value.clone();
             default(&mut value, &s);
             assert_eq!(value, once);
         }
+        // What an apply leaves of an object all of whose fields went.
+        let mut left: Value = serde_json::from_str(r#"{"q":null,"p":null}"#).expect("JSON");
+        default(&mut left, &s);
+        assert_eq!((&left["q"], &left["p"], &left["a"]), (&Value::Null, &Value::Null, &"x".into()));
     }
 }

@@ -14,15 +14,17 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceSubresourceScale,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use super::columns::{self, Column};
+use super::defaults::drop_nulls;
 use super::kinds::by_preference;
 use super::structural::{SchemaError, Structural};
-use super::validate::{judge, judge_status};
+use super::validate::{judge, judge_status, misread_map, read_meta};
 use super::{default, prune, scale};
 use crate::any::{AnyObject, Erased};
-use crate::field::Errors;
+use crate::field::{Errors, Path};
 use crate::object::DecodeError;
 use crate::table::cells::text;
 use crate::validation::meta;
@@ -109,7 +111,10 @@ impl CustomModel {
         rest.remove("kind");
         let metadata = match rest.remove("metadata") {
             None | Some(Value::Null) => ObjectMeta::default(),
-            Some(metadata) => serde_json::from_value(metadata).map_err(refuse)?,
+            Some(metadata) => ObjectMeta::deserialize(&metadata).or_else(|error| {
+                // What is null within is only rarely there.
+                read_meta(&metadata).map_err(|_| refuse(error))
+            })?,
         };
         Ok(CustomObject { model: self.clone(), metadata, rest })
     }
@@ -128,11 +133,21 @@ impl CustomModel {
 }
 
 impl CustomObject {
-    /// Removes what the schema does not know, and says what that was: `unknown field "spec.x"`.
+    /// Removes what the schema does not know, and says what that was: `unknown field "spec.x"`. What is null and may not
+    /// be goes with it.
     #[must_use]
     pub fn prune(&mut self) -> Vec<String> {
         let schema = self.model.schema.clone();
-        self.with_rest(|rest| prune(rest, &schema))
+        self.with_rest(|rest| {
+            let unknown = prune(rest, &schema);
+            drop_nulls(rest, &schema);
+            unknown
+        })
+    }
+
+    /// The first of what within objects in this one has another type than it has there.
+    pub(crate) fn misread(&self) -> Option<Errors> {
+        misread_map(&self.rest, &self.model.schema, false, &Path::ROOT)
     }
 
     /// Makes it an object of another version. Source: conversion strategy `None`, which changes the version alone.

@@ -4,10 +4,10 @@
 
 use std::fmt::Write;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value};
 
 use super::structural::{Additional, Structural};
+use super::validate::read_meta;
 
 /// Removes the fields of an object that its schema does not know, and gives a line for each: `unknown field "spec.x"`.
 ///
@@ -24,9 +24,13 @@ pub fn prune(object: &mut Value, schema: &Structural) -> Vec<String> {
     pruner.unknown.into_iter().map(|path| format!("unknown field {path:?}")).collect()
 }
 
-/// The same for a part of an object, which is a resource only if its schema says so.
-pub(super) fn prune_part(value: &mut Value, schema: &Structural) {
-    Pruner { path: ".".to_owned(), ..Pruner::default() }.value(value, Some(schema), false);
+/// The same for a part of an object, which may be a resource itself.
+pub(super) fn prune_part(value: &mut Value, schema: &Structural, is_resource: bool) {
+    let mut pruner = Pruner { path: ".".to_owned(), ..Pruner::default() };
+    match value {
+        Value::Object(map) => pruner.map(map, Some(schema), is_resource, schema.preserve_unknown_fields),
+        value => pruner.value(value, Some(schema), false),
+    }
 }
 
 #[derive(Default)]
@@ -83,7 +87,7 @@ impl Pruner {
 
     /// What `ObjectMeta` does not have goes; what cannot be read as one is left to validation.
     fn metadata(&mut self, value: &mut Value) {
-        let Ok(read) = serde_json::from_value::<ObjectMeta>(value.clone()) else { return };
+        let Ok(read) = read_meta(value) else { return };
         let Ok(kept) = serde_json::to_value(read) else { return };
         self.lost(value, &kept);
         *value = kept;
@@ -141,6 +145,12 @@ mod tests {
                 r#"{"a":{"apiVersion":"v1","kind":"K","metadata":{"name":"n","bad":1,"creationTimestamp":null},"spec":{"x":1}}}"#,
                 r#"{"a":{"apiVersion":"v1","kind":"K","metadata":{"name":"n"},"spec":{"x":1}}}"#,
                 &["a.metadata.bad"],
+            ),
+            (
+                r#"{"a":{"type":"object","x-kubernetes-embedded-resource":true}}"#,
+                r#"{"a":{"metadata":{"labels":{"a":null},"name":null}}}"#,
+                r#"{"a":{"metadata":{"labels":{"a":""}}}}"#,
+                &[],
             ),
             (r#"{"a":{"x-kubernetes-int-or-string":true}}"#, r#"{"a":5}"#, r#"{"a":5}"#, &[]),
         ] {

@@ -183,6 +183,10 @@ impl<'c> Owner<'c> {
     /// The object of the resource's kind that a merged value is.
     fn typed(&self, value: &Value, config: &Config) -> Result<AnyObject, ApiError> {
         let (kind, json) = (&self.resource.kind, value.to_string());
+        // Of an object of which an apply left nothing there is null, which its schema may not allow.
+        if let (Some(_), Ok(object)) = (kind.model.custom(), kind.model.decode(json.as_bytes())) {
+            return Ok(object);
+        }
         let decoded = codec::decode(kind, json.as_bytes(), Format::Json, FieldValidation::Ignore);
         let prefix = format!("{} in version {:?} cannot be handled as a {}: ", kind.kind, &*kind.version, kind.kind);
         decoded.map(|decoded| decoded.object).map_err(|error| match error {

@@ -43,7 +43,7 @@ pub(super) fn judge(
     if let Some(scale) = scale {
         scale::validate(object, scale, errors);
     }
-    embedded::validate(object, schema, &Path::ROOT, errors);
+    embedded::validate(object, schema, schema.embedded_resource, &Path::ROOT, errors);
     invariants(object, old, schema, errors);
 }
 
@@ -79,28 +79,37 @@ fn invariants(object: &Value, old: Option<&Value>, schema: &Structural, errors: 
     }
 }
 
-/// What is wrong with the default of a schema, which stands at a path in it.
-pub(crate) fn validate_default(default: &Value, schema: &Structural, path: &Path<'_>, errors: &mut Errors) {
+/// What is wrong with the default of a schema, which stands at a path in it, and is that of a whole object or not.
+pub(crate) fn validate_default(
+    default: &Value,
+    schema: &Structural,
+    is_resource: bool,
+    path: &Path<'_>,
+    errors: &mut Errors,
+) {
     let mut pruned = default.clone();
-    prune_part(&mut pruned, schema);
+    prune_part(&mut pruned, schema, is_resource);
     if pruned != *default {
         errors.invalid(path, default, "must not have unknown fields");
     }
-    let mut found = Errors::new();
-    embedded::validate(default, schema, &Path::ROOT, &mut found);
+    let mut found = embedded::misread(default, schema, is_resource, &Path::ROOT).unwrap_or_default();
+    if found.is_empty() {
+        embedded::validate(default, schema, is_resource, &Path::ROOT, &mut found);
+    }
     if found.is_empty() {
         found = ratcheted(default, None, schema, &Path::ROOT).told();
     }
     if found.is_empty() {
         // As on an update that leaves it alone, and then as where it comes anew.
-        cel::validate(default, Some(default), schema, schema.embedded_resource, &mut found);
+        cel::validate(default, Some(default), schema, is_resource, &mut found);
         if found.is_empty() {
-            cel::validate(default, None, schema, schema.embedded_resource, &mut found);
+            cel::validate(default, None, schema, is_resource, &mut found);
         }
     }
     errors.append_below(path, found);
 }
 
+pub(super) use embedded::{misread_map, read_meta};
 pub(crate) use formats::{fits as fits_format, is_known as is_known_format};
 
 fn blocks_rules(reason: Reason) -> bool {

@@ -164,6 +164,18 @@ fn values_are_judged_by_their_schema() {
             r#"{"a":{"kind":"A_","metadata":{"name":"x/y"}}}"#,
             &["a.apiVersion: Required value", "a.kind", "a.metadata.name"],
         ),
+        (
+            r#"{"a":{"type":"object","x-kubernetes-embedded-resource":true}}"#,
+            r#"{"a":{"apiVersion":"v1","kind":"A","metadata":{"name":null,"labels":{"a":null}}}}"#,
+            &[],
+        ),
+        (
+            r#"{"a":{"type":"object","x-kubernetes-embedded-resource":true}}"#,
+            r#"{"a":{"apiVersion":"v1","kind":"A","metadata":{"finalizers":"x"}}}"#,
+            &[
+                r#"a.metadata: Invalid value: {"finalizers":"x"}: json: cannot unmarshal string into Go struct field ObjectMeta.finalizers of type []string"#,
+            ],
+        ),
     ] {
         let found = refused(properties, object, None);
         assert_eq!(found.len(), expected.len(), "{object}: {found:?}");

@@ -178,6 +178,16 @@ fn schemas_are_structural() {
     for (schema, expected) in [
         (json!({"properties": {}}), &["spec.validation.openAPIV3Schema.type Required"][..]),
         (json!({"type": "object", "nullable": true}), &["spec.validation.openAPIV3Schema.nullable Forbidden"]),
+        // The root is an object like any other, with a type of its own.
+        (
+            json!({"type": "object", "default": {}}),
+            &[
+                "spec.validation.openAPIV3Schema.default.apiVersion Required",
+                "spec.validation.openAPIV3Schema.default.kind Required",
+            ],
+        ),
+        (json!({"type": "object", "default": {"kind": 5}}), &["spec.validation.openAPIV3Schema.default.kind Invalid"]),
+        (json!({"type": "object", "default": {"apiVersion": "a/v1", "kind": "A", "metadata": {}}}), &[]),
         (
             json!({"type": "object", "properties": {"metadata": {"type": "object", "properties": {"labels": {"type": "object"}}}}}),
             &["spec.validation.openAPIV3Schema.properties[metadata] Forbidden"],
