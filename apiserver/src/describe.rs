@@ -9,7 +9,7 @@ use crate::api::Api;
 use crate::negotiate::{Accept, Endpoint as Offer, Format};
 use crate::query::Query;
 use crate::route::Route;
-use crate::{discovery, openapi, respond};
+use crate::{discovery, openapi, openid, respond};
 
 /// The version of Kubernetes' API that is served.
 pub(crate) const VERSION: &str = "v1.36.2+coracle";
@@ -40,6 +40,7 @@ pub(crate) async fn answer(
             let pretty = Accept::plain(Format::Pretty);
             Ok(respond::document(StatusCode::OK, paths(api).to_string(), pretty))
         }
+        Route::OpenId(document) => Ok(openid::answer(*document, &api.account_tokens, &api.external)),
         Route::Version => Ok(version()),
         Route::OpenApi(document) => {
             openapi::answer(&api.publisher, document, &api.resources.current(), headers, query).await
@@ -86,8 +87,18 @@ fn paths(api: &Api) -> Value {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
-    let others =
-        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/readyz", "/version"];
+    let others = [
+        openid::CONFIGURATION,
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        openid::KEYS,
+        "/readyz",
+        "/version",
+    ];
     paths.extend(others.map(str::to_owned));
     paths.sort();
     json!({"paths": paths})

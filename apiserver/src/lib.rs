@@ -13,7 +13,7 @@
 //! | `writer` | objects to the store, and back as they are served |
 //! | `cache` | every object as it is served, and who watches it |
 //! | `custom` | the kinds that definitions define, served while they are there |
-//! | `discovery`, `openapi`, `describe`, `table`, `respond`, `pretty`, `compress` | what is answered |
+//! | `discovery`, `openapi`, `openid`, `describe`, `table`, `respond`, `pretty`, `compress` | what is answered |
 //! | `auth`, `pki`, `serve`, `proxy` | who asks, and over which wire |
 //! | `fairness`, `flow`, `limits`, `metrics` | how much at once |
 //!
@@ -42,6 +42,7 @@ pub mod limits;
 mod metrics;
 mod negotiate;
 mod openapi;
+mod openid;
 pub mod pki;
 mod pretty;
 mod proxy;
@@ -114,6 +115,7 @@ pub async fn start(
     let api = Arc::new(Api {
         resources: Resources::new(kinds::all(), &cache),
         tokens: config.pki.tokens().clone(),
+        external: openid::external(&config, socket.as_ref().map(Socket::local_addr)),
         account_tokens: config.pki.account_tokens().clone(),
         authorizer: Box::new(AllowAuthenticated),
         metrics: Default::default(),

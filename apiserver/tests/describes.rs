@@ -79,6 +79,34 @@ async fn documents_are_kept_by_their_hash() {
 }
 
 #[tokio::test]
+async fn others_learn_who_issues_tokens() {
+    let server = Server::start().await;
+    let client = server.client();
+    let host = "kubernetes.default.svc.cluster.local";
+    let configuration = json!({
+        "issuer": format!("https://{host}"),
+        "jwks_uri": format!("https://{host}/openid/v1/jwks"),
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    });
+    for (path, media_type, part, expected) in [
+        ("/.well-known/openid-configuration", "application/json", "", configuration),
+        ("/openid/v1/jwks", "application/jwk-set+json", "/keys/0/crv", json!("P-256")),
+    ] {
+        let told = ask(&client, "GET", path, &[]).await;
+        assert_eq!((told.code, told.header("content-type")), (StatusCode::OK, media_type), "{path}");
+        assert_eq!(told.header("cache-control"), "public, max-age=3600");
+        assert_eq!(told.json().pointer(part), Some(&expected), "{path}");
+        let all = ask(&client, "GET", "/", &[]).await.json();
+        assert!(all["paths"].as_array().unwrap().contains(&path.into()), "{path}");
+        let document = ask(&client, "GET", &format!("/openapi/v3{path}"), &[]).await.json();
+        let answer = &document["paths"][format!("{path}/")]["get"]["responses"]["200"]["content"];
+        assert_eq!(answer[media_type]["schema"], json!({"type": "string"}), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn documents_come_in_the_form_that_is_asked_for() {
     let server = Server::start().await;
     let client = server.client();

@@ -3,7 +3,7 @@
 //! Nothing is kept of a token that was given: it is known again by its signature. That the account and the pod that it
 //! names still exist is for the caller to see.
 //!
-//! Source: upstream's `pkg/serviceaccount` (the claims) and RFC 7515 and 7519 (their form).
+//! Source: upstream's `pkg/serviceaccount` (the claims, and how a key is named) and RFC 7515, 7517 and 7519 (their form).
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -12,14 +12,23 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, UnparsedPublicKey,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// Who signs the tokens, and for whom one is when nobody else is named.
 pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// What stands before the point of a P-256 key in a `SubjectPublicKeyInfo`.
+const SPKI_HEAD: [u8; 26] = [
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+];
 
 /// The key that signs tokens and knows them again.
 pub(crate) struct ServiceAccountTokens {
     key: EcdsaKeyPair,
     random: SystemRandom,
+    /// What the key is called.
+    key_id: String,
     /// The encoded header, which is the same in every token.
     header: String,
 }
@@ -77,7 +86,19 @@ impl ServiceAccountTokens {
         let random = SystemRandom::new();
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8, &random)
             .map_err(|error| error.to_string())?;
-        Ok(Self { key, random, header: BASE64.encode(r#"{"alg":"ES256","typ":"JWT"}"#) })
+        let key_id = BASE64.encode(Sha256::new().chain_update(SPKI_HEAD).chain_update(key.public_key()).finalize());
+        let header = BASE64.encode(format!(r#"{{"alg":"ES256","kid":"{key_id}"}}"#));
+        Ok(Self { key, random, key_id, header })
+    }
+
+    /// The public part of the key, as a set of JSON web keys.
+    pub(crate) fn key_set(&self) -> String {
+        // The point is not compressed: a byte that says so, and two coordinates.
+        let (x, y) = self.key.public_key().as_ref()[1..].split_at(32);
+        let (x, y, key_id) = (BASE64.encode(x), BASE64.encode(y), &self.key_id);
+        format!(
+            r#"{{"keys":[{{"use":"sig","kty":"EC","kid":"{key_id}","crv":"P-256","alg":"ES256","x":"{x}","y":"{y}"}}]}}"#
+        )
     }
 
     /// The token that says `claims`.
@@ -160,6 +181,20 @@ mod tests {
         assert_eq!(said(1599), Some(claims()));
         assert_eq!(key.verify(&token, 1600, ISSUER), None);
         assert_eq!(key.verify(&token, 999, ISSUER), None);
+    }
+
+    #[test]
+    fn others_can_check_a_token_by_the_published_keys() {
+        let key = key();
+        let token = key.issue(&claims()).unwrap();
+        let (signed, signature) = token.rsplit_once('.').unwrap();
+        let of = |text: &str| BASE64.decode(text).unwrap();
+        let header: serde_json::Value = serde_json::from_slice(&of(signed.split_once('.').unwrap().0)).unwrap();
+        let set: serde_json::Value = serde_json::from_str(&key.key_set()).unwrap();
+        let published = &set["keys"][0];
+        assert_eq!((&header["kid"], &header["alg"]), (&published["kid"], &published["alg"]));
+        let point = [vec![4], of(published["x"].as_str().unwrap()), of(published["y"].as_str().unwrap())].concat();
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed.as_bytes(), &of(signature)).unwrap();
     }
 
     #[test]

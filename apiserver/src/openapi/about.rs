@@ -1,7 +1,8 @@
-//! The paths of discovery itself, which documents tell of beside those of kinds.
+//! The paths of discovery itself and of what else the server says of itself, which documents tell of beside those of kinds.
 
 use super::names::{operation_id, tag};
 use super::operations::{Answer, Operation, Path};
+use crate::openid::KEY_SET;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
 const VERSION: &str = "io.k8s.apimachinery.pkg.version.Info";
@@ -40,7 +41,25 @@ pub(super) fn version() -> Path {
     get("/version/", "getCodeVersion", "version", "get the version information for this server", VERSION.to_owned())
 }
 
+/// `/.well-known/openid-configuration/`
+pub(super) fn issuer() -> Path {
+    let about = "get service account issuer OpenID configuration, also known as the 'OIDC discovery doc'";
+    let id = "getServiceAccountIssuerOpenIDConfiguration";
+    answering("/.well-known/openid-configuration/", id, "WellKnown", about, Answer::TextOf("application/json"))
+}
+
+/// `/openid/v1/jwks/`
+pub(super) fn issuer_keys() -> Path {
+    let about = "get service account issuer OpenID JSON Web Key Set (contains public token verification keys)";
+    let id = "getServiceAccountIssuerOpenIDKeyset";
+    answering("/openid/v1/jwks/", id, "openid", about, Answer::TextOf(KEY_SET))
+}
+
 fn get(url: &str, id: &str, tag: &str, about: &str, answer: String) -> Path {
+    answering(url, id, tag, about, Answer::Object(answer))
+}
+
+fn answering(url: &str, id: &str, tag: &str, about: &str, answer: Answer) -> Path {
     let operation = Operation {
         method: "get",
         id: id.to_owned(),
@@ -50,7 +69,7 @@ fn get(url: &str, id: &str, tag: &str, about: &str, answer: String) -> Path {
         kind: None,
         parameters: Vec::new(),
         body: None,
-        answers: vec![("200", Answer::Object(answer))],
+        answers: vec![("200", answer)],
         streams: false,
         is_custom: false,
     };

@@ -236,7 +236,7 @@ fn referred(path: &Path) -> Vec<String> {
     for operation in &path.operations {
         names.extend(operation.answers.iter().filter_map(|(_, answer)| match answer {
             Answer::Object(name) => Some(name.clone()),
-            Answer::Text => None,
+            Answer::Text | Answer::TextOf(_) => None,
         }));
         match &operation.body {
             Some(Body::Required(name) | Body::Optional(name)) => names.push(name.clone()),

@@ -76,6 +76,8 @@ pub(super) enum Answer {
     /// An object of this type.
     Object(String),
     Text,
+    /// A text of a media type of its own.
+    TextOf(&'static str),
 }
 
 /// What types are called. `None`: the kind has no type of its own.

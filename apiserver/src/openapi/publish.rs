@@ -224,7 +224,10 @@ fn url(path: &str, hash: &str) -> String {
 
 /// What the documents of the third version are about.
 fn parts(sources: &Sources<'_>) -> Vec<String> {
-    let mut parts: Vec<String> = ["api", "api/v1", "apis", "version"].map(str::to_owned).into();
+    let mut parts: Vec<String> =
+        [".well-known/openid-configuration", "api", "api/v1", "apis", "openid/v1/jwks", "version"]
+            .map(str::to_owned)
+            .into();
     for (group, versions) in sources.catalog.groups() {
         parts.push(format!("apis/{group}"));
         parts.extend(versions.iter().map(|version| group_version_path(group, version)));
@@ -287,6 +290,8 @@ fn subject(document: &Document, sources: &Sources<'_>) -> Subject {
             ("api", _) => about::core(),
             ("apis", _) => about::groups(),
             ("version", _) => about::version(),
+            (".well-known/openid-configuration", _) => about::issuer(),
+            ("openid/v1/jwks", _) => about::issuer_keys(),
             (path, _) => about::group(path.trim_start_matches("apis/")),
         });
     }

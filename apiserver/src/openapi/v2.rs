@@ -87,6 +87,7 @@ fn consumed(operation: &Operation) -> Vec<&'static str> {
 fn produced(operation: &Operation) -> Vec<&'static str> {
     match operation.answers.first() {
         Some((_, Answer::Text)) => vec!["*/*"],
+        Some((_, Answer::TextOf(media_type))) => vec![media_type],
         _ if operation.streams => PRODUCED.into_iter().chain([STREAMED]).collect(),
         _ => PRODUCED.to_vec(),
     }
@@ -108,7 +109,7 @@ fn body(body: &Body) -> Value {
 fn response(code: &str, answer: &Answer) -> Value {
     let schema = match answer {
         Answer::Object(name) => Version::V2.reference(name),
-        Answer::Text => json!({"type": "string"}),
+        Answer::Text | Answer::TextOf(_) => json!({"type": "string"}),
     };
     json!({"description": meaning(code), "schema": schema})
 }

@@ -69,6 +69,7 @@ fn request_body(operation: &Operation, body: &Body) -> Value {
 
 fn response(operation: &Operation, code: &str, answer: &Answer) -> Value {
     let content = match answer {
+        Answer::TextOf(media_type) => content(&[media_type], &json!({"type": "string"})),
         Answer::Text => content(&["text/plain"], &json!({"type": "string"})),
         Answer::Object(name) => {
             let mut types = vec!["application/json", "application/yaml"];
