@@ -24,6 +24,18 @@ const AT_ONCE: usize = 32;
 /// How long objects that are held are waited for before all are looked at again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long after a failure it is tried again: twice as long after each, and not longer than the second.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// How long to wait before the next try, after so many failures in a row.
+pub(super) fn pause(failures: u32) -> Duration {
+    match failures {
+        0 => Duration::ZERO,
+        failures => PAUSE.saturating_mul(2_u32.saturating_pow(failures - 1)).min(PAUSE_MAX),
+    }
+}
+
 /// Whether a definition waits for its objects.
 pub(super) fn is_wanted(definition: &CustomResourceDefinition) -> bool {
     let meta = &definition.metadata;
@@ -87,5 +99,16 @@ async fn empty(api: &Arc<Api>, objects: &Arc<Resource>) -> Result<bool, ApiError
         if watch.next().await.is_none() {
             return Ok(false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_make_it_slower() {
+        let millis = [0, 1, 2, 3, 10, 11, 40, u32::MAX].map(|failures| pause(failures).as_millis());
+        assert_eq!(millis, [0, 100, 200, 400, 51_200, 60_000, 60_000, 60_000]);
     }
 }

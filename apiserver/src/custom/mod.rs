@@ -52,6 +52,8 @@ pub(crate) struct Definitions {
     due: BTreeSet<String>,
     /// Those whose objects are being deleted, by their uids.
     leaving: BTreeSet<String>,
+    /// How often in a row the objects of a definition could not all be deleted, by its uid.
+    failures: BTreeMap<String, u32>,
     cleanups: JoinSet<(String, String, Result<(), ApiError>)>,
     watch: WatchStream,
 }
@@ -79,6 +81,7 @@ impl Definitions {
             known: BTreeMap::new(),
             due: BTreeSet::new(),
             leaving: BTreeSet::new(),
+            failures: BTreeMap::new(),
             cleanups: JoinSet::new(),
             watch,
         };
@@ -248,7 +251,9 @@ impl Definitions {
         }
         let (api, resource, name) = (self.api.clone(), self.resource.clone(), name.to_owned());
         let objects = known.served.as_ref().map(|served| served.stored.clone());
+        let pause = cleanup::pause(self.failures.get(&uid).copied().unwrap_or_default());
         self.cleanups.spawn(async move {
+            tokio::time::sleep(pause).await;
             let cleaned = cleanup::run(&api, &resource, &name, objects.as_ref()).await;
             (name, uid, cleaned)
         });
@@ -257,8 +262,13 @@ impl Definitions {
     fn cleaned(&mut self, ended: Result<(String, String, Result<(), ApiError>), tokio::task::JoinError>) {
         let Ok((name, uid, cleaned)) = ended else { return };
         self.leaving.remove(&uid);
-        if let Err(error) = cleaned {
-            tracing::warn!(definition = name, %error, "cannot delete all objects of a definition");
+        let Err(error) = cleaned else {
+            self.failures.remove(&uid);
+            return;
+        };
+        tracing::warn!(definition = name, %error, "cannot delete all objects of a definition");
+        if self.known.contains_key(&name) {
+            *self.failures.entry(uid).or_default() += 1;
             self.due.insert(name);
         }
     }
