@@ -23,6 +23,7 @@ use crate::error::expired;
 use crate::negotiate::{Accept, Format, View};
 use crate::query::Query;
 use crate::resource::Resource;
+use crate::serve::Endless;
 use crate::{fields, limits, respond, table};
 
 pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
@@ -48,7 +49,9 @@ pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     let stream = WatchStream::new(cache, beginning, after, options.bookmarks, options.initial_end, deadline);
     let frames =
         Frames { stream, encoder, stopped: Box::pin(call.api.shutdown.clone().cancelled_owned()), _place: place };
-    Ok(respond::stream(MEDIA_TYPE, Body::from_stream(frames)))
+    let mut response = respond::stream(MEDIA_TYPE, Body::from_stream(frames));
+    response.extensions_mut().insert(Endless);
+    Ok(response)
 }
 
 /// Begins a watch, when the cache has what it begins with.

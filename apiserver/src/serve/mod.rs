@@ -3,27 +3,36 @@
 //! A connection's task is tracked and ends with the server; a connection that does nothing, or does not take what it is
 //! sent, is dropped after a time from [`crate::limits`].
 
+mod endless;
 mod in_process;
+mod lent;
 mod stall;
 mod tls;
 
+pub(crate) use endless::Endless;
 pub use in_process::InProcess;
 pub(crate) use in_process::Inside;
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use axum::body::Body;
+use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,7 +41,11 @@ use crate::auth::{Identity, identity_of_certificate};
 use crate::error::Error;
 use crate::limits;
 use crate::pki::Pki;
+use lent::Lent;
 use stall::StallGuard;
+
+/// A connection whose handshake is done.
+type Tls = TlsStream<StallGuard<TcpStream>>;
 
 /// A bound socket with what is needed to serve it.
 pub(crate) struct Socket {
@@ -103,28 +116,132 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, api: Arc<Api>, shutdown
         Err(_) => return tracing::debug!("a TLS handshake took too long"),
     };
     let identity = tls.get_ref().1.peer_certificates().and_then(|chain| identity_of_certificate(chain.first()?));
-    let has_asked = Arc::new(AtomicBool::new(false));
-    let asked = has_asked.clone();
+    let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+    let client = Client { api, identity, has_asked: Arc::default() };
+    let ended = match is_http2 {
+        true => Box::pin(http2(tls, client, shutdown)).await,
+        false => http1(Lent::new(tls), client, shutdown).await,
+    };
+    match ended {
+        Ok(()) => {}
+        Err(Ended::Http(error)) => tracing::debug!(%error, "a connection ended early"),
+        Err(Ended::Endless(error)) => tracing::debug!(%error, "who watched has gone"),
+        Err(Ended::Silent) => tracing::debug!("a connection was opened for nothing"),
+    }
+}
+
+/// Why a connection did not end as connections should.
+enum Ended {
+    Http(hyper::Error),
+    Endless(std::io::Error),
+    Silent,
+}
+
+/// Who is at the other end.
+#[derive(Clone)]
+struct Client {
+    api: Arc<Api>,
+    identity: Option<Identity>,
+    has_asked: Arc<AtomicBool>,
+}
+
+impl Client {
+    async fn answer(self, request: Request<Body>) -> Response<Body> {
+        self.api.handle(request).await
+    }
+
+    /// Puts who the connection belongs to beside the request.
+    fn admit(&self, request: Request<Incoming>) -> Request<Body> {
+        self.has_asked.store(true, Ordering::Relaxed);
+        let mut request = request.map(Body::new);
+        if let Some(identity) = &self.identity {
+            request.extensions_mut().insert(identity.clone());
+        }
+        request
+    }
+}
+
+async fn http2(tls: Tls, client: Client, shutdown: CancellationToken) -> Result<(), Ended> {
+    let has_asked = client.has_asked.clone();
     let service = service_fn(move |request| {
-        asked.store(true, Ordering::Relaxed);
-        let (api, identity) = (api.clone(), identity.clone());
-        Box::pin(async move { Ok::<_, Infallible>(api.handle(admit(request, identity)).await) })
+        let (client, request) = (client.clone(), client.admit(request));
+        Box::pin(async move { Ok::<_, Infallible>(client.answer(request).await) })
     });
-    let server = http_server();
-    let connection = server.serve_connection_with_upgrades(TokioIo::new(tls), service);
+    let connection = http2_server().serve_connection(TokioIo::new(tls), service);
     tokio::pin!(connection);
-    let ended = tokio::select! {
+    tokio::select! {
         ended = connection.as_mut() => ended,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-        () = never_asks(&has_asked) => return tracing::debug!("a connection was opened for nothing"),
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+        () = never_asks(&has_asked) => return Err(Ended::Silent),
+    }
+    .map_err(Ended::Http)
+}
+
+/// Lets hyper speak on a connection, but while an answer goes on.
+async fn http1(mut io: Lent<Tls>, client: Client, shutdown: CancellationToken) -> Result<(), Ended> {
+    loop {
+        // What is boxed is gone while the answer goes on.
+        let turn = Box::pin(http1_turn(io, client.clone(), &shutdown)).await?;
+        let Some((lent, response)) = turn else { return Ok(()) };
+        io = lent;
+        Box::pin(endless::write(&mut io, response)).await.map_err(Ended::Endless)?;
+        if shutdown.is_cancelled() {
+            return io.shutdown().await.map_err(Ended::Endless);
+        }
     }
 }
+
+/// Answers requests until one has an answer that goes on, which is given back with the connection.
+async fn http1_turn(
+    io: Lent<Tls>,
+    client: Client,
+    shutdown: &CancellationToken,
+) -> Result<Option<(Lent<Tls>, Response<Body>)>, Ended> {
+    let (flushed, has_asked) = (io.flushed(), client.has_asked.clone());
+    let endless: Arc<Mutex<Option<Response<Body>>>> = Arc::default();
+    let found = endless.clone();
+    let service = service_fn(move |request| {
+        let (client, request, endless) = (client.clone(), client.admit(request), endless.clone());
+        let may_be_endless = flushed.is_so() && endless::may_be(&request);
+        Box::pin(async move {
+            let response = client.answer(request).await;
+            if may_be_endless && response.extensions().get::<Endless>().is_some() {
+                *endless.lock().expect(UNHARMED) = Some(response);
+                return std::future::pending().await;
+            }
+            Ok::<_, Infallible>(response)
+        })
+    });
+    let mut connection = http1_server().serve_connection(TokioIo::new(io), service).with_upgrades();
+    let mut told = false;
+    let ended = loop {
+        let take = || found.lock().expect(UNHARMED).take();
+        let progress = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Err(ended)),
+            Poll::Pending => take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+        });
+        tokio::select! {
+            ended = progress => break ended,
+            () = shutdown.cancelled(), if !told => told = true,
+            () = never_asks(&has_asked), if !told => return Err(Ended::Silent),
+        }
+        Pin::new(&mut connection).graceful_shutdown();
+    };
+    let response = match ended {
+        Ok(response) => response,
+        Err(ended) => return ended.map(|()| None).map_err(Ended::Http),
+    };
+    Ok(connection.into_parts().map(|parts| {
+        let mut io = parts.io.into_inner();
+        io.unread(parts.read_buf);
+        (io, response)
+    }))
+}
+
+const UNHARMED: &str = "nothing panics while it holds an answer";
 
 /// Returns when a connection has not begun a request in the time that it has for that; never when it has.
 async fn never_asks(has_asked: &AtomicBool) {
@@ -134,24 +251,18 @@ async fn never_asks(has_asked: &AtomicBool) {
     }
 }
 
-/// Puts who the connection belongs to beside the request.
-fn admit(request: http::Request<Incoming>, identity: Option<Identity>) -> http::Request<Body> {
-    let mut request = request.map(Body::new);
-    if let Some(identity) = identity {
-        request.extensions_mut().insert(identity);
-    }
-    request
-}
-
-fn http_server() -> auto::Builder<TokioExecutor> {
-    let mut server = auto::Builder::new(TokioExecutor::new());
+fn http1_server() -> http1::Builder {
+    let mut server = http1::Builder::new();
     server
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEADER_READ_TIMEOUT)
         .max_buf_size(limits::HEADER_BYTES_MAX);
     server
-        .http2()
+}
+
+fn http2_server() -> http2::Builder<TokioExecutor> {
+    let mut server = http2::Builder::new(TokioExecutor::new());
+    server
         .timer(TokioTimer::new())
         .keep_alive_interval(limits::PING_INTERVAL)
         .keep_alive_timeout(limits::PING_TIMEOUT)
