@@ -47,7 +47,10 @@ async fn read_while(mut body: Body, mut count: impl FnMut(usize) -> Result<(), A
         if so_far + data.len() > limits::BODY_BYTES_MAX {
             return Err(too_large(body).await);
         }
-        count(data.len())?;
+        if let Err(error) = count(data.len()) {
+            discard(body).await;
+            return Err(error);
+        }
         // Most bodies come in one piece, which is then not copied.
         match &first {
             None => first = Some(data),
@@ -61,13 +64,25 @@ async fn read_while(mut body: Body, mut count: impl FnMut(usize) -> Result<(), A
     })
 }
 
-/// Reads on without keeping anything: who is still sending would not see the answer.
-async fn too_large(mut body: Body) -> ApiError {
-    let mut drained = 0;
-    while drained <= limits::DRAINED_BYTES_MAX
-        && let Some(Ok(frame)) = body.frame().await
-    {
-        drained += frame.data_ref().map_or(0, Bytes::len);
+/// Reads a body that nobody wants, and keeps nothing of it: who is still sending may not look for the answer, and loses
+/// it when the connection is cut off.
+pub(crate) async fn discard(mut body: Body) {
+    if body.is_end_stream() {
+        return;
     }
+    let read = async {
+        let mut drained = 0;
+        while drained <= limits::DRAINED_BYTES_MAX
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            drained += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Too much, or too slow: the client is cut off.
+    let _ = tokio::time::timeout(limits::DRAINED_TIMEOUT, read).await;
+}
+
+async fn too_large(body: Body) -> ApiError {
+    discard(body).await;
     ApiError::BodyTooLarge { bytes_max: limits::BODY_BYTES_MAX }
 }

@@ -9,9 +9,10 @@ pub const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// Bytes of a body from which on its request has a thread of its own: what is done with so much takes milliseconds.
 pub const LARGE_BODY_BYTES: u64 = 64 * 1024;
 
-/// Bytes of a body that is too long which are read all the same, and dropped, so that its sender sees the answer. Who sends
-/// more is cut off.
+/// Bytes of a body that nobody wants, because it is too long or its request is refused, which are read all the same, and
+/// dropped, so that its sender sees the answer; and how long that may take. Who sends more, or slower, is cut off.
 pub const DRAINED_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const DRAINED_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes of the bodies that have come in part, of all connections together; the request that goes beyond is answered
 /// 429. What comes slowly holds nothing but what has come.

@@ -144,6 +144,41 @@ async fn slow_bodies_keep_nobody_out() {
 }
 
 /// A server used to write what is there already when it started, and so did not start on a full disk.
+/// What an answer on a connection begins with, to a request whose whole body is sent before anything is read.
+async fn answer_to_much(server: &Server, token: &str, path: &str, bytes: usize) -> String {
+    let mut stream = connect(server, None, b"http/1.1").await.unwrap();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: {bytes}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let piece = vec![b' '; 64 * 1024];
+    for _ in 0..bytes / piece.len() {
+        stream.write_all(&piece).await.expect("the server reads on");
+    }
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.expect("the server answers");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The connection was reset before the client, which was still sending, had seen why.
+#[tokio::test]
+async fn who_sends_too_much_sees_the_answer() {
+    let server = Server::start_with(|_| {}).await;
+    let token = tokens(&server);
+    let (small, large) = (limits::BODY_BYTES_MAX - limits::BODY_BYTES_MAX % 65_536, 32 * 1024 * 1024);
+    let maps = "/api/v1/namespaces/default/configmaps";
+    for (token, path, bytes, expected) in [
+        (token.as_str(), maps, large, "HTTP/1.1 413"),
+        ("wrong", maps, small, "HTTP/1.1 401"),
+        ("wrong", maps, large, "HTTP/1.1 401"),
+        (token.as_str(), "/api/v1/nothing", large, "HTTP/1.1 404"),
+        (token.as_str(), "/healthz", large, "HTTP/1.1 405"),
+    ] {
+        assert_eq!(answer_to_much(&server, token, path, bytes).await, expected, "{path}");
+    }
+}
+
 #[tokio::test]
 async fn it_starts_on_a_full_disk_to_be_read() {
     let store = Arc::new(FaultStore::new(MemoryStore::new()));
