@@ -130,6 +130,9 @@ pub enum ApiError {
     RevisionTooLarge { requested: u64, current: u64 },
     #[error("the server does not allow this method on the requested resource")]
     MethodNotAllowed,
+    /// What is done with no resource of this kind. What a verb is called that nobody knows is empty.
+    #[error("{verb} is not supported on resources of kind \"{resource}\"")]
+    MethodNotSupported { resource: GroupResource, verb: &'static str },
     #[error("only the following media types are accepted: {}", accepted.join(", "))]
     NotAcceptable { accepted: Vec<String> },
     /// What is asked for cannot be shown in the form that the client wants.
@@ -223,7 +226,7 @@ impl ApiError {
             ApiError::Unauthorized => 401,
             ApiError::Forbidden { .. } | ApiError::NamespaceTerminating { .. } | ApiError::PathForbidden { .. } => 403,
             ApiError::NotFound { .. } | ApiError::NoSuchPath => 404,
-            ApiError::MethodNotAllowed => 405,
+            ApiError::MethodNotAllowed | ApiError::MethodNotSupported { .. } => 405,
             ApiError::NotAcceptable { .. } | ApiError::NotConvertible(_) => 406,
             ApiError::AlreadyExists { .. }
             | ApiError::NoUniqueName { .. }
@@ -254,7 +257,7 @@ impl ApiError {
                 "Forbidden"
             }
             ApiError::NotFound { .. } | ApiError::NoSuchPath => "NotFound",
-            ApiError::MethodNotAllowed => "MethodNotAllowed",
+            ApiError::MethodNotAllowed | ApiError::MethodNotSupported { .. } => "MethodNotAllowed",
             ApiError::NotAcceptable { .. } | ApiError::NotConvertible(_) => "NotAcceptable",
             ApiError::AlreadyExists { .. } | ApiError::NoUniqueName { .. } => "AlreadyExists",
             ApiError::Conflict { .. } | ApiError::ApplyConflict { .. } => "Conflict",
@@ -322,6 +325,7 @@ impl ApiError {
             | ApiError::NoSuchPath
             | ApiError::MethodNotAllowed
             | ApiError::Unprocessable => StatusDetails::default(),
+            ApiError::MethodNotSupported { resource, .. } => about(resource, ""),
             ApiError::Forbidden { resource, name, .. }
             | ApiError::NotFound { resource, name }
             | ApiError::AlreadyExists { resource, name }

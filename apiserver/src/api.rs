@@ -10,7 +10,8 @@ use coracle_api::any::AnyObject;
 use coracle_api::status::ApiError;
 use coracle_store::Store;
 use futures::{FutureExt as _, StreamExt as _};
-use http::{Method, Request, Response};
+use http::header::EXPECT;
+use http::{Method, Request, Response, Version};
 use http_body::Body as _;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,7 @@ use crate::config::Config;
 use crate::error::refused;
 use crate::fairness::{Crowded, FairQueue};
 use crate::flow::{Flow, Flows};
+use crate::handler::warnings::deprecation;
 use crate::handler::{self, Call};
 use crate::metrics::{Held, Metrics, RequestLabels};
 use crate::negotiate::{Accept, Endpoint};
@@ -49,6 +51,8 @@ pub(crate) struct Api {
     pub(crate) cache: Arc<Cache>,
     pub(crate) resources: Resources,
     pub(crate) tokens: Tokens,
+    /// The host and port by which others reach the server.
+    pub(crate) external: String,
     pub(crate) account_tokens: Arc<ServiceAccountTokens>,
     pub(crate) authorizer: Box<dyn Authorizer>,
     pub(crate) nodes: Arc<dyn NodeProxy>,
@@ -74,7 +78,11 @@ impl Api {
         let (parts, body) = request.into_parts();
         let mut flow = None;
         let takes_gzip = compress::is_accepted(&parts.headers);
-        let answer = AssertUnwindSafe(self.answer(route, &query, &parts, body, &mut flow)).catch_unwind().await;
+        let mut body = Some(body);
+        let answer = AssertUnwindSafe(self.answer(route, &query, &parts, &mut body, &mut flow)).catch_unwind().await;
+        if let Some(unread) = body.filter(|_| sends_regardless(&parts)) {
+            body::discard(unread).await;
+        }
         let form = || Accept::of_refusal(&parts.headers, &query);
         let mut response = match answer {
             Ok(Ok(response)) => response,
@@ -106,7 +114,7 @@ impl Api {
         route: Result<Route, NoRoute>,
         query: &Query,
         parts: &http::request::Parts,
-        body: Body,
+        body: &mut Option<Body>,
         flow: &mut Option<Flow>,
     ) -> Result<Response<Body>, NoRoute> {
         let route = match route {
@@ -142,14 +150,14 @@ impl Api {
             target,
             warnings: Default::default(),
         };
-        let custom = call.target.resource.kind.model.custom();
-        let warning = custom.and_then(|model| model.warning.clone());
+        let warnings = call.warnings.clone();
+        warnings.add(deprecation(&call.target.resource.kind));
         let is_inside = parts.extensions.get::<Inside>().is_some();
+        let body = body.take().unwrap_or_default();
         let answer = self.dispatch(call, body, flow.as_ref().filter(|_| !is_inside), is_inside).await;
-        let Some(warning) = warning else { return Ok(answer?) };
         let mut response =
             answer.unwrap_or_else(|error| respond::refusal(&error, Accept::of_refusal(&parts.headers, query)));
-        respond::warn(&mut response, &[warning]);
+        warnings.tell(&mut response);
         Ok(response)
     }
 
@@ -370,6 +378,12 @@ fn is_long(route: &Route) -> bool {
 fn computes_long(call: &Call, body: &Body) -> bool {
     let runs_rules = call.target.resource.kind.model.custom().is_some();
     call.target.verb.writes() && (runs_rules || body.size_hint().lower() >= limits::LARGE_BODY_BYTES)
+}
+
+/// Whether the client sends its body whatever is answered: in HTTP/2 it is told to stop, and who asks before waits.
+fn sends_regardless(parts: &http::request::Parts) -> bool {
+    let is_inside = parts.extensions.get::<Inside>().is_some();
+    parts.version < Version::HTTP_2 && !is_inside && !parts.headers.contains_key(EXPECT)
 }
 
 /// Whether the answer goes on until somebody ends it.

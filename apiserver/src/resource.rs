@@ -83,6 +83,19 @@ impl Resource {
         self.kind.group.is_empty() && self.kind.plural == "componentstatuses"
     }
 
+    /// Whether its objects become those that are stored, and the other way, by asking a webhook.
+    pub(crate) fn asks_webhook(&self) -> bool {
+        self.is_view && self.kind.model.custom().is_some_and(|model| model.converts_by_webhook)
+    }
+
+    /// The refusal of what would have to be asked of a webhook: an object of the kind `from` in another version.
+    pub(crate) fn unconverted(&self, from: &Kind) -> ApiError {
+        let of = format!("{}, Kind={}", from.api_version(), from.kind);
+        ApiError::Unclassified(format!(
+            "conversion webhook for {of} failed: this server does not call conversion webhooks"
+        ))
+    }
+
     /// Whether `verb` is served of the resource, or of its subresource.
     pub(crate) fn serves(&self, verb: Verb, subresource: Option<Subresource>) -> bool {
         let verbs = match subresource {

@@ -21,9 +21,6 @@ const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// Warnings that one answer carries at most.
-const WARNINGS_MAX: usize = 50;
-
 /// JSON, or the same as YAML.
 pub(crate) fn document(code: StatusCode, json: impl Into<Bytes>, accept: Accept) -> Response<Body> {
     let json = dated(json.into(), accept);
@@ -180,17 +177,6 @@ pub(crate) fn no_such_page() -> Response<Body> {
 /// An answer that goes on.
 pub(crate) fn stream(media_type: HeaderValue, body: Body) -> Response<Body> {
     with_type(StatusCode::OK, media_type, body)
-}
-
-/// Puts a `Warning` header for each of `warnings` onto the answer. Source: RFC 7234, as upstream uses it.
-pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
-    for warning in warnings.iter().take(WARNINGS_MAX) {
-        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
-        let printable: String = quoted.chars().filter(|c| !c.is_control()).collect();
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{printable}\"")) {
-            response.headers_mut().append(HeaderName::from_static("warning"), value);
-        }
-    }
 }
 
 fn with_type(code: StatusCode, media_type: HeaderValue, body: Body) -> Response<Body> {

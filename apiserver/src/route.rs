@@ -4,18 +4,19 @@
 
 use std::sync::Arc;
 
-use coracle_api::status::ApiError;
+use coracle_api::status::{ApiError, GroupResource};
 use http::{Method, Uri};
 
-use crate::limits;
 use crate::query::{Query, decode};
 use crate::resource::{Catalog, Resource};
+use crate::{limits, openid};
 
 /// What a request is about.
 pub(crate) enum Route {
     Resource(Target),
     Discovery(Document),
     OpenApi(OpenApi),
+    OpenId(openid::Document),
     Version,
     Health(Probe),
     Metrics,
@@ -140,6 +141,8 @@ impl Route {
             ["apis", group, version, rest @ ..] if resources.has_group(group) => {
                 return Self::below_version(method, uri, query, resources, group, version, rest);
             }
+            [".well-known", "openid-configuration"] => Self::OpenId(openid::Document::Configuration),
+            ["openid", "v1", "jwks"] => Self::OpenId(openid::Document::Keys),
             ["version"] => Self::Version,
             ["metrics"] => Self::Metrics,
             ["openapi", "v2"] => Self::OpenApi(OpenApi::V2),
@@ -157,7 +160,7 @@ impl Route {
         match *method {
             Method::GET => Ok(route),
             // What upstream's router serves has no heads; what stands beside it has.
-            Method::HEAD if !matches!(route, Self::Discovery(_) | Self::Version) => Ok(route),
+            Method::HEAD if !matches!(route, Self::Discovery(_) | Self::OpenId(_) | Self::Version) => Ok(route),
             _ => Err(ApiError::MethodNotAllowed.into()),
         }
     }
@@ -277,6 +280,9 @@ impl<'a> ResourcePath<'a> {
 
 impl Target {
     fn new(method: &Method, query: &Query, path: ResourcePath<'_>, resource: Arc<Resource>) -> Result<Self, NoRoute> {
+        if resource.kind.model.custom().is_some() {
+            return Self::of_custom(method, query, &path, resource);
+        }
         // A namespaced resource may be listed over all namespaces, but an object of it is in one; others are in none.
         let is_misplaced = if resource.namespaced() {
             path.namespace.is_none() && path.name.is_some()
@@ -292,20 +298,54 @@ impl Target {
             Some(_) => return Err(NoRoute::Resource),
         };
         let verb = Verb::of(method, query, &path).ok_or(ApiError::MethodNotAllowed)?;
-        let target = Self {
-            verb,
-            resource,
-            namespace: path.namespace.map(str::to_owned),
-            name: path.name.map(str::to_owned),
-            subresource,
-            behind: None,
-        };
+        let target = Self::at(verb, &path, resource, subresource);
         if target.is_served() { Ok(target) } else { Err(ApiError::MethodNotAllowed.into()) }
     }
 
+    /// Objects of custom kinds have no router: what a method is of no path is found out where the object would be handled.
+    ///
+    /// Source: `crdHandler.ServeHTTP` of `k8s.io/apiextensions-apiserver`.
+    fn of_custom(
+        method: &Method,
+        query: &Query,
+        path: &ResourcePath<'_>,
+        resource: Arc<Resource>,
+    ) -> Result<Self, NoRoute> {
+        let verb = Verb::of_any(method, query, path);
+        let is_misplaced = match (resource.namespaced(), path.namespace) {
+            (true, None) => !matches!(verb, Some(Verb::List | Verb::Watch)),
+            (true, Some(_)) => false,
+            (false, namespace) => namespace.is_some(),
+        };
+        if is_misplaced {
+            return Err(NoRoute::Path);
+        }
+        let about = GroupResource::of(&resource.kind);
+        let subresource = match path.subresource {
+            None => None,
+            Some(name) if resource.has_subresource(name) => Subresource::parse(name),
+            Some(_) => {
+                let name = path.name.unwrap_or_default().to_owned();
+                return Err(ApiError::NotFound { resource: about, name }.into());
+            }
+        };
+        let unsupported = |verb| NoRoute::Status(ApiError::MethodNotSupported { resource: about.clone(), verb });
+        let verb = verb.ok_or_else(|| unsupported(""))?;
+        if subresource.is_some() && !resource.serves(verb, subresource) {
+            return Err(unsupported(verb.as_str()));
+        }
+        Ok(Self::at(verb, path, resource, subresource))
+    }
+
+    fn at(verb: Verb, path: &ResourcePath<'_>, resource: Arc<Resource>, subresource: Option<Subresource>) -> Self {
+        let (namespace, name) = (path.namespace.map(str::to_owned), path.name.map(str::to_owned));
+        Self { verb, resource, namespace, name, subresource, behind: None }
+    }
+
     fn is_served(&self) -> bool {
-        let creates_nowhere = self.verb == Verb::Create && self.resource.namespaced() && self.namespace.is_none();
-        !creates_nowhere && self.resource.serves(self.verb, self.subresource)
+        let is_across = self.resource.namespaced() && self.namespace.is_none();
+        let is_whole = !is_across || matches!(self.verb, Verb::List | Verb::Watch);
+        is_whole && self.resource.serves(self.verb, self.subresource)
     }
 
     /// `namespace/name`, or `name`.
@@ -334,6 +374,17 @@ impl Verb {
             Method::DELETE if collection => Some(Self::DeleteCollection),
             Method::DELETE => Some(Self::Delete),
             _ => None,
+        }
+    }
+
+    /// What a method means of whatever path. Source: upstream's `NewRequestInfo`.
+    fn of_any(method: &Method, query: &Query, path: &ResourcePath<'_>) -> Option<Self> {
+        match *method {
+            _ if path.watch => Self::of(method, query, path),
+            Method::POST => Some(Self::Create),
+            Method::PUT => Some(Self::Update),
+            Method::PATCH => Some(Self::Patch),
+            _ => Self::of(method, query, path),
         }
     }
 
@@ -438,6 +489,7 @@ mod tests {
             Ok(Route::Discovery(document)) => format!("{document:?}"),
             Ok(Route::Health(probe)) => format!("{} {:?}", probe.endpoint.as_str(), probe.check),
             Ok(Route::OpenApi(document)) => format!("{document:?}"),
+            Ok(Route::OpenId(document)) => format!("{document:?}"),
             Ok(Route::Version) => "version".to_owned(),
             Ok(Route::Metrics) => "metrics".to_owned(),
             Ok(Route::Root) => "root".to_owned(),
@@ -480,6 +532,7 @@ mod tests {
             ("POST", "/api/v1/namespaces/n/pods/p", "405"),
             ("DELETE", "/api/v1/namespaces/n/pods/p/status", "405"),
             ("DELETE", "/api/v1/namespaces", "405"),
+            ("DELETE", "/api/v1/pods", "405"),
             ("GET", "/api/v1/namespaces/n/pods/p/none", "no resource"),
             ("GET", "/api/v1/namespaces/n/nodes", "no resource"),
             ("GET", "/api/v1/pods/p", "no resource"),
@@ -493,6 +546,11 @@ mod tests {
             ("GET", "/openapi/v3/apis/apps/v1", r#"V3 { group_version: "apis/apps/v1" }"#),
             ("GET", "/readyz/store", r#"readyz Some("store")"#),
             ("GET", "/version", "version"),
+            ("GET", "/.well-known/openid-configuration", "Configuration"),
+            ("GET", "/openid/v1/jwks/", "Keys"),
+            ("POST", "/openid/v1/jwks", "405"),
+            ("HEAD", "/openid/v1/jwks", "405"),
+            ("GET", "/openid/v1", "no page"),
             ("GET", "/metrics", "metrics"),
             ("GET", "/", "root"),
             ("GET", "/nope", "no page"),

@@ -254,11 +254,169 @@ async fn objects_are_judged_by_their_schema() {
             format!("Widget in version \"v1\" cannot be handled as a Widget: strict decoding error: {message}");
         assert_eq!(refused["message"], message);
     }
+    for (within, message) in [
+        (
+            json!({"metadata": "x"}),
+            r#"metadata: Invalid value: "x": json: cannot unmarshal string into Go value of type v1.ObjectMeta"#,
+        ),
+        (
+            json!({"metadata": {"labels": {"a": 1}}}),
+            r#"metadata: Invalid value: {"labels":{"a":1}}: json: cannot unmarshal number into Go struct field ObjectMeta.labels of type string"#,
+        ),
+        (json!({"apiVersion": 5}), "apiVersion: Invalid value: 5: must be a string"),
+    ] {
+        let refused = client.post(WIDGETS, widget(&json!({"template": within, "bogus": 1}))).await.is(400);
+        let message = format!("Widget in version \"v1\" cannot be handled as a Widget: spec.template.{message}");
+        assert_eq!(refused["message"], message);
+    }
+    let within = json!({"apiVersion": "v1", "kind": "P", "metadata": {"labels": {"a": null}, "name": null}});
+    let made = client.merge(WIDGET, json!({"spec": {"template": within}})).await.is(200);
+    assert_eq!(made["spec"]["template"]["metadata"], json!({"labels": {}}));
     let yaml = "apiVersion: example.test/v1\nkind: Widget\nmetadata: {name: two}\nspec: {size: 2}\n";
     let made = client.call("POST", WIDGETS, "application/yaml", yaml).await.is(201);
     assert_eq!(made["spec"]["size"], 2);
     client.call("PATCH", WIDGET, "application/strategic-merge-patch+json", "{}").await.is(415);
     assert_eq!(client.put(&format!("{WIDGETS}/none"), widget(&json!({}))).await.code, 400);
+}
+
+#[tokio::test]
+async fn methods_mean_what_the_handler_of_custom_kinds_makes_of_them() {
+    let server = Server::start().await;
+    let client = server.client();
+    define(&client, widgets(&json!({}))).await;
+    let mut cluster = widgets(&json!({}));
+    cluster["metadata"]["name"] = "gears.example.test".into();
+    cluster["spec"]["scope"] = "Cluster".into();
+    cluster["spec"]["names"] = json!({"plural": "gears", "kind": "Gear"});
+    cluster["spec"]["versions"][0]["subresources"] = json!({"status": {}});
+    define(&client, cluster).await;
+    let (json, merge) = ("application/json", "application/merge-patch+json");
+    let everywhere = "/apis/example.test/v1/widgets";
+    let gears = "/apis/example.test/v1/gears";
+    let no_page = "404 page not found\n";
+    let not_named = "name must be provided";
+    let unknown_type = "the body of the request was in an unknown format - accepted media types include: \
+        application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+    for (method, path, media_type, code, message) in [
+        // The body alone says the name.
+        ("POST", &*format!("{WIDGETS}/other"), json, 201, ""),
+        ("POST", &*format!("{WIDGETS}/other"), json, 409, r#"widgets.example.test "w" already exists"#),
+        ("PUT", WIDGETS, json, 400, not_named),
+        ("PATCH", WIDGETS, merge, 400, not_named),
+        ("PATCH", WIDGETS, json, 415, unknown_type),
+        ("OPTIONS", WIDGET, json, 405, r#" is not supported on resources of kind "widgets.example.test""#),
+        (
+            "DELETE",
+            &*format!("{gears}/g/status"),
+            json,
+            405,
+            r#"delete is not supported on resources of kind "gears.example.test""#,
+        ),
+        ("GET", &*format!("{WIDGET}/status"), json, 404, r#"widgets.example.test "w" not found"#),
+        ("POST", everywhere, json, 404, no_page),
+        ("PUT", everywhere, json, 404, no_page),
+        ("DELETE", everywhere, json, 404, no_page),
+        ("GET", &*format!("{everywhere}/w"), json, 404, no_page),
+        ("GET", "/apis/example.test/v1/namespaces/default/gears", json, 404, no_page),
+        ("GET", everywhere, json, 200, ""),
+        ("GET", WIDGET, json, 200, ""),
+    ] {
+        let answer = client.call(method, path, media_type, widget(&json!({})).to_string()).await;
+        let told = answer.body.as_str().or(answer.body["message"].as_str()).unwrap_or_default();
+        assert_eq!((answer.code, told), (code, message), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn an_apply_that_takes_the_last_field_of_an_object_leaves_null() {
+    let server = Server::start().await;
+    let client = server.client();
+    define(
+        &client,
+        widgets(&json!({
+            "map": {"type": "object", "additionalProperties": {"type": "string"}},
+            "maybe": {"type": "object", "nullable": true, "properties": {"a": {"type": "string"}}},
+            "list": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+        })),
+    )
+    .await;
+    let apply = async |name: &str, spec: Value| {
+        let mut widget = widget(&spec);
+        widget["metadata"]["name"] = name.into();
+        let path = format!("{WIDGETS}/{name}?fieldManager=m");
+        client.call("PATCH", &path, "application/apply-patch+yaml", widget.to_string()).await
+    };
+    let is_null =
+        |field: &str| format!(r#"{field}: Invalid value: "null": {field} in body must be of type object: "null""#);
+    for (i, (first, then, left, refused)) in [
+        (json!({"map": {"a": "1"}}), json!({"map": {}}), Value::Null, vec![is_null("spec.map")]),
+        (json!({"map": {"a": "1"}}), json!({}), Value::Null, vec![is_null("spec")]),
+        (json!({"map": {"a": "1", "b": "2"}}), json!({"map": {"a": "1"}}), json!({"map": {"a": "1"}}), vec![]),
+        (json!({"maybe": {"a": "1"}}), json!({"maybe": {}}), json!({"maybe": null}), vec![]),
+        (json!({"map": {"a": "1"}, "list": ["x"]}), json!({"map": {"a": "1"}}), json!({"map": {"a": "1"}}), vec![]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("w{i}");
+        apply(&name, first.clone()).await.is(201);
+        let answer = apply(&name, then.clone()).await;
+        assert_eq!(causes(&answer.body), refused, "{first} {then}");
+        assert_eq!(answer.body["spec"], left, "{first} {then}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_tells_its_warnings_too() {
+    let server = Server::start().await;
+    let client = server.client();
+    let mut definition = widgets(&json!({"size": {"type": "integer"}}));
+    definition["spec"]["versions"][0]["deprecated"] = true.into();
+    define(&client, definition).await;
+    let (json, merge) = ("application/json", "application/merge-patch+json");
+    let deprecated = "example.test/v1 Widget is deprecated";
+    let unknown = r#"unknown field "spec.odd""#;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = |name: &str, image: &str| {
+        let container =
+            json!({"name": "c", "image": image, "env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]});
+        json!({"metadata": {"name": name}, "spec": {"containers": [container], "odd": 1}})
+    };
+    let hides = r#"spec.containers[0].env[1]: hides previous definition of "A", which may be dropped when using apply"#;
+    for (method, path, media_type, body, code, told_with) in [
+        ("POST", WIDGETS, json, widget(&json!({"odd": 1})), 201, vec![deprecated, unknown]),
+        ("POST", WIDGETS, json, widget(&json!({"odd": 1})), 409, vec![deprecated, unknown]),
+        ("POST", WIDGETS, json, widget(&json!({"odd": 1, "size": "x"})), 422, vec![deprecated, unknown]),
+        ("PATCH", WIDGET, merge, json!({"spec": {"odd": 1, "size": "x"}}), 422, vec![deprecated, unknown]),
+        (
+            "POST",
+            &*format!("{WIDGETS}?fieldValidation=Strict"),
+            json,
+            widget(&json!({"odd": 1})),
+            400,
+            vec![deprecated],
+        ),
+        ("GET", &*format!("{WIDGETS}/none"), json, Value::Null, 404, vec![deprecated]),
+        // What is told of an object is told once it is found to be right.
+        ("POST", pods, json, pod("p", ""), 422, vec![unknown]),
+        ("POST", pods, json, pod("p", "i"), 201, vec![unknown, hides]),
+        ("POST", pods, json, pod("p", "i"), 409, vec![unknown, hides]),
+        (
+            "GET",
+            "/api/v1/namespaces/default/endpoints/none",
+            json,
+            Value::Null,
+            404,
+            vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"],
+        ),
+    ] {
+        let (answered, warnings, answer) = told(&client, method, path, media_type, body).await;
+        assert_eq!(
+            (answered, warnings),
+            (code, told_with.into_iter().map(str::to_owned).collect()),
+            "{method} {path}: {answer}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -458,10 +616,31 @@ async fn a_webhook_is_not_asked_and_that_is_said() {
     assert_eq!(defined["spec"]["conversion"]["webhook"]["clientConfig"]["service"]["port"], 443);
     let other = WIDGETS.replace("/v1/", "/v2/");
     assert_eq!(client.get(&other).await.is(200)["items"], json!([]));
+    let in_other = |spec: Value| {
+        let mut widget = widget(&spec);
+        widget["apiVersion"] = "example.test/v2".into();
+        widget
+    };
+    let other_widget = WIDGET.replace("/v1/", "/v2/");
+    client.get(&other_widget).await.is(404);
+    let failed = |version: &str| {
+        format!(
+            "conversion webhook for example.test/{version}, Kind=Widget failed: this server does not call conversion webhooks"
+        )
+    };
+    let refuses = |answer: support::Answer, version: &str| {
+        assert_eq!((answer.code, answer.reason()), (500, ""), "{}", answer.body);
+        assert_eq!(answer.body["message"], failed(version));
+    };
+    refuses(client.post(&other, in_other(json!({}))).await, "v2");
+    // What is wrong comes first.
+    client.post(&other, in_other(json!(5))).await.is(422);
     client.post(WIDGETS, widget(&json!({}))).await.is(201);
-    let refused = client.get(&other).await.is(500);
-    let message = "conversion webhook for example.test/v1, Kind=Widget failed";
-    assert!(refused["message"].as_str().unwrap().contains(message), "{refused}");
+    refuses(client.get(&other).await, "v1");
+    refuses(client.get(&other_widget).await, "v1");
+    refuses(client.merge(&other_widget, json!({"spec": {}})).await, "v1");
+    refuses(client.delete(&other_widget).await, "v1");
+    client.get(&format!("{other_widget}2")).await.is(404);
     client.get(WIDGET).await.is(200);
 }
 

@@ -21,8 +21,7 @@ use crate::{body, clock, limits, negotiate, respond};
 pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
     let format = negotiate::body_type(&call.headers)?;
-    let decoded = codec::decode_as::<Binding>(&body::read(body).await?, format, options.validation)?;
-    let mut binding = decoded.object;
+    let mut binding = call.told(codec::decode_as::<Binding>(&body::read(body).await?, format, options.validation)?);
     meta::place(&mut binding.metadata, call.target.namespace.as_deref())?;
     // The older form has the pod's name in the body alone.
     let name = match call.target.name.as_deref() {
@@ -46,9 +45,7 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
         binding.metadata.labels.get_or_insert_default().extend(labels);
     }
     bind(call, &name, &binding, options.dry_run).await?;
-    let mut response = respond::status(&status::done(), call.accept);
-    respond::warn(&mut response, &decoded.warnings);
-    Ok(response)
+    Ok(respond::status(&status::done(), call.accept))
 }
 
 /// Writes the node's name into the pod. Between the read and the write nobody else may have.

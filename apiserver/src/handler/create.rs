@@ -13,19 +13,17 @@ use super::owner::Owner;
 use super::{Call, meta, namespaces};
 use crate::admission::{self, Review};
 use crate::cache::Cached;
+use crate::limits;
 use crate::strategy::Part;
 use crate::writer::Lost;
-use crate::{limits, respond};
 
 pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
-    let mut decoded = call.decode(body, options.validation).await?;
-    call.warn(meta::single_owners(decoded.object.meta_mut(), ""));
+    let mut object = call.decode(body, options.validation).await?;
+    call.warn(meta::single_owners(object.meta_mut(), ""));
     let owner = Owner::of(call, Part::Main, &options);
-    let created = create(call, decoded.object, options.dry_run, Some(&owner)).await?;
-    let mut response = call.show(StatusCode::CREATED, &created)?;
-    respond::warn(&mut response, &decoded.warnings);
-    Ok(response)
+    let created = create(call, object, options.dry_run, Some(&owner)).await?;
+    call.show(StatusCode::CREATED, &created)
 }
 
 /// Completes, checks and stores an object, whose fields are then `owner`'s; without one they are whose it says.
@@ -88,10 +86,15 @@ async fn store(call: &Call, object: &mut AnyObject, has_version: bool, dry_run: 
     let strategy = call.resource().strategy;
     strategy.admit(&call.api, object, dry_run).await?;
     let errors = validation::create(object);
+    if errors.is_empty() {
+        call.warn(warnings::on_create(object));
+    }
     let stored = if !errors.is_empty() {
         Err(Lost::Refused(call.invalid(object.name(), errors)))
     } else if let Err(refused) = admission::validate(&review(call, object, dry_run)).await {
         Err(Lost::Refused(refused))
+    } else if call.resource().asks_webhook() {
+        Err(Lost::Refused(call.resource().unconverted(&call.resource().kind)))
     } else if has_version && !dry_run {
         // Upstream's store finds it, and has no word for it.
         let why = "resourceVersion should not be set on objects to be created";
@@ -99,9 +102,6 @@ async fn store(call: &Call, object: &mut AnyObject, has_version: bool, dry_run: 
     } else {
         call.writer(dry_run).create(object).await
     };
-    if stored.is_ok() {
-        call.warn(warnings::on_create(object));
-    }
     if stored.is_err() && !dry_run {
         strategy.released(&call.api, object);
     }

@@ -37,11 +37,8 @@ pub(super) struct Deleted {
 pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     let options = read_options(call, body).await?;
     namespaces::check_mortal(call)?;
+    warn_without_policy(call, &options);
     let deleted = delete(call, call.namespace(), call.name(), &options).await?;
-    if options.propagation.is_none() && options.orphan_dependents.is_none() {
-        let kind = &call.resource().kind;
-        call.warn(warnings::on_delete_without_policy(&kind.group, &kind.kind).map(str::to_owned));
-    }
     if deleted.is_gone && !call.resource().strategy.shows_deleted() {
         let status = status::deleted(&call.resource().kind, call.name(), deleted.uid.as_deref());
         return Ok(respond::status(&status, call.accept));
@@ -49,6 +46,14 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     // Only a client that asked for it in the older way is told that it is not done yet.
     let accepted = !deleted.is_gone && options.orphan_dependents == Some(false);
     call.show(if accepted { StatusCode::ACCEPTED } else { StatusCode::OK }, &deleted.object)
+}
+
+/// Tells who does not say what becomes of dependents, where that may surprise.
+pub(super) fn warn_without_policy(call: &Call, options: &DeleteOptions) {
+    if options.propagation.is_none() && options.orphan_dependents.is_none() {
+        let kind = &call.resource().kind;
+        call.warn(warnings::on_delete_without_policy(&kind.group, &kind.kind).map(str::to_owned));
+    }
 }
 
 /// Reads the options of a deletion.

@@ -24,6 +24,7 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     let mut listing = ListOptions::parse(&call.query)?;
     let selection = fields::selection(call.resource(), call.target.namespace.as_deref(), None, &call.query)?;
     let options = delete::read_options(call, body).await?;
+    delete::warn_without_policy(call, &options);
     let is_whole = !listing.has_limit();
     listing.in_pages_of(PAGE);
     let (mut meta, mut objects) = (None, Vec::new());

@@ -17,7 +17,7 @@ use crate::{body, clock, limits, negotiate, respond};
 pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     let asked = WriteOptions::parse(&call.query, "CreateOptions")?;
     let format = negotiate::body_type(&call.headers)?;
-    let eviction = codec::decode_as::<Eviction>(&body::read(body).await?, format, asked.validation)?.object;
+    let eviction = call.told(codec::decode_as::<Eviction>(&body::read(body).await?, format, asked.validation)?);
     if eviction.metadata.name.as_deref().is_some_and(|name| !name.is_empty() && name != call.name()) {
         let own = eviction.metadata.name.as_deref().unwrap_or_default();
         return Err(ApiError::BadRequest(format!("name in URL does not match name in Eviction object: {own}")));

@@ -7,7 +7,6 @@ mod connect;
 mod create;
 mod delete;
 mod delete_collection;
-mod deprecated;
 mod eviction;
 mod get;
 mod list;
@@ -25,9 +24,10 @@ mod review;
 mod scale;
 mod token;
 mod update;
+pub(crate) mod warnings;
 mod watch;
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use axum::body::Body;
 use coracle_api::any::AnyObject;
@@ -37,7 +37,7 @@ use http::{HeaderMap, Response, StatusCode};
 
 use crate::api::Api;
 use crate::auth::{Attributes, Identity};
-use crate::cache::Cached;
+use crate::cache::{Cached, Scope, Selection};
 use crate::negotiate::{self, Accept, View};
 use crate::query::Query;
 use crate::resource::Resource;
@@ -45,6 +45,7 @@ use crate::route::{Subresource, Target, Verb};
 use crate::strategy::Part;
 use crate::writer::Writer;
 use crate::{body, respond, table};
+use warnings::Warnings;
 
 /// A request with everything that was found out about it.
 pub(crate) struct Call {
@@ -54,8 +55,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) accept: Accept,
-    /// What is to be told with the answer, if it is no refusal.
-    pub(crate) warnings: Mutex<Vec<String>>,
+    /// What is to be told with the answer, a refusal too.
+    pub(crate) warnings: Arc<Warnings>,
 }
 
 /// Runs the handler of a request.
@@ -63,13 +64,6 @@ pub(crate) struct Call {
 /// # Errors
 /// The refusal to answer with.
 pub(crate) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
-    call.warn(deprecated::warning(&call.resource().kind));
-    let mut response = answer(call, body).await?;
-    respond::warn(&mut response, &std::mem::take(&mut *call.collected()));
-    Ok(response)
-}
-
-async fn answer(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     refuse_conversion(call)?;
     let part = match call.target.subresource {
         None => Part::Main,
@@ -102,22 +96,23 @@ async fn answer(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     }
 }
 
-/// Objects of one version become those of another by asking nobody: a definition that wants a webhook asked is told so,
-/// once there is something to convert.
+/// Objects of one version become those of another by asking nobody: where a definition wants a webhook asked, an object in
+/// another version than the one that is stored is answered as if the webhook could not be reached.
+///
+/// Source: `webhookConverter.Convert` of `k8s.io/apiextensions-apiserver`.
 fn refuse_conversion(call: &Call) -> Result<(), ApiError> {
-    let resource = call.resource();
-    let converts = resource.is_view && resource.kind.model.custom().is_some_and(|model| model.converts_by_webhook);
-    let writes = matches!(call.target.verb, Verb::Create | Verb::Update | Verb::Patch);
-    if !converts || (!writes && resource.cache.sizes().0 == 0) {
+    let (resource, cache) = (call.resource(), &call.resource().cache);
+    if !resource.asks_webhook() || call.target.verb == Verb::Create {
         return Ok(());
     }
-    let (from, to) = if writes { (&resource.kind, &resource.stored) } else { (&resource.stored, &resource.kind) };
-    Err(ApiError::Internal(format!(
-        "conversion webhook for {}, Kind={} failed: this server converts to {} by strategy None only",
-        from.api_version(),
-        from.kind,
-        to.api_version()
-    )))
+    let is_there = match (&call.target.name, &call.target.namespace) {
+        (Some(_), _) => cache.get(&call.target.path()).is_some(),
+        (None, namespace) => {
+            let scope = namespace.clone().map_or(Scope::All, Scope::Namespace);
+            !cache.list(&Selection::of(scope), None, Some(1), call.api.cache.seen()).objects.is_empty()
+        }
+    };
+    if is_there { Err(resource.unconverted(&resource.stored)) } else { Ok(()) }
 }
 
 impl Call {
@@ -133,32 +128,35 @@ impl Call {
         self.target.name.as_deref().unwrap_or_default()
     }
 
+    /// Refuses what is about one object and does not say which.
+    fn named(&self) -> Result<(), ApiError> {
+        let missing = || ApiError::BadRequest("name must be provided".to_owned());
+        self.target.name.as_ref().map(drop).ok_or_else(missing)
+    }
+
     fn writer(&self, dry_run: bool) -> Writer<'_> {
         Writer { api: &self.api, resource: self.resource(), dry_run }
     }
 
     /// Tells something with the answer, once.
     fn warn(&self, warnings: impl IntoIterator<Item = String>) {
-        let mut all = self.collected();
-        for warning in warnings {
-            if !all.contains(&warning) {
-                all.push(warning);
-            }
-        }
+        self.warnings.add(warnings);
     }
 
-    fn collected(&self) -> MutexGuard<'_, Vec<String>> {
-        self.warnings.lock().expect("nothing panics while it holds the warnings")
+    /// What was read, once it is told what was passed over in it.
+    fn told<T>(&self, decoded: Decoded<T>) -> T {
+        self.warn(decoded.warnings);
+        decoded.object
     }
 
     /// Reads the body as an object of the target's kind.
-    async fn decode(&self, body: Body, validation: FieldValidation) -> Result<Decoded<AnyObject>, ApiError> {
+    async fn decode(&self, body: Body, validation: FieldValidation) -> Result<AnyObject, ApiError> {
         let is_custom = self.resource().kind.model.custom().is_some();
         let format = match negotiate::body_type(&self.headers) {
             Err(_) | Ok(codec::Format::Protobuf) if is_custom => return Err(negotiate::unsupported_custom()),
             format => format?,
         };
-        codec::decode(&self.resource().kind, &body::read(body).await?, format, validation)
+        Ok(self.told(codec::decode(&self.resource().kind, &body::read(body).await?, format, validation)?))
     }
 
     /// Answers with one object, in the form that is wanted.

@@ -1,6 +1,6 @@
 //! PATCH: the object as a value, changed, and then on the path of an update.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use coracle_api::any::AnyObject;
@@ -18,7 +18,7 @@ use super::owner::{Config, Owner};
 use super::{Call, create, meta, update};
 use crate::cache::Cached;
 use crate::strategy::Part;
-use crate::{body, limits, negotiate, respond};
+use crate::{body, limits, negotiate};
 
 /// A patch as it has come. It is read when there is something to patch, and then applied to each present state in turn.
 pub(super) struct Patch {
@@ -69,25 +69,15 @@ pub(super) async fn run(
 ) -> Result<Response<axum::body::Body>, ApiError> {
     let (options, body) = Body::read(call, body).await?;
     let owner = Owner::of(call, part, &options);
-    let (code, object, warnings) = match &body {
-        Body::Apply(config) => {
-            let (code, object) = apply(call, part, &options, &owner, config).await?;
-            (code, object, config.warnings(options.validation)?)
-        }
+    let (code, object) = match &body {
+        Body::Apply(config) => apply(call, part, &options, &owner, config).await?,
         Body::Patch(patch) => {
-            let warnings = Mutex::new(Vec::new());
-            let object = update::change(call, part, options.dry_run, Some(&owner), |old| {
-                let patched = patch.apply_to(call, old)?;
-                *warnings.lock().unwrap_or_else(PoisonError::into_inner) = patched.warnings;
-                Ok(patched.object)
-            })
-            .await?;
-            (StatusCode::OK, object, warnings.into_inner().unwrap_or_default())
+            let patched =
+                update::change(call, part, options.dry_run, Some(&owner), |old| patch.apply_to(call, old)).await?;
+            (StatusCode::OK, patched)
         }
     };
-    let mut response = call.show(code, &object)?;
-    respond::warn(&mut response, &warnings);
-    Ok(response)
+    call.show(code, &object)
 }
 
 /// Applies a configuration to an object, which is created if there is none.
@@ -99,7 +89,7 @@ async fn apply(
     config: &Config,
 ) -> Result<(StatusCode, Arc<Cached>), ApiError> {
     let placed = |mut object: AnyObject| {
-        config.warnings(options.validation)?;
+        call.warn(config.warnings(options.validation)?);
         meta::place(object.meta_mut(), call.target.namespace.as_deref())?;
         meta::same_name(object.meta(), call.name())?;
         Ok(object)
@@ -112,7 +102,7 @@ async fn apply(
             changed => return Ok((StatusCode::OK, changed?)),
         }
         let object = owner.apply(None, config)?;
-        config.warnings(options.validation)?;
+        call.warn(config.warnings(options.validation)?);
         if let Some(uid) = object.meta().uid.as_deref().filter(|uid| !uid.is_empty()) {
             let why =
                 format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
@@ -142,6 +132,7 @@ impl Body {
             let accepted = self::accepted(&call.resource().kind).map(str::to_owned).collect();
             return Err(ApiError::UnsupportedMediaType { accepted });
         }
+        call.named()?;
         let body = body::read(body).await?;
         let options = WriteOptions::parse_patch(&call.query, media_type == APPLY)?;
         let form = match media_type.as_str() {
@@ -233,17 +224,17 @@ impl Patch {
         }
     }
 
-    fn apply_to(&self, call: &Call, old: &AnyObject) -> Result<Decoded<AnyObject>, ApiError> {
+    fn apply_to(&self, call: &Call, old: &AnyObject) -> Result<AnyObject, ApiError> {
         let kind = &call.resource().kind;
         let live = |with_managers: bool| {
             let json = if with_managers { old.encode() } else { old.encode_alone() };
             codec::decode_plain(&json, Format::Json)
         };
         let decode = |json: &[u8], validation| codec::decode(kind, json, Format::Json, validation);
-        let mut decoded = self.make(live, kind.model.schema(), decode)?;
-        meta::place(decoded.object.meta_mut(), call.target.namespace.as_deref())?;
-        meta::same_name(decoded.object.meta(), call.name())?;
-        Ok(decoded)
+        let mut object = call.told(self.make(live, kind.model.schema(), decode)?);
+        meta::place(object.meta_mut(), call.target.namespace.as_deref())?;
+        meta::same_name(object.meta(), call.name())?;
+        Ok(object)
     }
 }
 

@@ -60,7 +60,7 @@ fn show(call: &Call, scale: &Scale) -> Result<Response<Body>, ApiError> {
 async fn replace(call: &Call, body: Body) -> Result<Scale, ApiError> {
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
     let format = negotiate::body_type(&call.headers)?;
-    let mut scale = codec::decode_as::<Scale>(&body::read(body).await?, format, options.validation)?.object;
+    let mut scale = call.told(codec::decode_as::<Scale>(&body::read(body).await?, format, options.validation)?);
     meta::place(&mut scale.metadata, call.target.namespace.as_deref())?;
     meta::same_name(&scale.metadata, call.name())?;
     change(call, &options, |_| Ok((scale.clone(), None))).await
@@ -69,7 +69,7 @@ async fn replace(call: &Call, body: Body) -> Result<Scale, ApiError> {
 async fn change_by_patch(call: &Call, body: Body) -> Result<Scale, ApiError> {
     let (options, body) = patch::Body::read(call, body).await?;
     if let patch::Body::Apply(config) = &body {
-        config.warnings(options.validation)?;
+        call.warn(config.warnings(options.validation)?);
     }
     let owner = Owner::of(call, Part::Main, &options).unrestricted();
     change(call, &options, |present| {
@@ -77,7 +77,7 @@ async fn change_by_patch(call: &Call, body: Body) -> Result<Scale, ApiError> {
         let decode = |json: &[u8], validation| codec::decode_as::<Scale>(json, Format::Json, validation);
         let (mut scale, managed) = match &body {
             patch::Body::Patch(patch) => {
-                (patch.make(|_| Ok(before.clone()), Some(Scale::schema()), decode)?.object, None)
+                (call.told(patch.make(|_| Ok(before.clone()), Some(Scale::schema()), decode)?), None)
             }
             patch::Body::Apply(config) => {
                 let subject = subject();

@@ -21,7 +21,8 @@ const EXPIRATION_SECONDS: i64 = 3600;
 pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
     let format = negotiate::body_type(&call.headers)?;
-    let mut request = codec::decode_as::<TokenRequest>(&body::read(body).await?, format, options.validation)?.object;
+    let mut request =
+        call.told(codec::decode_as::<TokenRequest>(&body::read(body).await?, format, options.validation)?);
     let account = match call.api.service_account(call.namespace(), call.name()).await {
         Some(account) => account,
         None => return Err(call.writer(true).not_found(call.name())),

@@ -15,29 +15,29 @@ use super::owner::Owner;
 use super::{Call, create, meta};
 use crate::admission::{self, Review};
 use crate::cache::Cached;
+use crate::limits;
 use crate::query::parse_version;
 use crate::strategy::{Part, needs_version};
 use crate::writer::{Lost, Writer};
-use crate::{limits, respond};
 
 pub(super) async fn run(call: &Call, part: Part, body: Body) -> Result<Response<Body>, ApiError> {
+    call.named()?;
     let options = WriteOptions::parse(&call.query, "UpdateOptions")?;
-    let mut decoded = call.decode(body, options.validation).await?;
-    meta::place(decoded.object.meta_mut(), call.target.namespace.as_deref())?;
-    meta::same_name(decoded.object.meta(), call.name())?;
-    call.warn(meta::single_owners(decoded.object.meta_mut(), ""));
+    let mut object = call.decode(body, options.validation).await?;
+    meta::place(object.meta_mut(), call.target.namespace.as_deref())?;
+    meta::same_name(object.meta(), call.name())?;
+    call.warn(meta::single_owners(object.meta_mut(), ""));
     let owner = Owner::of(call, part, &options);
     let changed = change(call, part, options.dry_run, Some(&owner), |old| {
-        let asked = decoded.object.meta().uid.as_deref().filter(|uid| !uid.is_empty());
+        let asked = object.meta().uid.as_deref().filter(|uid| !uid.is_empty());
         check_uid(&call.writer(true), call.name(), asked, Some(old))?;
-        check_version(call, part, &decoded.object)?;
-        Ok(decoded.object.clone())
+        check_version(call, part, &object)?;
+        Ok(object.clone())
     })
     .await;
     let creates = part == Part::Main && call.resource().strategy.creates_on_update();
-    let (code, object) = match changed {
+    let (code, changed) = match changed {
         Err(ApiError::NotFound { .. }) if creates => {
-            let mut object = decoded.object;
             let asked = object.meta().uid.as_deref().filter(|uid| !uid.is_empty());
             check_uid(&call.writer(true), call.name(), asked, None)?;
             // Whatever version it says: there is none that it could be of.
@@ -46,9 +46,7 @@ pub(super) async fn run(call: &Call, part: Part, body: Body) -> Result<Response<
         }
         changed => (StatusCode::OK, changed?),
     };
-    let mut response = call.show(code, &object)?;
-    respond::warn(&mut response, &decoded.warnings);
-    Ok(response)
+    call.show(code, &changed)
 }
 
 /// Changes an object: `make` gives the new one from the old. It is called again when another write comes between, so
@@ -146,6 +144,9 @@ async fn store(
     }
     let errors = check(part, new, old);
     call.warn(errors.tolerated());
+    if part == Part::Main && errors.is_empty() {
+        call.warn(warnings::on_update(new, old));
+    }
     let stored = if !errors.is_empty() {
         Err(Lost::Refused(call.invalid(call.name(), errors)))
     } else if let Err(refused) = admission::validate(&review(call, part, new, old, writer.dry_run)).await {
@@ -155,9 +156,6 @@ async fn store(
     } else {
         writer.replace(current, new).await
     };
-    if stored.is_ok() && part == Part::Main {
-        call.warn(warnings::on_update(new, old));
-    }
     if part == Part::Main && !writer.dry_run {
         let (gone, stays) = if stored.is_ok() { (old, &*new) } else { (&*new, old) };
         strategy.replaced(&call.api, gone, stays);

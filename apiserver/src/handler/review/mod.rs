@@ -35,8 +35,7 @@ async fn answer<T: Object>(
 ) -> Result<Response<Body>, ApiError> {
     let options = WriteOptions::parse(&call.query, "CreateOptions")?;
     let format = negotiate::body_type(&call.headers)?;
-    let decoded = codec::decode_as::<T>(&body::read(body).await?, format, options.validation)?;
-    let mut review = decoded.object;
+    let mut review = call.told(codec::decode_as::<T>(&body::read(body).await?, format, options.validation)?);
     meta::place(review.metadata_mut(), call.target.namespace.as_deref())?;
     let errors = validation::create(&AnyObject::new(review.clone()));
     if !errors.is_empty() {
@@ -45,7 +44,5 @@ async fn answer<T: Object>(
         return Err(ApiError::Invalid { kind, name: String::new(), errors });
     }
     complete(call, &mut review)?;
-    let mut response = respond::document(StatusCode::CREATED, review.encode(), call.accept);
-    respond::warn(&mut response, &decoded.warnings);
-    Ok(response)
+    Ok(respond::document(StatusCode::CREATED, review.encode(), call.accept))
 }
