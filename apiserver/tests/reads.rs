@@ -364,7 +364,7 @@ async fn texts_are_for_programs_and_for_people() {
         (&format!("{MAPS}/none"), vec![("accept", "text/html")], "{\n  \"", "\n}"),
         ("/apis", vec![curl], "{\n  \"", "\n}"),
         ("/version", vec![], "{\n  \"", "\n}"),
-        ("/", vec![], "{\n  \"paths\": [\n    \"/api\"", "\n}"),
+        ("/", vec![], "{\n  \"paths\": [\n    \"/.well-known/openid-configuration\",\n    \"/api\"", "\n}"),
     ] {
         let told = ask(&client, "GET", path, &headers).await;
         assert!(told.text.starts_with(begins) && told.text.ends_with(ends), "{path} {headers:?}: {:?}", told.text);

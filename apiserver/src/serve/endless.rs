@@ -55,7 +55,7 @@ where
     }
     io.write_all(b"0\r\n\r\n").await?;
     io.flush().await?;
-    io.unread(early);
+    io.unread(&early);
     Ok(())
 }
 

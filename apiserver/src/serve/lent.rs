@@ -35,9 +35,10 @@ impl<T> Lent<T> {
         self.flushed.clone()
     }
 
-    /// Gives back what was read and belongs to whoever reads next.
-    pub(super) fn unread(&mut self, early: Bytes) {
-        self.early = if self.early.is_empty() { early } else { [early, self.early.split_off(0)].concat().into() };
+    /// Gives back what was read and belongs to whoever reads next. It is copied: it may be a small part of a large buffer,
+    /// or nothing of one.
+    pub(super) fn unread(&mut self, early: &[u8]) {
+        self.early = [early, &self.early[..]].concat().into();
     }
 
     fn note<R>(&self, is_dirty: bool, outcome: Poll<io::Result<R>>) -> Poll<io::Result<R>> {

@@ -44,8 +44,8 @@ use crate::pki::Pki;
 use lent::Lent;
 use stall::StallGuard;
 
-/// A connection whose handshake is done.
-type Tls = TlsStream<StallGuard<TcpStream>>;
+/// A connection whose handshake is done. It is passed about, and every task that it passes through would have room for it.
+type Tls = Box<TlsStream<StallGuard<TcpStream>>>;
 
 /// A bound socket with what is needed to serve it.
 pub(crate) struct Socket {
@@ -104,17 +104,10 @@ impl Socket {
     }
 }
 
-/// One connection, from its handshake to its end.
+/// One connection, from its handshake to its end. What is boxed here is gone when it is done: an idle connection is to be
+/// small.
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, api: Arc<Api>, shutdown: CancellationToken) {
-    // Without it small answers wait for the peer's delayed acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let guarded = StallGuard::new(stream, limits::WRITE_STALL_TIMEOUT);
-    // What is boxed here goes when it is done: an idle connection is to be small.
-    let tls = match timeout(limits::HANDSHAKE_TIMEOUT, Box::pin(acceptor.accept(guarded))).await {
-        Ok(Ok(tls)) => tls,
-        Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
-        Err(_) => return tracing::debug!("a TLS handshake took too long"),
-    };
+    let Some(tls) = Box::pin(handshake(stream, acceptor)).await else { return };
     let identity = tls.get_ref().1.peer_certificates().and_then(|chain| identity_of_certificate(chain.first()?));
     let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     let client = Client { api, identity, has_asked: Arc::default() };
@@ -128,6 +121,19 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, api: Arc<Api>, shutdown
         Err(Ended::Endless(error)) => tracing::debug!(%error, "who watched has gone"),
         Err(Ended::Silent) => tracing::debug!("a connection was opened for nothing"),
     }
+}
+
+/// A connection's secrets; without them it is dropped.
+async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> Option<Tls> {
+    // Without it small answers wait for the peer's delayed acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let guarded = StallGuard::new(stream, limits::WRITE_STALL_TIMEOUT);
+    match timeout(limits::HANDSHAKE_TIMEOUT, acceptor.accept(guarded)).await {
+        Ok(Ok(tls)) => return Some(Box::new(tls)),
+        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+        Err(_) => tracing::debug!("a TLS handshake took too long"),
+    }
+    None
 }
 
 /// Why a connection did not end as connections should.
@@ -236,7 +242,7 @@ async fn http1_turn(
     };
     Ok(connection.into_parts().map(|parts| {
         let mut io = parts.io.into_inner();
-        io.unread(parts.read_buf);
+        io.unread(&parts.read_buf);
         (io, response)
     }))
 }
