@@ -33,7 +33,7 @@ pub use informer::{Delta, Index, Informer, Informers, MetadataChange, Selection,
 pub use key::Key;
 pub use leader::{LeaderConfig, LeaderElector, Leadership};
 pub use objects::{DeleteOptions, List, ListOptions, Objects, Patch};
-pub use queue::WorkQueue;
+pub use queue::{Item, WorkQueue};
 pub use recorder::{EventType, Recorder, reference};
 pub use watch::WatchEvent;
 pub use workers::{Action, run_workers};

@@ -19,6 +19,7 @@ mod node_lifecycle;
 mod ownership;
 mod pod;
 mod pod_garbage;
+mod reconciler;
 mod replica;
 mod resource;
 mod resource_quota;

@@ -14,17 +14,16 @@ use std::time::Duration;
 use coracle_api::any::AnyObject;
 use coracle_api::quota::{self, Amounts};
 use coracle_api::{Object, pods};
-use coracle_client::{
-    Action, Client, Delta, Error, Index, Informer, Informers, Key, ListOptions, WorkQueue, run_workers,
-};
+use coracle_client::{Action, Client, Delta, Error, Index, Informer, Informers, Key, ListOptions, WorkQueue};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{
     ConfigMap, PersistentVolumeClaim, Pod, ReplicationController, ResourceQuota, ResourceQuotaStatus, Secret, Service,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::Context;
 use crate::discovery::discover;
+use crate::reconciler::{self, Reconciler};
+use crate::{Context, ownership};
 
 /// How often a quota is counted that nothing seems to have happened to.
 const RESYNC: Duration = Duration::from_secs(5 * 60);
@@ -52,31 +51,25 @@ const WATCHED: [&str; 8] = [
 
 /// Runs the controller until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
-    let controller = Arc::new(Controller::new(&context));
-    controller.wake(&context.informers);
-    if shutdown.run_until_cancelled(controller.quotas.synced()).await.is_none() {
-        return;
-    }
-    let (queue, workers) = (controller.queue.clone(), context.config.resource_quota_workers);
-    run_workers(queue, workers, move |key| controller.clone().reconcile(key), shutdown).await;
+    reconciler::run(Controller::new(&context), context.config.resource_quota_workers, shutdown).await;
 }
 
 struct Controller {
     client: Client,
+    informers: Informers,
     quotas: Informer<ResourceQuota>,
     by_namespace: Index<ResourceQuota>,
     queue: WorkQueue<Key>,
 }
 
-impl Controller {
-    fn new(context: &Context) -> Self {
-        let quotas: Informer<ResourceQuota> = context.informers.get();
-        let by_namespace = quotas
-            .index("namespace", |quota: &ResourceQuota| vec![quota.metadata.namespace.clone().unwrap_or_default()]);
-        Self { client: context.client.clone(), quotas, by_namespace, queue: WorkQueue::new() }
+impl Reconciler for Controller {
+    type Work = Key;
+
+    fn queue(&self) -> &WorkQueue<Key> {
+        &self.queue
     }
 
-    fn wake(&self, informers: &Informers) {
+    fn wake(self: &Arc<Self>) {
         let queue = self.queue.clone();
         self.quotas.on_change(move |delta| {
             let (Delta::Added(quota) | Delta::Updated { new: quota, .. }) = delta else { return };
@@ -84,32 +77,18 @@ impl Controller {
                 queue.add(delta.key());
             }
         });
-        self.wake_when_gone::<Pod>(informers, |old, new| pods::is_finished(new) && !pods::is_finished(old));
-        self.wake_when_gone::<Service>(informers, |old, new| old.spec != new.spec);
-        self.wake_when_gone::<PersistentVolumeClaim>(informers, |_, _| false);
-        self.wake_when_gone::<ConfigMap>(informers, |_, _| false);
-        self.wake_when_gone::<Secret>(informers, |_, _| false);
-        self.wake_when_gone::<ReplicationController>(informers, |_, _| false);
-        self.wake_when_gone::<Deployment>(informers, |_, _| false);
-        self.wake_when_gone::<ReplicaSet>(informers, |_, _| false);
+        self.wake_when_gone::<Pod>(|old, new| pods::is_finished(new) && !pods::is_finished(old));
+        self.wake_when_gone::<Service>(|old, new| old.spec != new.spec);
+        self.wake_when_gone::<PersistentVolumeClaim>(|_, _| false);
+        self.wake_when_gone::<ConfigMap>(|_, _| false);
+        self.wake_when_gone::<Secret>(|_, _| false);
+        self.wake_when_gone::<ReplicationController>(|_, _| false);
+        self.wake_when_gone::<Deployment>(|_, _| false);
+        self.wake_when_gone::<ReplicaSet>(|_, _| false);
     }
 
-    /// Counts again when an object goes, or changes so that it counts for less.
-    fn wake_when_gone<K: Object>(&self, informers: &Informers, counts_for_less: fn(&K, &K) -> bool) {
-        let (queue, quotas) = (self.queue.clone(), self.by_namespace.clone());
-        informers.get::<K>().on_change(move |delta| {
-            let less = match delta {
-                Delta::Deleted(_) => true,
-                Delta::Updated { old, new } => counts_for_less(old, new),
-                Delta::Added(_) => false,
-            };
-            if less {
-                for quota in quotas.get(&delta.key().namespace) {
-                    let name = quota.metadata.name.clone().unwrap_or_default();
-                    queue.add_after(Key::new(delta.key().namespace, name), BATCH_PERIOD);
-                }
-            }
-        });
+    async fn synced(&self) {
+        self.quotas.synced().await;
     }
 
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, Error> {
@@ -128,6 +107,37 @@ impl Controller {
             Err(error) if error.is_conflict() => Ok(Action::Retry),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Controller {
+    fn new(context: &Context) -> Self {
+        let quotas: Informer<ResourceQuota> = context.informers.get();
+        Self {
+            client: context.client.clone(),
+            informers: context.informers.clone(),
+            by_namespace: ownership::by_namespace(&quotas),
+            queue: WorkQueue::new(),
+            quotas,
+        }
+    }
+
+    /// Counts again when an object goes, or changes so that it counts for less.
+    fn wake_when_gone<K: Object>(&self, counts_for_less: fn(&K, &K) -> bool) {
+        let (queue, quotas) = (self.queue.clone(), self.by_namespace.clone());
+        self.informers.get::<K>().on_change(move |delta| {
+            let less = match delta {
+                Delta::Deleted(_) => true,
+                Delta::Updated { old, new } => counts_for_less(old, new),
+                Delta::Added(_) => false,
+            };
+            if less {
+                for quota in quotas.get(&delta.key().namespace) {
+                    let name = quota.metadata.name.clone().unwrap_or_default();
+                    queue.add_after(Key::new(delta.key().namespace, name), BATCH_PERIOD);
+                }
+            }
+        });
     }
 
     /// What there is of what the quota limits; `None` when a kind could not be found out.

@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coracle_client::{Action, Client, Delta, Error, Informer, Key, Selection, WorkQueue, run_workers};
+use coracle_client::{Action, Client, Delta, Error, Informer, Key, Selection, WorkQueue};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
+use crate::reconciler::{self, Reconciler};
 
 const NAME: &str = "kube-root-ca.crt";
 const FILE: &str = "ca.crt";
@@ -22,13 +23,7 @@ const DESCRIPTION_TEXT: &str = "Contains a CA bundle that can be used to verify 
 /// Runs the controller until `shutdown`; without a CA to publish it only waits for that.
 pub async fn run(context: Context, shutdown: CancellationToken) {
     let Some(root_ca) = context.config.root_ca.clone() else { return shutdown.cancelled().await };
-    let controller = Arc::new(Controller::new(&context, root_ca));
-    controller.wake();
-    if shutdown.run_until_cancelled(controller.synced()).await.is_none() {
-        return;
-    }
-    let (queue, workers) = (controller.queue.clone(), context.config.service_account_workers);
-    run_workers(queue, workers, move |key| controller.clone().reconcile(key), shutdown).await;
+    reconciler::run(Controller::new(&context, root_ca), context.config.service_account_workers, shutdown).await;
 }
 
 struct Controller {
@@ -41,19 +36,14 @@ struct Controller {
     queue: WorkQueue<Key>,
 }
 
-impl Controller {
-    fn new(context: &Context, root_ca: String) -> Self {
-        let published = Selection { field_selector: Some(format!("metadata.name={NAME}")), ..Selection::default() };
-        Self {
-            client: context.client.clone(),
-            root_ca,
-            namespaces: context.informers.get(),
-            maps: context.informers.selected(published),
-            queue: WorkQueue::new(),
-        }
+impl Reconciler for Controller {
+    type Work = Key;
+
+    fn queue(&self) -> &WorkQueue<Key> {
+        &self.queue
     }
 
-    fn wake(&self) {
+    fn wake(self: &Arc<Self>) {
         let queue = self.queue.clone();
         self.namespaces.on_change(move |delta| {
             if !matches!(delta, Delta::Deleted(_)) {
@@ -80,6 +70,19 @@ impl Controller {
         match written {
             Err(error) if error.is_already_exists() || error.is_namespace_terminating() => Ok(Action::Done),
             other => other.map(|_| Action::Done),
+        }
+    }
+}
+
+impl Controller {
+    fn new(context: &Context, root_ca: String) -> Self {
+        let published = Selection { field_selector: Some(format!("metadata.name={NAME}")), ..Selection::default() };
+        Self {
+            client: context.client.clone(),
+            root_ca,
+            namespaces: context.informers.get(),
+            maps: context.informers.selected(published),
+            queue: WorkQueue::new(),
         }
     }
 }

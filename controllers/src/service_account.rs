@@ -5,24 +5,19 @@
 
 use std::sync::Arc;
 
-use coracle_client::{Action, Client, Delta, Error, Informer, Key, WorkQueue, run_workers};
+use coracle_client::{Action, Client, Delta, Error, Informer, Key, WorkQueue};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
+use crate::reconciler::{self, Reconciler};
 
 const NAME: &str = "default";
 
 /// Runs the controller until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
-    let controller = Arc::new(Controller::new(&context));
-    controller.wake();
-    if shutdown.run_until_cancelled(controller.synced()).await.is_none() {
-        return;
-    }
-    let (queue, workers) = (controller.queue.clone(), context.config.service_account_workers);
-    run_workers(queue, workers, move |key| controller.clone().reconcile(key), shutdown).await;
+    reconciler::run(Controller::new(&context), context.config.service_account_workers, shutdown).await;
 }
 
 struct Controller {
@@ -33,17 +28,14 @@ struct Controller {
     queue: WorkQueue<Key>,
 }
 
-impl Controller {
-    fn new(context: &Context) -> Self {
-        Self {
-            client: context.client.clone(),
-            namespaces: context.informers.get(),
-            accounts: context.informers.get(),
-            queue: WorkQueue::new(),
-        }
+impl Reconciler for Controller {
+    type Work = Key;
+
+    fn queue(&self) -> &WorkQueue<Key> {
+        &self.queue
     }
 
-    fn wake(&self) {
+    fn wake(self: &Arc<Self>) {
         let queue = self.queue.clone();
         self.namespaces.on_change(move |delta| {
             if !matches!(delta, Delta::Deleted(_)) {
@@ -76,6 +68,17 @@ impl Controller {
         match self.client.all().create(&account).await {
             Err(error) if error.is_already_exists() || error.is_namespace_terminating() => Ok(Action::Done),
             other => other.map(|_| Action::Done),
+        }
+    }
+}
+
+impl Controller {
+    fn new(context: &Context) -> Self {
+        Self {
+            client: context.client.clone(),
+            namespaces: context.informers.get(),
+            accounts: context.informers.get(),
+            queue: WorkQueue::new(),
         }
     }
 }

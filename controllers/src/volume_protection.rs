@@ -7,13 +7,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use coracle_api::{Object, pods};
-use coracle_client::{Action, Client, Delta, Error, Informer, Key, WorkQueue, run_workers};
+use coracle_client::{Action, Client, Delta, Error, Informer, Key, WorkQueue};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::VolumeAttributesClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
+use crate::reconciler::{self, Reconciler};
 
 const CLAIM: &str = "kubernetes.io/pvc-protection";
 const VOLUME: &str = "kubernetes.io/pv-protection";
@@ -22,13 +23,7 @@ const WORKERS: usize = 2;
 
 /// Runs the controller until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
-    let controller = Arc::new(Controller::new(&context));
-    controller.wake();
-    if shutdown.run_until_cancelled(controller.synced()).await.is_none() {
-        return;
-    }
-    let queue = controller.queue.clone();
-    run_workers(queue, WORKERS, move |work| controller.clone().reconcile(work), shutdown).await;
+    reconciler::run(Controller::new(&context), WORKERS, shutdown).await;
 }
 
 /// What may have to be let go.
@@ -58,19 +53,14 @@ struct Controller {
     queue: WorkQueue<Work>,
 }
 
-impl Controller {
-    fn new(context: &Context) -> Self {
-        Self {
-            client: context.client.clone(),
-            pods: context.informers.get(),
-            claims: context.informers.get(),
-            volumes: context.informers.get(),
-            classes: context.informers.get(),
-            queue: WorkQueue::new(),
-        }
+impl Reconciler for Controller {
+    type Work = Work;
+
+    fn queue(&self) -> &WorkQueue<Work> {
+        &self.queue
     }
 
-    fn wake(&self) {
+    fn wake(self: &Arc<Self>) {
         let (queue, classes) = (self.queue.clone(), self.classes.clone());
         self.claims.on_change(move |delta| {
             queue.add(Work::Claim(delta.key()));
@@ -128,6 +118,19 @@ impl Controller {
                 let used = self.is_class_used(&key.name);
                 self.let_go(&*class, CLASS, used).await
             }
+        }
+    }
+}
+
+impl Controller {
+    fn new(context: &Context) -> Self {
+        Self {
+            client: context.client.clone(),
+            pods: context.informers.get(),
+            claims: context.informers.get(),
+            volumes: context.informers.get(),
+            classes: context.informers.get(),
+            queue: WorkQueue::new(),
         }
     }
 

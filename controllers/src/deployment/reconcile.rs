@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use coracle_client::{
     Action, DeleteOptions, Delta, Error as ClientError, EventType, Index, Informer, Key, Objects, Recorder, WorkQueue,
-    run_workers,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
@@ -20,19 +19,15 @@ use super::rollout::Observed;
 use super::target::{Strategy, Target};
 use super::{conditions, template};
 use crate::ownership::{self, Claims, claims, controller_of};
+use crate::reconciler::{self, Reconciler};
 use crate::written::Written;
 use crate::{Context, pod};
 
 /// Runs the controller until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
     let recorder = context.recorder("deployment-controller", &shutdown);
-    let controller = Arc::new(Controller::new(context, recorder));
-    controller.wake();
-    if shutdown.run_until_cancelled(controller.synced()).await.is_none() {
-        return;
-    }
-    let (queue, workers) = (controller.queue.clone(), controller.context.config.deployment_workers);
-    run_workers(queue, workers, move |key| controller.clone().reconcile(key), shutdown).await;
+    let workers = context.config.deployment_workers;
+    reconciler::run(Controller::new(context, recorder), workers, shutdown).await;
 }
 
 struct Controller {
@@ -49,22 +44,11 @@ struct Controller {
     written: Written,
 }
 
-impl Controller {
-    fn new(context: Context, recorder: Recorder) -> Self {
-        let informers = &context.informers;
-        let (deployments, sets, pods) = (informers.get(), informers.get(), informers.get());
-        Self {
-            deployments_by_namespace: ownership::by_namespace(&deployments),
-            sets_by_owner: ownership::by_controller(&sets),
-            pods_by_owner: ownership::by_controller(&pods),
-            queue: WorkQueue::new(),
-            written: Written::default(),
-            context,
-            recorder,
-            deployments,
-            sets,
-            pods,
-        }
+impl Reconciler for Controller {
+    type Work = Key;
+
+    fn queue(&self) -> &WorkQueue<Key> {
+        &self.queue
     }
 
     fn wake(self: &Arc<Self>) {
@@ -93,6 +77,46 @@ impl Controller {
         self.deployments.synced().await;
         self.sets.synced().await;
         self.pods.synced().await;
+    }
+
+    async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, ClientError> {
+        let Some(deployment) = self.deployments.get(&key) else {
+            self.written.forget(&key);
+            return Ok(Action::Done);
+        };
+        // The coming of what is awaited is what wakes us.
+        if !self.written.all_seen(&key) {
+            return Ok(Action::Done);
+        }
+        let Some(target) = Target::of(&deployment) else { return Ok(Action::Done) };
+        if target.selector.is_everything() {
+            return self.refuse(&target).await;
+        }
+        let sets = self.claim(&target).await?;
+        let observed = Observed { pods: self.pods_of(&target, &sets), now: self.now(), sets, target };
+        let plan = plan(&observed);
+        let recheck = plan.recheck;
+        self.execute(&observed.target, plan).await?;
+        Ok(recheck.map_or(Action::Done, |left| Action::RequeueAfter(left.unsigned_abs())))
+    }
+}
+
+impl Controller {
+    fn new(context: Context, recorder: Recorder) -> Self {
+        let informers = &context.informers;
+        let (deployments, sets, pods) = (informers.get(), informers.get(), informers.get());
+        Self {
+            deployments_by_namespace: ownership::by_namespace(&deployments),
+            sets_by_owner: ownership::by_controller(&sets),
+            pods_by_owner: ownership::by_controller(&pods),
+            queue: WorkQueue::new(),
+            written: Written::default(),
+            context,
+            recorder,
+            deployments,
+            sets,
+            pods,
+        }
     }
 
     fn set_changed(&self, delta: &Delta<ReplicaSet>) {
@@ -136,27 +160,6 @@ impl Controller {
                 self.queue_owner(&set.metadata);
             }
         }
-    }
-
-    async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, ClientError> {
-        let Some(deployment) = self.deployments.get(&key) else {
-            self.written.forget(&key);
-            return Ok(Action::Done);
-        };
-        // The coming of what is awaited is what wakes us.
-        if !self.written.all_seen(&key) {
-            return Ok(Action::Done);
-        }
-        let Some(target) = Target::of(&deployment) else { return Ok(Action::Done) };
-        if target.selector.is_everything() {
-            return self.refuse(&target).await;
-        }
-        let sets = self.claim(&target).await?;
-        let observed = Observed { pods: self.pods_of(&target, &sets), now: self.now(), sets, target };
-        let plan = plan(&observed);
-        let recheck = plan.recheck;
-        self.execute(&observed.target, plan).await?;
-        Ok(recheck.map_or(Action::Done, |left| Action::RequeueAfter(left.unsigned_abs())))
     }
 
     /// Conditions tell whole seconds, and are compared with those that were written before.

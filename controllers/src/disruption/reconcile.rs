@@ -3,25 +3,21 @@
 use std::sync::Arc;
 
 use coracle_api::selector::{LabelSelector, format_labels};
-use coracle_client::{Action, Delta, Error, EventType, Index, Informer, Key, Recorder, WorkQueue, run_workers};
+use coracle_client::{Action, Delta, Error, EventType, Index, Informer, Key, Recorder, WorkQueue};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Observed, Plan, failed, needs_scale, plan};
 use super::scale::{Expected, Scales};
+use crate::reconciler::{self, Reconciler};
 use crate::{Context, ownership};
 
 /// Runs the controller until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
     let recorder = context.recorder("controllermanager", &shutdown);
-    let controller = Arc::new(Controller::new(context, recorder));
-    controller.wake();
-    if shutdown.run_until_cancelled(controller.synced()).await.is_none() {
-        return;
-    }
-    let (queue, workers) = (controller.queue.clone(), controller.context.config.disruption_workers);
-    run_workers(queue, workers, move |key| controller.clone().reconcile(key), shutdown).await;
+    let workers = context.config.disruption_workers;
+    reconciler::run(Controller::new(context, recorder), workers, shutdown).await;
 }
 
 struct Controller {
@@ -36,22 +32,14 @@ struct Controller {
     queue: WorkQueue<Key>,
 }
 
-impl Controller {
-    fn new(context: Context, recorder: Recorder) -> Self {
-        let (budgets, pods) = (context.informers.get(), context.informers.get());
-        Self {
-            budgets_by_namespace: ownership::by_namespace(&budgets),
-            pods_by_namespace: ownership::by_namespace(&pods),
-            scales: Scales::new(context.client.clone(), &context.informers),
-            queue: WorkQueue::new(),
-            context,
-            recorder,
-            budgets,
-            pods,
-        }
+impl Reconciler for Controller {
+    type Work = Key;
+
+    fn queue(&self) -> &WorkQueue<Key> {
+        &self.queue
     }
 
-    fn wake(&self) {
+    fn wake(self: &Arc<Self>) {
         let queue = self.queue.clone();
         self.budgets.on_change(move |delta| queue.add(delta.key()));
         let (queue, budgets) = (self.queue.clone(), self.budgets_by_namespace.clone());
@@ -82,6 +70,22 @@ impl Controller {
                 }
                 Ok(Action::Retry)
             }
+        }
+    }
+}
+
+impl Controller {
+    fn new(context: Context, recorder: Recorder) -> Self {
+        let (budgets, pods) = (context.informers.get(), context.informers.get());
+        Self {
+            budgets_by_namespace: ownership::by_namespace(&budgets),
+            pods_by_namespace: ownership::by_namespace(&pods),
+            scales: Scales::new(context.client.clone(), &context.informers),
+            queue: WorkQueue::new(),
+            context,
+            recorder,
+            budgets,
+            pods,
         }
     }
 

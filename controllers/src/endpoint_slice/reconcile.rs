@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use coracle_client::{Action, DeleteOptions, Delta, Error, Index, Informer, Key, Objects, WorkQueue, run_workers};
+use coracle_client::{Action, DeleteOptions, Delta, Error, Index, Informer, Key, Objects, WorkQueue};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Preconditions;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{MANAGER, MANAGER_LABEL, Observed, Plan, SERVICE_LABEL, plan};
+use crate::reconciler::{self, Reconciler};
 use crate::service::{Selecting, affected};
 use crate::written::Written;
 use crate::{Context, ownership, pod};
@@ -19,13 +20,8 @@ const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// Runs the controller until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
-    let controller = Arc::new(Controller::new(context));
-    controller.wake();
-    if shutdown.run_until_cancelled(controller.synced()).await.is_none() {
-        return;
-    }
-    let (queue, workers) = (controller.queue.clone(), controller.context.config.endpoint_slice_workers);
-    run_workers(queue, workers, move |key| controller.clone().reconcile(key), shutdown).await;
+    let workers = context.config.endpoint_slice_workers;
+    reconciler::run(Controller::new(context), workers, shutdown).await;
 }
 
 struct Controller {
@@ -43,24 +39,11 @@ struct Controller {
     written: Written,
 }
 
-impl Controller {
-    fn new(context: Context) -> Self {
-        let informers = &context.informers;
-        let (services, pods, slices, nodes) = (informers.get(), informers.get(), informers.get(), informers.get());
-        Self {
-            services_by_namespace: ownership::by_namespace(&services),
-            pods_by_namespace: ownership::by_namespace(&pods),
-            slices_by_service: slices.index("managed-by-service", |slice: &EndpointSlice| {
-                service_of(slice).map(|key| key.to_string()).into_iter().collect()
-            }),
-            queue: WorkQueue::new(),
-            written: Written::default(),
-            context,
-            services,
-            pods,
-            slices,
-            nodes,
-        }
+impl Reconciler for Controller {
+    type Work = Key;
+
+    fn queue(&self) -> &WorkQueue<Key> {
+        &self.queue
     }
 
     fn wake(self: &Arc<Self>) {
@@ -88,21 +71,6 @@ impl Controller {
         self.nodes.synced().await;
     }
 
-    fn queue_soon(&self, service: Key) {
-        self.queue.add_after(service, self.context.config.endpoint_slice_batch_period);
-    }
-
-    fn slice_changed(&self, delta: &Delta<EndpointSlice>) {
-        let former = match delta {
-            Delta::Updated { old, .. } => service_of(old),
-            _ => None,
-        };
-        for service in former.into_iter().chain(service_of(delta.object())) {
-            self.written.seen(&service, delta);
-            self.queue_soon(service);
-        }
-    }
-
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, Error> {
         let Some(object) = self.services.get(&key) else {
             // Its slices go with it, as it owns them.
@@ -116,6 +84,42 @@ impl Controller {
         }
         let plan = plan(&self.observe(&key, service));
         self.execute(&key, plan).await.map(|()| Action::Done)
+    }
+}
+
+impl Controller {
+    fn new(context: Context) -> Self {
+        let informers = &context.informers;
+        let (services, pods, slices, nodes) = (informers.get(), informers.get(), informers.get(), informers.get());
+        Self {
+            services_by_namespace: ownership::by_namespace(&services),
+            pods_by_namespace: ownership::by_namespace(&pods),
+            slices_by_service: slices.index("managed-by-service", |slice: &EndpointSlice| {
+                service_of(slice).map(|key| key.to_string()).into_iter().collect()
+            }),
+            queue: WorkQueue::new(),
+            written: Written::default(),
+            context,
+            services,
+            pods,
+            slices,
+            nodes,
+        }
+    }
+
+    fn queue_soon(&self, service: Key) {
+        self.queue.add_after(service, self.context.config.endpoint_slice_batch_period);
+    }
+
+    fn slice_changed(&self, delta: &Delta<EndpointSlice>) {
+        let former = match delta {
+            Delta::Updated { old, .. } => service_of(old),
+            _ => None,
+        };
+        for service in former.into_iter().chain(service_of(delta.object())) {
+            self.written.seen(&service, delta);
+            self.queue_soon(service);
+        }
     }
 
     fn observe<'a>(&self, key: &Key, service: Selecting<'a>) -> Observed<'a> {

@@ -2,25 +2,21 @@
 
 use std::sync::Arc;
 
-use coracle_client::{Action, DeleteOptions, Delta, Error, Index, Informer, Key, WorkQueue, run_workers};
+use coracle_client::{Action, DeleteOptions, Delta, Error, Index, Informer, Key, WorkQueue};
 use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Preconditions;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Plan, is_lock, is_managed, plan};
+use crate::reconciler::{self, Reconciler};
 use crate::service::{Selecting, affected};
 use crate::written::Written;
 use crate::{Context, ownership};
 
 /// Runs the controller until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
-    let controller = Arc::new(Controller::new(context));
-    controller.wake();
-    if shutdown.run_until_cancelled(controller.synced()).await.is_none() {
-        return;
-    }
-    let (queue, workers) = (controller.queue.clone(), controller.context.config.endpoints_workers);
-    run_workers(queue, workers, move |key| controller.clone().reconcile(key), shutdown).await;
+    let workers = context.config.endpoints_workers;
+    reconciler::run(Controller::new(context), workers, shutdown).await;
 }
 
 struct Controller {
@@ -35,20 +31,11 @@ struct Controller {
     written: Written,
 }
 
-impl Controller {
-    fn new(context: Context) -> Self {
-        let informers = &context.informers;
-        let (services, pods, endpoints) = (informers.get(), informers.get(), informers.get());
-        Self {
-            services_by_namespace: ownership::by_namespace(&services),
-            pods_by_namespace: ownership::by_namespace(&pods),
-            queue: WorkQueue::new(),
-            written: Written::default(),
-            context,
-            services,
-            pods,
-            endpoints,
-        }
+impl Reconciler for Controller {
+    type Work = Key;
+
+    fn queue(&self) -> &WorkQueue<Key> {
+        &self.queue
     }
 
     fn wake(self: &Arc<Self>) {
@@ -100,6 +87,23 @@ impl Controller {
                 self.written.wrote(&key, &endpoints, &self.endpoints);
                 Ok(Action::Done)
             }
+        }
+    }
+}
+
+impl Controller {
+    fn new(context: Context) -> Self {
+        let informers = &context.informers;
+        let (services, pods, endpoints) = (informers.get(), informers.get(), informers.get());
+        Self {
+            services_by_namespace: ownership::by_namespace(&services),
+            pods_by_namespace: ownership::by_namespace(&pods),
+            queue: WorkQueue::new(),
+            written: Written::default(),
+            context,
+            services,
+            pods,
+            endpoints,
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_api::Object;
-use coracle_client::{Action, Backoff, Client, Clock, Delta, Error, Informer, Key, WorkQueue, run_workers};
+use coracle_client::{Action, Backoff, Client, Clock, Delta, Error, Informer, Key, WorkQueue};
 use http::Request;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::empty::empty;
 use super::plan::{FINALIZER, Plan, plan};
 use crate::Context;
+use crate::reconciler::{self, Reconciler};
 
 /// How long until a namespace with something left in it is looked at again: nothing tells when the last object of
 /// every kind has gone.
@@ -19,13 +20,7 @@ const RECHECK: Backoff = Backoff { first: Duration::from_millis(20), max: Durati
 
 /// Runs the controller until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
-    let controller = Arc::new(Controller::new(&context));
-    controller.wake();
-    if shutdown.run_until_cancelled(controller.namespaces.synced()).await.is_none() {
-        return;
-    }
-    let (queue, workers) = (controller.queue.clone(), context.config.namespace_workers);
-    run_workers(queue, workers, move |key| controller.clone().reconcile(key), shutdown).await;
+    reconciler::run(Controller::new(&context), context.config.namespace_workers, shutdown).await;
 }
 
 struct Controller {
@@ -36,15 +31,11 @@ struct Controller {
     queue: WorkQueue<Key>,
 }
 
-impl Controller {
-    fn new(context: &Context) -> Self {
-        Self {
-            client: context.client.clone(),
-            clock: context.clock,
-            namespaces: context.informers.get(),
-            pods: context.informers.get(),
-            queue: WorkQueue::with_backoff(RECHECK),
-        }
+impl Reconciler for Controller {
+    type Work = Key;
+
+    fn queue(&self) -> &WorkQueue<Key> {
+        &self.queue
     }
 
     fn wake(self: &Arc<Self>) {
@@ -64,6 +55,10 @@ impl Controller {
         });
     }
 
+    async fn synced(&self) {
+        self.namespaces.synced().await;
+    }
+
     async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, Error> {
         let namespace = self.namespaces.get(&key).filter(|namespace| is_terminating(namespace));
         let Some(namespace) = namespace else { return Ok(Action::Done) };
@@ -75,6 +70,18 @@ impl Controller {
                 self.client.all::<Namespace>().update_status(&namespace).await?;
                 Ok(Action::Retry)
             }
+        }
+    }
+}
+
+impl Controller {
+    fn new(context: &Context) -> Self {
+        Self {
+            client: context.client.clone(),
+            clock: context.clock,
+            namespaces: context.informers.get(),
+            pods: context.informers.get(),
+            queue: WorkQueue::with_backoff(RECHECK),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use coracle_client::{Action, Delta, Error, Index, Informer, Key, WorkQueue, run_workers};
+use coracle_client::{Action, Delta, Error, Index, Informer, Key, WorkQueue};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -14,6 +14,7 @@ use super::execute::Execute;
 use super::heartbeats::Heartbeats;
 use super::plan::{Grace, Observed, plan};
 use super::taints::{self, NO_EXECUTE, Readiness, readiness};
+use crate::reconciler::{self, Reconciler};
 use crate::{Context, pod};
 
 /// Where nodes keep their leases.
@@ -21,13 +22,8 @@ const LEASES: &str = "kube-node-lease";
 
 /// Runs the controller until `shutdown`.
 pub async fn run(context: Context, shutdown: CancellationToken) {
-    let controller = Arc::new(Controller::new(context, &shutdown));
-    controller.wake();
-    if shutdown.run_until_cancelled(controller.synced()).await.is_none() {
-        return;
-    }
-    let (queue, workers) = (controller.queue.clone(), controller.context.config.node_workers);
-    run_workers(queue, workers, move |key| controller.clone().reconcile(key), shutdown).await;
+    let workers = context.config.node_workers;
+    reconciler::run(Controller::new(context, &shutdown), workers, shutdown).await;
 }
 
 struct Controller {
@@ -44,27 +40,11 @@ struct Controller {
     tainted_since: Mutex<HashMap<String, (Vec<String>, Timestamp)>>,
 }
 
-impl Controller {
-    fn new(context: Context, shutdown: &CancellationToken) -> Self {
-        let informers = &context.informers;
-        let (nodes, leases, pods) = (informers.get(), informers.get(), informers.get());
-        let execute = Execute {
-            client: context.client.clone(),
-            recorder: context.recorder("node-controller", shutdown),
-            clock: context.clock,
-        };
-        Self {
-            pods_by_node: pods.index("node", |pod: &Pod| pod::node_name(pod).map(str::to_owned).into_iter().collect()),
-            queue: WorkQueue::new(),
-            heartbeats: Heartbeats::default(),
-            some_ready: AtomicBool::new(false),
-            tainted_since: Mutex::default(),
-            context,
-            execute,
-            nodes,
-            leases,
-            pods,
-        }
+impl Reconciler for Controller {
+    type Work = Key;
+
+    fn queue(&self) -> &WorkQueue<Key> {
+        &self.queue
     }
 
     fn wake(self: &Arc<Self>) {
@@ -95,6 +75,38 @@ impl Controller {
         self.nodes.synced().await;
         self.leases.synced().await;
         self.pods.synced().await;
+    }
+
+    async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, Error> {
+        let Some(node) = self.nodes.get(&key) else { return Ok(Action::Done) };
+        let plan = plan(&self.observe(&key.name, node.clone()));
+        let recheck = plan.recheck;
+        self.execute.execute(&node, plan).await?;
+        Ok(recheck.map_or(Action::Done, Action::RequeueAfter))
+    }
+}
+
+impl Controller {
+    fn new(context: Context, shutdown: &CancellationToken) -> Self {
+        let informers = &context.informers;
+        let (nodes, leases, pods) = (informers.get(), informers.get(), informers.get());
+        let execute = Execute {
+            client: context.client.clone(),
+            recorder: context.recorder("node-controller", shutdown),
+            clock: context.clock,
+        };
+        Self {
+            pods_by_node: pods.index("node", |pod: &Pod| pod::node_name(pod).map(str::to_owned).into_iter().collect()),
+            queue: WorkQueue::new(),
+            heartbeats: Heartbeats::default(),
+            some_ready: AtomicBool::new(false),
+            tainted_since: Mutex::default(),
+            context,
+            execute,
+            nodes,
+            leases,
+            pods,
+        }
     }
 
     fn node_changed(&self, delta: &Delta<Node>) {
@@ -133,14 +145,6 @@ impl Controller {
         if let Some(node) = node.filter(|node| drives_pods_away(node)) {
             self.queue.add(Key::of(&*node));
         }
-    }
-
-    async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, Error> {
-        let Some(node) = self.nodes.get(&key) else { return Ok(Action::Done) };
-        let plan = plan(&self.observe(&key.name, node.clone()));
-        let recheck = plan.recheck;
-        self.execute.execute(&node, plan).await?;
-        Ok(recheck.map_or(Action::Done, Action::RequeueAfter))
     }
 
     fn observe(&self, name: &str, node: Arc<Node>) -> Observed {

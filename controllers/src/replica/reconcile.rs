@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use coracle_client::{
     Action, Delta, Error as ClientError, Expectations, Index, Informer, Key, Recorder, WorkQueue, reference,
-    run_workers,
 };
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
@@ -17,6 +16,7 @@ use super::plan::{Observed, Plan, plan};
 use super::set::{Replicated, Set, Status};
 use super::status;
 use crate::ownership::{self, Claims, claims, controller_of, controller_reference};
+use crate::reconciler::{self, Reconciler};
 use crate::written::Written;
 use crate::{Context, pod};
 
@@ -26,13 +26,8 @@ const UNSETTLED_RECHECK: Duration = Duration::from_secs(60);
 /// Runs the controller for `K` until `shutdown`.
 pub async fn run<K: Replicated>(context: Context, shutdown: CancellationToken) {
     let recorder = context.recorder(K::COMPONENT, &shutdown);
-    let controller = Arc::new(Controller::<K>::new(context, recorder));
-    controller.wake();
-    if shutdown.run_until_cancelled(controller.synced()).await.is_none() {
-        return;
-    }
-    let (queue, workers) = (controller.queue.clone(), controller.context.config.replica_set_workers);
-    run_workers(queue, workers, move |key| controller.clone().reconcile(key), shutdown).await;
+    let workers = context.config.replica_set_workers;
+    reconciler::run(Controller::<K>::new(context, recorder), workers, shutdown).await;
 }
 
 struct Controller<K: Replicated> {
@@ -50,21 +45,11 @@ struct Controller<K: Replicated> {
     written: Written,
 }
 
-impl<K: Replicated> Controller<K> {
-    fn new(context: Context, recorder: Recorder) -> Self {
-        let (sets, pods) = (context.informers.get::<K>(), context.informers.get::<Pod>());
-        Self {
-            sets_by_namespace: ownership::by_namespace(&sets),
-            sets_by_owner: ownership::by_controller(&sets),
-            pods_by_owner: ownership::by_controller(&pods),
-            queue: WorkQueue::new(),
-            expectations: Expectations::new(),
-            written: Written::default(),
-            context,
-            recorder,
-            sets,
-            pods,
-        }
+impl<K: Replicated> Reconciler for Controller<K> {
+    type Work = Key;
+
+    fn queue(&self) -> &WorkQueue<Key> {
+        &self.queue
     }
 
     /// Subscribes to what can make work.
@@ -87,6 +72,62 @@ impl<K: Replicated> Controller<K> {
     async fn synced(&self) {
         self.sets.synced().await;
         self.pods.synced().await;
+    }
+
+    async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, ClientError> {
+        let Some(object) = self.sets.get(&key) else {
+            self.expectations.forget(&key);
+            self.written.forget(&key);
+            return Ok(Action::Done);
+        };
+        let Some(set) = object.set() else { return Ok(Action::Done) };
+        // Asked before the pods are read: what is met afterwards may not be in this reading.
+        let settled = self.expectations.satisfied(&key);
+        let pods = self.pods_of(&set);
+        let active =
+            self.claim(&object, &set, pods.iter().filter(|pod| pod::is_active(pod)).cloned().collect()).await?;
+        let terminating = pods.iter().filter(|pod| is_terminating(&set, pod)).count();
+        let related = if active.len() > set.replicas { self.related(&object) } else { Vec::new() };
+        let scaled = self
+            .execute(
+                &object,
+                &set,
+                plan(Observed {
+                    wanted: set.replicas,
+                    deleting: set.is_deleting(),
+                    settled,
+                    active: active.clone(),
+                    related,
+                    now: self.context.clock.wall(),
+                }),
+            )
+            .await;
+        let failure = scaled.as_ref().err().map(ToString::to_string);
+        let next = status::next(&set, &active, terminating, failure.as_deref(), self.context.clock.wall());
+        self.report(&object, &set, &next.status).await?;
+        scaled?;
+        let recheck = next.recheck.map(SignedDuration::unsigned_abs);
+        let recheck =
+            if settled { recheck } else { Some(recheck.map_or(UNSETTLED_RECHECK, |soon| soon.min(UNSETTLED_RECHECK))) };
+        Ok(recheck.map_or(Action::Done, Action::RequeueAfter))
+    }
+}
+
+impl<K: Replicated> Controller<K> {
+    fn new(context: Context, recorder: Recorder) -> Self {
+        let (sets, pods) = (context.informers.get::<K>(), context.informers.get::<Pod>());
+        Self {
+            sets_by_namespace: ownership::by_namespace(&sets),
+            sets_by_owner: ownership::by_controller(&sets),
+            pods_by_owner: ownership::by_controller(&pods),
+            queue: WorkQueue::new(),
+            expectations: Expectations::new(),
+            written: Written::default(),
+            context,
+            recorder,
+            sets,
+            pods,
+        }
     }
 
     fn pod_changed(&self, delta: &Delta<Pod>) {
@@ -149,44 +190,6 @@ impl<K: Replicated> Controller<K> {
                 self.queue.add(Key::of(&*set));
             }
         }
-    }
-
-    async fn reconcile(self: Arc<Self>, key: Key) -> Result<Action, ClientError> {
-        let Some(object) = self.sets.get(&key) else {
-            self.expectations.forget(&key);
-            self.written.forget(&key);
-            return Ok(Action::Done);
-        };
-        let Some(set) = object.set() else { return Ok(Action::Done) };
-        // Asked before the pods are read: what is met afterwards may not be in this reading.
-        let settled = self.expectations.satisfied(&key);
-        let pods = self.pods_of(&set);
-        let active =
-            self.claim(&object, &set, pods.iter().filter(|pod| pod::is_active(pod)).cloned().collect()).await?;
-        let terminating = pods.iter().filter(|pod| is_terminating(&set, pod)).count();
-        let related = if active.len() > set.replicas { self.related(&object) } else { Vec::new() };
-        let scaled = self
-            .execute(
-                &object,
-                &set,
-                plan(Observed {
-                    wanted: set.replicas,
-                    deleting: set.is_deleting(),
-                    settled,
-                    active: active.clone(),
-                    related,
-                    now: self.context.clock.wall(),
-                }),
-            )
-            .await;
-        let failure = scaled.as_ref().err().map(ToString::to_string);
-        let next = status::next(&set, &active, terminating, failure.as_deref(), self.context.clock.wall());
-        self.report(&object, &set, &next.status).await?;
-        scaled?;
-        let recheck = next.recheck.map(SignedDuration::unsigned_abs);
-        let recheck =
-            if settled { recheck } else { Some(recheck.map_or(UNSETTLED_RECHECK, |soon| soon.min(UNSETTLED_RECHECK))) };
-        Ok(recheck.map_or(Action::Done, Action::RequeueAfter))
     }
 
     /// The pods that the set controls, and the orphans beside them.
