@@ -640,6 +640,6 @@ mod tests {
         assert_eq!(merged["metadata"]["finalizers"].as_array().unwrap().len(), 45_000);
         assert_eq!(merged["spec"]["containers"][44_999]["name"], "44999");
         assert_eq!(merged["spec"]["volumes"], json!([]));
-        assert!(started.elapsed() < std::time::Duration::from_secs(10), "{:?}", started.elapsed());
+        assert!(started.elapsed() < std::time::Duration::from_secs(60), "{:?}", started.elapsed());
     }
 }
