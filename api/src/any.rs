@@ -13,7 +13,7 @@ use crate::custom::CustomObject;
 use crate::defaults::Defaults;
 use crate::field::Errors;
 use crate::object::{DecodeError, Object};
-use crate::table::Cells;
+use crate::table::{Cells, Completed};
 use crate::validation::Validate;
 
 /// An object whose type is known at run time only.
@@ -39,6 +39,9 @@ pub(crate) trait Erased: Any + Debug + Send + Sync {
     fn validate_update(&self, old: &dyn Erased, errors: &mut Errors);
     fn validate_status(&self, old: &dyn Erased, errors: &mut Errors);
     fn cells(&self, now: Timestamp) -> Vec<Value>;
+    fn completed(&self) -> Option<Completed> {
+        None
+    }
 }
 
 impl<T: Object> Erased for T {
@@ -92,6 +95,10 @@ impl<T: Object> Erased for T {
 
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         Cells::cells(self, now)
+    }
+
+    fn completed(&self) -> Option<Completed> {
+        Cells::completed(self)
     }
 }
 

@@ -222,6 +222,7 @@ impl Kind {
 
     /// Whether objects that live in no namespace can be asked for by that, as most can.
     fn selects_by_no_namespace(&self) -> bool {
-        self.model.custom().is_none() && !matches!(&*self.plural, "nodes" | "namespaces" | "certificatesigningrequests")
+        self.model.custom().is_none()
+            && !matches!(&*self.plural, "nodes" | "namespaces" | "certificatesigningrequests" | "resourceslices")
     }
 }

@@ -18,6 +18,7 @@ pub mod names;
 pub mod object;
 pub mod ownership;
 pub mod patch;
+pub mod pod_security;
 pub mod pods;
 pub mod quantity;
 pub mod quota;

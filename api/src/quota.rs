@@ -46,6 +46,37 @@ pub fn usage(group: &str, plural: &str, object: &AnyObject) -> Amounts {
     usage
 }
 
+/// Whether objects of a kind can count for this at all.
+#[must_use]
+pub fn counts_for(group: &str, plural: &str, name: &str) -> bool {
+    if usage_of_any(group, plural).contains_key(name) {
+        return true;
+    }
+    match (group, plural) {
+        ("", "pods") => {
+            let standard = ["cpu", "memory", "ephemeral-storage"]
+                .contains(&name.rsplit('.').next().unwrap_or_default())
+                && matches!(name.split_once('.'), None | Some(("requests" | "limits", _)));
+            let asked = name.strip_prefix("requests.");
+            standard
+                || name == "pods"
+                || name.starts_with("hugepages-")
+                || asked.is_some_and(|asked| asked.starts_with("hugepages-") || is_extended(asked))
+        }
+        ("", "services") => ["services", "services.nodeports", "services.loadbalancers"].contains(&name),
+        ("", "persistentvolumeclaims") => {
+            let of_class = name.split_once(".storageclass.storage.k8s.io/").map_or(name, |(_, name)| name);
+            ["persistentvolumeclaims", "requests.storage"].contains(&of_class)
+        }
+        _ => false,
+    }
+}
+
+/// Whether a resource is none of Kubernetes' own, or one that a class of devices stands for.
+fn is_extended(name: &str) -> bool {
+    name.starts_with("deviceclass.resource.kubernetes.io/") || (name.contains('/') && !name.contains("kubernetes.io/"))
+}
+
 /// What an object counts for of which no more is known than that it is there.
 #[must_use]
 pub fn usage_of_any(group: &str, plural: &str) -> Amounts {
@@ -125,7 +156,10 @@ pub fn usage_of_claim(claim: &PersistentVolumeClaim) -> Amounts {
     }
     let requests = spec.and_then(|spec| spec.resources.as_ref()).and_then(|resources| resources.requests.as_ref());
     if let Some(room) = requests.and_then(|requests| requests.get("storage")) {
-        let room = parse_or_zero(Some(room));
+        // What was allocated counts as long as it is more, so that nobody asks for less and has it back.
+        let allocated = claim.status.as_ref().and_then(|status| status.allocated_resources.as_ref()?.get("storage"));
+        let room = parse_or_zero(Some(room)).max(parse_or_zero(allocated));
+        let room = if room.is_whole() { room } else { Quantity::from_units(room.units()) };
         usage.insert("requests.storage".to_owned(), room);
         if let Some(class) = class {
             usage.insert(format!("{class}.storageclass.storage.k8s.io/requests.storage"), room);
@@ -171,16 +205,25 @@ fn has_scope(object: &AnyObject, scope: &str, operator: &str, values: &[String])
         return scope == "VolumeAttributesClass" && selects(class.unwrap_or_default());
     }
     let Some(spec) = object.downcast_ref::<Pod>().and_then(|pod| pod.spec.as_ref()) else { return false };
-    let terminates = spec.active_deadline_seconds.is_some_and(|seconds| seconds >= 0);
     match scope {
-        "Terminating" => terminates,
-        "NotTerminating" => !terminates,
+        "Terminating" => ends_by_itself(spec),
+        "NotTerminating" => !ends_by_itself(spec),
         "BestEffort" => pods::qos_class(spec) == "BestEffort",
         "NotBestEffort" => pods::qos_class(spec) != "BestEffort",
         "PriorityClass" => selects(spec.priority_class_name.as_deref().unwrap_or_default()),
         "CrossNamespacePodAffinity" => reaches_other_namespaces(spec),
         _ => false,
     }
+}
+
+/// Whether a pod is among those that end by themselves.
+#[must_use]
+pub fn is_terminating(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(ends_by_itself)
+}
+
+fn ends_by_itself(spec: &PodSpec) -> bool {
+    spec.active_deadline_seconds.is_some_and(|seconds| seconds >= 0)
 }
 
 fn reaches_other_namespaces(spec: &PodSpec) -> bool {
@@ -208,7 +251,7 @@ fn reaches_other_namespaces(spec: &PodSpec) -> bool {
 
 /// What containers of the pod do not say although the quota limits it, as `cpu for: a,b; memory for: b`.
 #[must_use]
-pub fn unsaid(pod: &Pod, limited: &Amounts) -> Option<String> {
+pub fn unsaid(pod: &Pod, limited: &[&str]) -> Option<String> {
     let spec = pod.spec.as_ref()?;
     if spec.resources.is_some() {
         return None;
@@ -218,7 +261,7 @@ pub fn unsaid(pod: &Pod, limited: &Amounts) -> Option<String> {
         let default = ResourceRequirements::default();
         let resources = container.resources.as_ref().unwrap_or(&default);
         let said = compute(&amounts(resources.requests.as_ref()), &amounts(resources.limits.as_ref()));
-        for name in TO_BE_SAID.into_iter().filter(|name| limited.contains_key(*name) && !said.contains_key(*name)) {
+        for name in TO_BE_SAID.into_iter().filter(|name| limited.contains(name) && !said.contains_key(*name)) {
             missing.entry(name).or_default().insert(&container.name);
         }
     }
@@ -309,14 +352,50 @@ mod tests {
     }
 
     #[test]
+    fn kinds_count_for_what_is_theirs() {
+        for (plural, names, others) in [
+            (
+                "pods",
+                "cpu limits.cpu requests.memory requests.ephemeral-storage pods count/pods hugepages-2Mi requests.hugepages-2Mi requests.a.test/gpu",
+                "services requests.storage secrets a.test/gpu requests.kubernetes.io/x limits.hugepages-2Mi",
+            ),
+            ("services", "services services.nodeports services.loadbalancers count/services", "pods cpu"),
+            (
+                "persistentvolumeclaims",
+                "persistentvolumeclaims requests.storage a.b.storageclass.storage.k8s.io/requests.storage",
+                "requests.cpu pods a.storageclass.storage.k8s.io/pods",
+            ),
+            ("secrets", "secrets count/secrets", "configmaps count/pods"),
+            ("endpoints", "count/endpoints", "endpoints"),
+        ] {
+            names.split(' ').for_each(|name| assert!(counts_for("", plural, name), "{plural} {name}"));
+            others.split(' ').for_each(|name| assert!(!counts_for("", plural, name), "{plural} {name}"));
+        }
+        assert!(counts_for("apps", "deployments", "count/deployments.apps"));
+    }
+
+    #[test]
+    fn claims_count_for_what_was_allocated() {
+        for (asked, allocated, expected) in
+            [("1Gi", "", "1Gi"), ("1Gi", "2Gi", "2Gi"), ("2Gi", "1Gi", "2Gi"), ("1500m", "", "2")]
+        {
+            let claim = format!(
+                r#"{{"spec":{{"resources":{{"requests":{{"storage":"{asked}"}}}}}},"status":{{"allocatedResources":{{{}}}}}}}"#,
+                if allocated.is_empty() { String::new() } else { format!(r#""storage":"{allocated}""#) }
+            );
+            let usage = usage_of_claim(&PersistentVolumeClaim::decode(claim.as_bytes()).unwrap());
+            assert_eq!(usage["requests.storage"].to_string(), expected, "{claim}");
+        }
+    }
+
+    #[test]
     fn what_is_limited_must_be_said() {
         let pod = pod(
             r#"{"containers":[{"name":"a"},{"name":"b","resources":{"requests":{"cpu":"1"}}}],"initContainers":[{"name":"i"}]}"#,
         );
-        let limited = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Quantity::ZERO)).collect();
-        assert_eq!(unsaid(&pod, &limited(&["pods"])), None);
+        assert_eq!(unsaid(&pod, &["pods"]), None);
         assert_eq!(
-            unsaid(&pod, &limited(&["requests.cpu", "limits.memory"])).as_deref(),
+            unsaid(&pod, &["requests.cpu", "limits.memory"]).as_deref(),
             Some("limits.memory for: a,b,i; requests.cpu for: a,i")
         );
     }

@@ -8,14 +8,16 @@ use bytes::Bytes;
 use coracle_api::codec;
 use coracle_api::object::Object as _;
 use coracle_api::status::ApiError;
-use coracle_api::table::{Column, Writer, columns, row, scale_columns, scale_row};
+use coracle_api::table::{Column, Writer, columns, completed, row, scale_columns, scale_row};
 use k8s_openapi::api::autoscaling::v1::Scale;
+use k8s_openapi::api::flowcontrol::v1::FlowSchema;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::cache::Cached;
 use crate::query::Query;
 use crate::resource::Resource;
+use crate::strategy::typed;
 
 /// What of an object stands beside its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +89,7 @@ pub(crate) fn scale(scale: &Scale, include: Include) -> Bytes {
         Include::Metadata => codec::partial_metadata(&scale.encode()),
         Include::Object => scale.encode(),
     };
-    writer.row(&scale_row(scale, Timestamp::now()), &beside);
+    writer.row(&scale_row(scale, Timestamp::now()), None, &beside);
     writer.finish()
 }
 
@@ -104,15 +106,31 @@ fn write(
 ) -> Result<Bytes, ApiError> {
     let now = Timestamp::now();
     let mut writer = Writer::new(meta, columns);
-    for cached in objects {
-        let cached = cached.as_ref();
-        let cells = row(&resource.load(cached)?, now);
+    for cached in in_order(resource, objects)? {
+        let object = resource.load(cached)?;
         let beside = match include {
             Include::Nothing => Bytes::new(),
             Include::Metadata => codec::partial_metadata(&cached.body),
             Include::Object => resource.body(cached)?,
         };
-        writer.row(&cells, &beside);
+        writer.row(&row(&object, now), completed(&object), &beside);
     }
     Ok(writer.finish())
+}
+
+/// The objects as a table lists them: in the order of their keys, but for flow schemas, which stand in that in which they
+/// are tried.
+fn in_order<'o>(resource: &Resource, objects: &'o [impl AsRef<Cached>]) -> Result<Vec<&'o Cached>, ApiError> {
+    let mut objects: Vec<&Cached> = objects.iter().map(AsRef::as_ref).collect();
+    if resource.kind.kind == "FlowSchema" && objects.len() > 1 {
+        let mut tried = Vec::with_capacity(objects.len());
+        for cached in objects {
+            let object = resource.load(cached)?;
+            let spec = typed::<FlowSchema>(&object).spec.as_ref();
+            tried.push((spec.and_then(|spec| spec.matching_precedence).unwrap_or_default(), cached));
+        }
+        tried.sort_by_key(|(precedence, _)| *precedence);
+        objects = tried.into_iter().map(|(_, cached)| cached).collect();
+    }
+    Ok(objects)
 }

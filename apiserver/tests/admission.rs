@@ -84,6 +84,70 @@ async fn limit_ranges_give_and_refuse() {
 }
 
 #[tokio::test]
+async fn claims_keep_within_the_limits_of_their_namespace() {
+    let server = Server::start().await;
+    let client = server.client();
+    let limits = json!([{"type": "PersistentVolumeClaim", "min": {"storage": "1Gi", "a.test/x": "1"}, "max": {"storage": "2Gi"}}]);
+    let range =
+        json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": limits}});
+    client.post("/api/v1/namespaces/default/limitranges", range).await.is(201);
+    for (size, expected) in [
+        (
+            "512Mi",
+            "[minimum a.test/x usage per PersistentVolumeClaim is 1.  No request is specified, minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 512Mi]",
+        ),
+        (
+            "3Gi",
+            "[minimum a.test/x usage per PersistentVolumeClaim is 1.  No request is specified, maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi]",
+        ),
+        ("1Gi", "minimum a.test/x usage per PersistentVolumeClaim is 1.  No request is specified"),
+    ] {
+        let refused = client.post(CLAIMS, claim("c", size)).await.is(403);
+        assert_eq!(told(&refused), format!("persistentvolumeclaims \"c\" is forbidden: {expected}"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_several_containers_is_told_once() {
+    let server = Server::start().await;
+    let client = server.client();
+    let limits = json!([{"type": "Container", "min": {"cpu": "1"}}]);
+    let range =
+        json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": limits}});
+    client.post("/api/v1/namespaces/default/limitranges", range).await.is(201);
+    let two = json!({"containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]});
+    let refused = client.post(PODS, pod_with("p", two)).await.is(403);
+    assert_eq!(
+        told(&refused),
+        "pods \"p\" is forbidden: minimum cpu usage per Container is 1.  No request is specified"
+    );
+}
+
+#[tokio::test]
+async fn a_quota_that_was_not_counted_refuses_what_it_could_limit() {
+    let server = Server::start().await;
+    let client = server.client();
+    quota(&client, "q", json!({"hard": {"limits.cpu": "1", "pods": "9", "secrets": "1"}}), json!({"pods": "0"})).await;
+    let limits = json!({"limits": {"cpu": "1"}});
+    let refused = client.post(PODS, with_resources("p", limits)).await.is(403);
+    assert_eq!(told(&refused), "pods \"p\" is forbidden: status unknown for quota: q, resources: limits.cpu,pods");
+}
+
+#[tokio::test]
+async fn pods_that_come_into_a_scope_are_charged() {
+    let server = Server::start().await;
+    let client = server.client();
+    let spec = json!({"hard": {"pods": "1"}, "scopes": ["Terminating"]});
+    quota(&client, "ends", spec, json!({"pods": "1"})).await;
+    client.post(PODS, pod("p")).await.is(201);
+    let refused = client.merge(&format!("{PODS}/p"), json!({"spec": {"activeDeadlineSeconds": 5}})).await.is(403);
+    assert_eq!(
+        told(&refused),
+        "pods \"p\" is forbidden: exceeded quota: ends, requested: pods=1, used: pods=1, limited: pods=1"
+    );
+}
+
+#[tokio::test]
 async fn quotas_are_charged_before_what_they_limit_is_stored() {
     let server = Server::start().await;
     let client = server.client();
@@ -263,5 +327,124 @@ async fn pods_know_the_zone_of_their_node() {
     for name in ["bound", "placed"] {
         let labels = client.get(&format!("{PODS}/{name}")).await.is(200)["metadata"]["labels"].clone();
         assert_eq!((&labels["topology.kubernetes.io/zone"], &labels["other"]), (&json!("z"), &Value::Null));
+    }
+}
+
+const NAMESPACE: &str = "/api/v1/namespaces/default";
+
+/// What a write warns of.
+async fn warnings(client: &Client, method: &str, path: &str, media_type: &str, body: Value) -> (u16, Vec<String>) {
+    let response = client.send(method, path, media_type, body.to_string()).await;
+    let warnings = response.headers().get_all("warning").iter().map(|value| value.to_str().unwrap().to_owned());
+    (response.status().as_u16(), warnings.collect())
+}
+
+#[tokio::test]
+async fn pods_keep_to_the_standard_of_their_namespace() {
+    let server = Server::start().await;
+    let client = server.client();
+    client.post(PODS, pod_with("first", json!({"hostPID": true}))).await.is(201);
+    let labels = |labels: Value| json!({"metadata": {"labels": labels}});
+    let refused = client
+        .merge(
+            NAMESPACE,
+            labels(
+                json!({"pod-security.kubernetes.io/enforce": "most", "pod-security.kubernetes.io/warn-version": "1"}),
+            ),
+        )
+        .await
+        .is(422);
+    assert_eq!(refused["reason"], "Invalid");
+    let causes: Vec<_> = refused["details"]["causes"].as_array().unwrap().iter().map(|cause| &cause["field"]).collect();
+    assert_eq!(
+        causes,
+        [
+            "metadata.labels[pod-security.kubernetes.io/enforce]",
+            "metadata.labels[pod-security.kubernetes.io/warn-version]"
+        ]
+    );
+    let enforce = labels(
+        json!({"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted"}),
+    );
+    let (code, told_of) = warnings(&client, "PATCH", NAMESPACE, "application/merge-patch+json", enforce).await;
+    assert_eq!(code, 200);
+    assert_eq!(
+        told_of,
+        [
+            "299 - \"existing pods in namespace \\\"default\\\" violate the new PodSecurity enforce level \\\"baseline:latest\\\"\"",
+            "299 - \"first: host namespaces\"",
+        ]
+    );
+    let refused = client.post(PODS, pod_with("p", json!({"hostNetwork": true}))).await.is(403);
+    assert_eq!(
+        told(&refused),
+        "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"
+    );
+    let (code, told_of) = warnings(&client, "POST", PODS, "application/json", pod("p")).await;
+    assert_eq!((code, told_of.len()), (201, 1), "{told_of:?}");
+    assert!(
+        told_of[0].contains("would violate PodSecurity \\\"restricted:latest\\\": allowPrivilegeEscalation != false")
+    );
+    // What makes pods is never refused, and what does not change a pod's containers is not looked at.
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"},
+        "spec": {"template": {"spec": {"hostPID": true, "restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}},
+    });
+    let (code, told_of) =
+        warnings(&client, "POST", "/apis/batch/v1/namespaces/default/jobs", "application/json", job).await;
+    assert_eq!((code, told_of.len()), (201, 1), "{told_of:?}");
+    assert!(told_of[0].contains("host namespaces (hostPID=true)"), "{told_of:?}");
+    let first = format!("{PODS}/first");
+    client.merge(&first, json!({"metadata": {"labels": {"a": "b"}}})).await.is(200);
+    let image = json!([{"op": "replace", "path": "/spec/containers/0/image", "value": "other"}]);
+    client.call("PATCH", &first, "application/json-patch+json", image.to_string()).await.is(403);
+}
+
+#[tokio::test]
+async fn ingresses_get_the_newest_class_that_is_marked() {
+    let server = Server::start().await;
+    let client = server.client();
+    let (classes, ingresses) =
+        ("/apis/networking.k8s.io/v1/ingressclasses", "/apis/networking.k8s.io/v1/namespaces/default/ingresses");
+    let class = |name: &str, mark: &str| {
+        json!({"apiVersion": "networking.k8s.io/v1", "kind": "IngressClass",
+            "metadata": {"name": name, "annotations": {"ingressclass.kubernetes.io/is-default-class": mark}},
+            "spec": {"controller": "a.test/c"}})
+    };
+    let ingress = |name: &str, annotations: Value, spec: Value| {
+        let mut ingress = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": {"name": name, "annotations": annotations},
+            "spec": {"defaultBackend": {"service": {"name": "s", "port": {"number": 80}}}}});
+        ingress["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        ingress
+    };
+    let none = client.post(ingresses, ingress("none", json!({}), json!({}))).await.is(201);
+    assert_eq!(none["spec"].get("ingressClassName"), None);
+    client.post(classes, class("b", "true")).await.is(201);
+    client.post(classes, class("a", "false")).await.is(201);
+    for (name, annotations, spec, expected) in [
+        ("given", json!({}), json!({}), json!("b")),
+        ("own", json!({}), json!({"ingressClassName": "a"}), json!("a")),
+        ("old", json!({"kubernetes.io/ingress.class": "x"}), json!({}), Value::Null),
+    ] {
+        let made = client.post(ingresses, ingress(name, annotations, spec)).await.is(201);
+        assert_eq!(made["spec"]["ingressClassName"], expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_takes_the_metadata_of_some_kinds_along_and_of_others_not() {
+    let server = Server::start().await;
+    let client = server.client();
+    let label = json!({"metadata": {"labels": {"seen": "yes"}}});
+    for (path, is_kept) in [
+        ("/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas/catch-all/status", false),
+        ("/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations/catch-all/status", false),
+        ("/apis/apiregistration.k8s.io/v1/apiservices/v1.apps/status", false),
+        ("/apis/networking.k8s.io/v1/servicecidrs/kubernetes/status", false),
+        ("/api/v1/namespaces/default/status", true),
+    ] {
+        let written = client.merge(path, label.clone()).await.is(200);
+        assert_eq!(written["metadata"]["labels"].get("seen").is_some(), is_kept, "{path}");
     }
 }

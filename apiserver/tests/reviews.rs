@@ -164,6 +164,25 @@ async fn a_certificate_is_asked_for_and_approved() {
 }
 
 #[tokio::test]
+async fn nobody_asks_to_be_one_of_those_who_may_do_everything() {
+    let server = Server::start().await;
+    let client = server.client();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, "system:masters");
+    let pem = params.serialize_request(&key).unwrap().pem().unwrap();
+    client.post(REQUESTS, signing_request("others", &pem)).await.is(201);
+    let mut request = signing_request("own", &pem);
+    request["spec"]["signerName"] = json!("kubernetes.io/kube-apiserver-client");
+    let refused = client.post(REQUESTS, request).await.is(403);
+    assert_eq!(
+        refused["message"],
+        "certificatesigningrequests.certificates.k8s.io \"own\" is forbidden: use of kubernetes.io/kube-apiserver-client signer \
+         with system:masters group is not allowed"
+    );
+}
+
+#[tokio::test]
 async fn every_cluster_has_roles_and_an_object_for_each_address() {
     let server = Server::start().await;
     let client = server.client();

@@ -208,6 +208,43 @@ mod tests {
         assert!(find("core.v1.Nothing").is_none());
     }
 
+    /// Every list and map that Kubernetes says a word about is merged as it says.
+    #[test]
+    fn fields_are_merged_by_the_published_keys() {
+        let (mut types, mut seen) = (0, 0);
+        for line in include_str!("../../schema/keys.tsv").lines().skip(1) {
+            let mut words = line.split('\t').chain(std::iter::repeat("")).take(7);
+            let [type_, field, list, keys, strategy, merge_key, map] =
+                std::array::from_fn(|_| words.next().unwrap_or_default());
+            let short: Vec<&str> = type_.rsplit('.').take(3).collect();
+            let Some(found) = find(&format!("{}.{}.{}", short[2], short[1], short[0])) else {
+                assert!(type_.starts_with("io.k8s.apimachinery."), "{type_}");
+                continue;
+            };
+            if field.is_empty() {
+                assert!(found.get().atomic, "{type_}");
+                types += 1;
+                continue;
+            }
+            let merge = found.get().field(field).unwrap_or_else(|| panic!("{type_}.{field}")).merge;
+            let expected = match list {
+                "map" => ListType::Map,
+                "set" => ListType::Set,
+                _ => ListType::Atomic,
+            };
+            let strategies = |one: &str| strategy.split(',').any(|strategy| strategy == one);
+            assert_eq!((merge.list, merge.keys, merge.merge_key), (expected, keys, merge_key), "{type_}.{field}");
+            assert_eq!(
+                (merge.patch_merges, merge.patch_replaces, merge.patch_retains_keys),
+                (strategies("merge"), strategies("replace"), strategies("retainKeys")),
+                "{type_}.{field}"
+            );
+            assert_eq!((merge.map_atomic, merge.map_granular), (map == "atomic", map == "granular"), "{type_}.{field}");
+            seen += 1;
+        }
+        assert!(types > 20 && seen > 390, "{types} {seen}");
+    }
+
     #[test]
     fn fields_fit_the_decoders_bitset() {
         assert!(graph().types.iter().all(|t| t.fields.len() <= 128));

@@ -98,6 +98,8 @@ impl FieldSelector {
 fn not_selectable(kind: &Kind, field: &str) -> String {
     if kind.kind == "Job" {
         format!("field label {field:?} not supported for Job")
+    } else if kind.kind == "ResourceSlice" {
+        format!("field label not supported for {}, Kind=ResourceSlice: {field}", kind.api_version())
     } else if kind.selectable.is_empty() && kind.model.custom().is_none() {
         format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
     } else {
@@ -329,6 +331,58 @@ mod tests {
             r#""data.k" is not a known field selector: only "metadata.name", "metadata.namespace""#
         );
         assert!(FieldSelector::of("metadata.namespace", "x").check(kind).is_ok());
+    }
+
+    #[test]
+    fn each_kind_says_in_its_words_what_it_is_not_selected_by() {
+        for (kind, field, expected) in [
+            (kinds::of::<core::Pod>(), "spec.x", "field label not supported: spec.x"),
+            (kinds::of::<core::Node>(), "metadata.namespace", "field label not supported: metadata.namespace"),
+            (kinds::of::<core::Namespace>(), "metadata.namespace", "field label not supported: metadata.namespace"),
+            (kinds::of::<core::Secret>(), "data", "field label not supported: data"),
+            (kinds::of::<core::Service>(), "spec.x", "field label not supported: spec.x"),
+            (kinds::of::<core::Event>(), "regarding.name", "field label not supported: regarding.name"),
+            (kinds::of::<events::Event>(), "involvedObject.name", "field label not supported: involvedObject.name"),
+            (kinds::of::<events::Event>(), "source", "field label not supported: source"),
+            (kinds::of::<batch::Job>(), "spec.x", "field label \"spec.x\" not supported for Job"),
+            (
+                kinds::of::<certificates::CertificateSigningRequest>(),
+                "metadata.namespace",
+                "field label not supported: metadata.namespace",
+            ),
+            (
+                kinds::of::<resource::ResourceSlice>(),
+                "metadata.namespace",
+                "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: metadata.namespace",
+            ),
+            (
+                kinds::of::<resource::ResourceClaim>(),
+                "spec.x",
+                "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
+            ),
+        ] {
+            let error = FieldSelector::of(field, "v").check(kind).unwrap_err();
+            assert_eq!(error.to_string(), expected, "{}", kind.plural);
+        }
+    }
+
+    #[test]
+    fn kinds_are_selected_by_their_own_fields() {
+        for (kind, fields) in [
+            (kinds::of::<core::Node>(), "metadata.name spec.unschedulable"),
+            (kinds::of::<core::Namespace>(), "metadata.name status.phase"),
+            (kinds::of::<core::Secret>(), "metadata.name metadata.namespace type"),
+            (kinds::of::<core::Service>(), "metadata.name metadata.namespace spec.clusterIP spec.type"),
+            (kinds::of::<core::ReplicationController>(), "metadata.name metadata.namespace status.replicas"),
+            (kinds::of::<batch::Job>(), "metadata.name metadata.namespace status.successful"),
+            (kinds::of::<certificates::CertificateSigningRequest>(), "metadata.name spec.signerName"),
+            (kinds::of::<resource::ResourceSlice>(), "metadata.name spec.nodeName spec.driver"),
+            (kinds::of::<core::PersistentVolume>(), "metadata.name metadata.namespace"),
+        ] {
+            for field in fields.split(' ') {
+                assert!(FieldSelector::of(field, "v").check(kind).is_ok(), "{} {field}", kind.plural);
+            }
+        }
     }
 
     proptest! {

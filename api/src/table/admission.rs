@@ -5,11 +5,10 @@ use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, MutatingWebhookConfiguration, ParamKind, ParamRef,
     ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding, ValidatingWebhookConfiguration,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use serde_json::Value;
 
 use super::{Cells, age, cells};
-use crate::selector::format_labels;
 
 impl Cells for ValidatingWebhookConfiguration {
     fn cells(&self, now: Timestamp) -> Vec<Value> {
@@ -69,7 +68,7 @@ fn policy(meta: &ObjectMeta, count: usize, params: Option<&ParamKind>, now: Time
 
 fn binding(meta: &ObjectMeta, policy: &str, params: Option<&ParamRef>, now: Timestamp) -> Vec<Value> {
     let params = params.map(|p| match (cells::text(p.name.as_ref()), &p.selector) {
-        ("", Some(selector)) => format_labels(Some(selector)),
+        ("", Some(selector)) => in_gos_words(selector),
         ("", None) => cells::UNSET.to_owned(),
         (name, _) => format!("{}/{name}", cells::text_or(p.namespace.as_ref(), "*")),
     });
@@ -79,6 +78,19 @@ fn binding(meta: &ObjectMeta, policy: &str, params: Option<&ParamRef>, now: Time
         params.unwrap_or_else(|| cells::UNSET.to_owned()).into(),
         age(meta, now).into(),
     ]
+}
+
+/// A selector as Go prints the message that it is, which is what upstream shows of it.
+fn in_gos_words(selector: &LabelSelector) -> String {
+    let labels = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}: {value},"));
+    let requirements = selector.match_expressions.iter().flatten().map(|one| {
+        let values = one.values.as_deref().unwrap_or_default().join(" ");
+        format!("LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},", one.key, one.operator)
+    });
+    let (labels, requirements): (String, String) = (labels.collect(), requirements.collect());
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{requirements}}},}}"
+    )
 }
 
 #[cfg(test)]
@@ -95,7 +107,19 @@ mod tests {
         assert_eq!(line::<ValidatingAdmissionPolicy>(policy), "p | 1 | v1/K | <unknown>");
         let policy = r#"{"metadata":{"name":"p"},"spec":{}}"#;
         assert_eq!(line::<MutatingAdmissionPolicy>(policy), "p | 0 | <unset> | <unknown>");
-        let binding = r#"{"metadata":{"name":"b"},"spec":{"policyName":"p","paramRef":{"name":"x"}}}"#;
-        assert_eq!(line::<ValidatingAdmissionPolicyBinding>(binding), "b | p | */x | <unknown>");
+        for (params, expected) in [
+            ("{}", "<unset>"),
+            (r#"{"name":"x"}"#, "*/x"),
+            (r#"{"name":"x","namespace":"n"}"#, "n/x"),
+            (
+                r#"{"selector":{"matchLabels":{"b":"2","a":"1"},"matchExpressions":[{"key":"c","operator":"In","values":["x","y"]}]}}"#,
+                "&LabelSelector{MatchLabels:map[string]string{a: 1,b: 2,},MatchExpressions:[]LabelSelectorRequirement{LabelSelectorRequirement{Key:c,Operator:In,Values:[x y],},},}",
+            ),
+        ] {
+            let binding = format!(r#"{{"metadata":{{"name":"b"}},"spec":{{"policyName":"p","paramRef":{params}}}}}"#);
+            let expected = format!("b | p | {expected} | <unknown>");
+            assert_eq!(line::<ValidatingAdmissionPolicyBinding>(&binding), expected);
+            assert_eq!(line::<MutatingAdmissionPolicyBinding>(&binding), expected);
+        }
     }
 }

@@ -26,7 +26,10 @@ fn available(service: &APIService) -> String {
     let mut conditions = service.status.iter().flat_map(|s| s.conditions.iter().flatten());
     match conditions.find(|c| c.type_ == "Available") {
         Some(condition) if condition.status == "True" => "True".to_owned(),
-        Some(condition) => format!("{} ({})", condition.status, cells::text(condition.reason.as_ref())),
+        Some(condition) => match cells::text(condition.reason.as_ref()) {
+            "" => condition.status.clone(),
+            reason => format!("{} ({reason})", condition.status),
+        },
         None => "Unknown".to_owned(),
     }
 }
@@ -43,6 +46,8 @@ mod tests {
         assert_eq!(of(available), "v1. | Local | True | <unknown>");
         let missing = r#","spec":{"service":{"namespace":"n","name":"s"},"groupPriorityMinimum":1,"versionPriority":1},"status":{"conditions":[{"type":"Available","status":"False","reason":"ServiceNotFound"}]}"#;
         assert_eq!(of(missing), "v1. | n/s | False (ServiceNotFound) | <unknown>");
+        let unsaid = r#","status":{"conditions":[{"type":"Available","status":"False"}]}"#;
+        assert_eq!(of(unsaid), "v1. | Local | False | <unknown>");
         assert_eq!(of(""), "v1. | Local | Unknown | <unknown>");
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Cells, age, cells};
 use crate::convert::autoscaling;
+use crate::quantity::canonical;
 
 /// How many metrics are shown before the rest are counted.
 const METRICS_MAX: usize = 2;
@@ -58,7 +59,7 @@ fn metric(spec: &v2::MetricSpec, status: Option<&v2::MetricStatus>) -> String {
         "Pods" => {
             let current = status.and_then(|status| status.pods.as_ref()).map(|metric| &metric.current);
             let target = spec.pods.as_ref().and_then(|metric| metric.target.average_value.as_ref());
-            format!("{}/{}", amount(current.and_then(|c| c.average_value.as_ref())), amount(target))
+            format!("{}/{}", measured(current, |c| c.average_value.as_ref()), amount(target))
         }
         "Resource" => {
             let current = status.and_then(|status| status.resource.as_ref()).map(|metric| &metric.current);
@@ -77,11 +78,12 @@ fn metric(spec: &v2::MetricSpec, status: Option<&v2::MetricStatus>) -> String {
 fn value_or_average(target: Option<&v2::MetricTarget>, current: Option<&v2::MetricValueStatus>) -> String {
     match target.and_then(|target| target.average_value.as_ref()) {
         Some(average) => {
-            format!("{}/{} (avg)", amount(current.and_then(|c| c.average_value.as_ref())), average.0)
+            let current = current.filter(|current| current.average_value.is_some());
+            format!("{}/{} (avg)", measured(current, |c| c.average_value.as_ref()), amount(Some(average)))
         }
         None => {
             let target = target.and_then(|target| target.value.as_ref());
-            format!("{}/{}", amount(current.and_then(|c| c.value.as_ref())), amount(target))
+            format!("{}/{}", measured(current, |c| c.value.as_ref()), amount(target))
         }
     }
 }
@@ -89,15 +91,24 @@ fn value_or_average(target: Option<&v2::MetricTarget>, current: Option<&v2::Metr
 fn resource(source: Option<(&String, &v2::MetricTarget)>, current: Option<&v2::MetricValueStatus>) -> String {
     let Some((name, target)) = source else { return cells::UNKNOWN.to_owned() };
     if let Some(average) = &target.average_value {
-        return format!("{name}: {}/{}", amount(current.and_then(|c| c.average_value.as_ref())), average.0);
+        return format!("{name}: {}/{}", measured(current, |c| c.average_value.as_ref()), amount(Some(average)));
     }
     let percent = |value: Option<i32>, none: &str| value.map_or_else(|| none.to_owned(), |value| format!("{value}%"));
     let current = percent(current.and_then(|c| c.average_utilization), cells::UNKNOWN);
     format!("{name}: {current}/{}", percent(target.average_utilization, "<auto>"))
 }
 
-fn amount(quantity: Option<&Quantity>) -> &str {
-    quantity.map_or(cells::UNKNOWN, |quantity| &quantity.0)
+/// What was measured: unknown as long as nothing was.
+fn measured(
+    current: Option<&v2::MetricValueStatus>,
+    of: impl Fn(&v2::MetricValueStatus) -> Option<&Quantity>,
+) -> String {
+    current.map_or_else(|| cells::UNKNOWN.to_owned(), |current| amount(of(current)))
+}
+
+/// An amount as Go prints it, which prints one that is not there, too.
+fn amount(quantity: Option<&Quantity>) -> String {
+    quantity.map_or_else(|| "<nil>".to_owned(), |quantity| canonical(&quantity.0).into_owned())
 }
 
 #[cfg(test)]
@@ -124,5 +135,55 @@ mod tests {
             ),
             "h | Deployment/d | cpu: <unknown>/50% | <unset> | 3 | 2 | <unknown>"
         );
+    }
+    #[test]
+    fn metrics_tell_what_is_and_what_is_to_be() {
+        for (spec, status, expected) in [
+            ("", "", "<none>"),
+            (
+                r#"{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization"}}}"#,
+                "",
+                "cpu: <unknown>/<auto>",
+            ),
+            (
+                r#"{"type":"Resource","resource":{"name":"cpu","target":{"type":"AverageValue","averageValue":"0.5"}}}"#,
+                r#"{"type":"Resource","resource":{"name":"cpu","current":{"averageValue":"250m"}}}"#,
+                "cpu: 250m/500m",
+            ),
+            (
+                r#"{"type":"Resource","resource":{"name":"cpu","target":{"type":"AverageValue","averageValue":"1"}}}"#,
+                r#"{"type":"Resource","resource":{"name":"cpu","current":{}}}"#,
+                "cpu: <nil>/1",
+            ),
+            (
+                r#"{"type":"ContainerResource","containerResource":{"container":"c","name":"memory","target":{"type":"Utilization","averageUtilization":80}}}"#,
+                r#"{"type":"ContainerResource","containerResource":{"container":"c","name":"memory","current":{"averageUtilization":10}}}"#,
+                "memory: 10%/80%",
+            ),
+            (
+                r#"{"type":"Pods","pods":{"metric":{"name":"m"},"target":{"type":"AverageValue","averageValue":"5"}}}"#,
+                r#"{"type":"Pods","pods":{"metric":{"name":"m"},"current":{"averageValue":"3"}}}"#,
+                "3/5",
+            ),
+            (
+                r#"{"type":"External","external":{"metric":{"name":"m"},"target":{"type":"AverageValue","averageValue":"5"}}}"#,
+                r#"{"type":"External","external":{"metric":{"name":"m"},"current":{"value":"3"}}}"#,
+                "<unknown>/5 (avg)",
+            ),
+            (
+                r#"{"type":"Object","object":{"describedObject":{"kind":"K","name":"n"},"metric":{"name":"m"},"target":{"type":"Value","value":"5"}}}"#,
+                r#"{"type":"Object","object":{"describedObject":{"kind":"K","name":"n"},"metric":{"name":"m"},"current":{"value":"3"}}}"#,
+                "3/5",
+            ),
+            (r#"{"type":"Else"}"#, "", "<unknown type>"),
+        ] {
+            let json = format!(
+                r#"{{"metadata":{{"name":"h"}},"spec":{{"maxReplicas":3,"scaleTargetRef":{{"kind":"K","name":"d"}},"metrics":[{spec}]}},"status":{{"desiredReplicas":0,"currentMetrics":[{status}]}}}}"#
+            );
+            assert_eq!(
+                line::<v2::HorizontalPodAutoscaler>(&json),
+                format!("h | K/d | {expected} | <unset> | 3 | 0 | <unknown>")
+            );
+        }
     }
 }

@@ -39,8 +39,11 @@ pub(super) fn joined_or(parts: Vec<String>, none: &str) -> String {
 pub(super) fn shortened(mut parts: Vec<String>, none: &str) -> String {
     let more = parts.len().saturating_sub(SHOWN_MAX);
     parts.truncate(SHOWN_MAX);
-    let shown = joined_or(parts, none);
-    if more == 0 { shown } else { format!("{shown} + {more} more...") }
+    match (parts.join(","), more) {
+        (shown, 1..) => format!("{shown} + {more} more..."),
+        (shown, 0) if shown.is_empty() => none.to_owned(),
+        (shown, 0) => shown,
+    }
 }
 
 /// The names and the images of a template's containers.

@@ -39,7 +39,7 @@ impl Cells for ResourceSlice {
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         vec![
             cells::text(self.metadata.name.as_ref()).into(),
-            cells::text_or(self.spec.node_name.as_ref(), cells::UNSET).into(),
+            cells::text(self.spec.node_name.as_ref()).into(),
             self.spec.driver.clone().into(),
             self.spec.pool.name.clone().into(),
             age(&self.metadata, now).into(),
@@ -63,6 +63,6 @@ mod tests {
             assert_eq!(line::<ResourceClaim>(&json), format!("c | {expected} | <unknown>"));
         }
         let slice = r#"{"metadata":{"name":"s"},"spec":{"driver":"d","pool":{"name":"p","generation":0,"resourceSliceCount":1}}}"#;
-        assert_eq!(line::<ResourceSlice>(slice), "s | <unset> | d | p | <unknown>");
+        assert_eq!(line::<ResourceSlice>(slice), "s |  | d | p | <unknown>");
     }
 }

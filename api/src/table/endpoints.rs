@@ -19,8 +19,11 @@ impl Cells for core::Endpoints {
 }
 
 fn endpoints(endpoints: &core::Endpoints, age: String) -> Vec<Value> {
-    let all: Vec<String> = endpoints.subsets.iter().flatten().flat_map(subset).collect();
-    vec![cells::text(endpoints.metadata.name.as_ref()).into(), cells::shortened(all, cells::NONE).into(), age.into()]
+    let subsets = endpoints.subsets.as_deref().unwrap_or_default();
+    let all: Vec<String> = subsets.iter().flat_map(subset).collect();
+    // Subsets whose addresses are all not ready show nothing, and not that there are none.
+    let none = if subsets.is_empty() { cells::NONE } else { "" };
+    vec![cells::text(endpoints.metadata.name.as_ref()).into(), cells::shortened(all, none).into(), age.into()]
 }
 
 /// Every address with every port, or alone where there are no ports.
@@ -47,7 +50,7 @@ fn slice(slice: &discovery::EndpointSlice, age: String) -> Vec<Value> {
 }
 
 fn port(port: &discovery::EndpointPort) -> String {
-    port.port.map_or_else(|| cells::text_or(port.name.as_ref(), "*").to_owned(), |number| number.to_string())
+    port.port.map_or_else(|| port.name.as_deref().unwrap_or("*").to_owned(), |number| number.to_string())
 }
 
 #[cfg(test)]
@@ -63,7 +66,29 @@ mod tests {
             line::<core::Endpoints>(&format!(r#"{{"metadata":{{"name":"e"}},"subsets":{subsets}}}"#)),
             "e | 1.1.1.1:80,1.1.1.2:80,1.1.1.1:81 + 1 more... | <unknown>"
         );
-        assert_eq!(line::<core::Endpoints>(r#"{"metadata":{"name":"e"}}"#), "e | <none> | <unknown>");
+        for (subsets, expected) in [
+            ("[]", "<none>"),
+            (r#"[{"notReadyAddresses":[{"ip":"1.1.1.1"}],"ports":[{"port":80}]}]"#, ""),
+            (r#"[{"addresses":[{"ip":"1.1.1.1"},{"ip":"::1"}]}]"#, "1.1.1.1,::1"),
+            (r#"[{"addresses":[{"ip":"::1"}],"ports":[{"port":80}]}]"#, "[::1]:80"),
+        ] {
+            let json = format!(r#"{{"metadata":{{"name":"e"}},"subsets":{subsets}}}"#);
+            assert_eq!(line::<core::Endpoints>(&json), format!("e | {expected} | <unknown>"));
+        }
+        for (ports, endpoints, expected) in [
+            ("[]", "[]", "<unset> | <unset>"),
+            (r#"[{"name":""}]"#, r#"[{"addresses":["a","b"]},{"addresses":["c"]}]"#, "<unset> | a,b,c"),
+            (
+                r#"[{"port":1},{"port":2},{"name":"x"},{"port":4},{"port":5}]"#,
+                r#"[{"addresses":["a","b"]},{"addresses":["c","d"]}]"#,
+                "1,2,x + 2 more... | a,b,c + 1 more...",
+            ),
+        ] {
+            let json = format!(
+                r#"{{"addressType":"IPv4","metadata":{{"name":"e"}},"ports":{ports},"endpoints":{endpoints}}}"#
+            );
+            assert_eq!(line::<discovery::EndpointSlice>(&json), format!("e | IPv4 | {expected} | <unknown>"));
+        }
         assert_eq!(
             line::<discovery::EndpointSlice>(
                 r#"{"addressType":"IPv4","metadata":{"name":"e"},"ports":[{"port":80},{}],"endpoints":[{"addresses":["1.1.1.1"]}]}"#

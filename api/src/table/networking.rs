@@ -73,16 +73,18 @@ impl Cells for NetworkPolicy {
 }
 
 impl Cells for IPAddress {
-    fn cells(&self, _now: Timestamp) -> Vec<Value> {
+    fn cells(&self, now: Timestamp) -> Vec<Value> {
         let parent = &self.spec.parent_ref;
-        let named = [
-            cells::text(parent.group.as_ref()),
-            &parent.resource,
-            cells::text(parent.namespace.as_ref()),
-            &parent.name,
-        ];
-        let named: Vec<&str> = named.into_iter().filter(|part| !part.is_empty()).collect();
-        vec![cells::text(self.metadata.name.as_ref()).into(), named.join("/").into()]
+        let resource = match cells::text(parent.group.as_ref()) {
+            "" => parent.resource.to_lowercase(),
+            group => format!("{}.{group}", parent.resource).to_lowercase(),
+        };
+        let parent = match cells::text(parent.namespace.as_ref()) {
+            "" => format!("{resource}/{}", parent.name),
+            namespace => format!("{resource}/{namespace}/{}", parent.name),
+        };
+        // The age has no column; upstream tells it all the same.
+        vec![cells::text(self.metadata.name.as_ref()).into(), parent.into(), age(&self.metadata, now).into()]
     }
 }
 
@@ -113,8 +115,25 @@ mod tests {
         let class = r#","spec":{"controller":"x/y","parameters":{"apiGroup":"g","kind":"K","name":"n"}}"#;
         assert_eq!(line::<IngressClass>(&format!("{{{META}{class}}}")), "a | x/y | K.g/n | 3m");
         assert_eq!(line::<NetworkPolicy>(&format!(r#"{{{META},"spec":{{}}}}"#)), "a | <none> | 3m");
-        let parent = r#","spec":{"parentRef":{"resource":"services","namespace":"n","name":"s"}}"#;
-        assert_eq!(line::<IPAddress>(&format!("{{{META}{parent}}}")), "a | services/n/s");
+        for (parent, expected) in [
+            (r#"{"resource":"services","namespace":"n","name":"s"}"#, "services/n/s"),
+            (r#"{"group":"x.test","resource":"Things","name":"s"}"#, "things.x.test/s"),
+        ] {
+            let json = format!(r#"{{{META},"spec":{{"parentRef":{parent}}}}}"#);
+            assert_eq!(line::<IPAddress>(&json), format!("a | {expected} | 3m"));
+        }
+        for (rules, expected) in [
+            (r#"[{"host":"x"},{}]"#, "x"),
+            (r#"[{},{"host":"x"},{"host":"y"},{"host":"z"}]"#, "x,y,z"),
+            (r#"[{"host":"x"},{"host":"y"},{"host":"z"},{}]"#, "x,y,z + 1 more..."),
+        ] {
+            let shown = ingress(&format!(r#","spec":{{"rules":{rules}}}"#));
+            assert_eq!(shown, format!("a | <none> | {expected} |  | 80 | 3m"));
+        }
+        let policy = r#","spec":{"podSelector":{"matchLabels":{"b":"2","a":"1"},"matchExpressions":[{"key":"c","operator":"In","values":["y","x"]},{"key":"d","operator":"DoesNotExist"}]}}"#;
+        assert_eq!(line::<NetworkPolicy>(&format!("{{{META}{policy}}}")), "a | a=1,b=2,c in (x,y),!d | 3m");
+        let class = r#","spec":{"controller":"x/y","parameters":{"kind":"K","name":"n","scope":"Cluster"}}"#;
+        assert_eq!(line::<IngressClass>(&format!("{{{META}{class}}}")), "a | x/y | K/n | 3m");
         let cidrs = r#","spec":{"cidrs":["10.0.0.0/24","2001:db8::/64"]}"#;
         assert_eq!(line::<ServiceCIDR>(&format!("{{{META}{cidrs}}}")), "a | 10.0.0.0/24,2001:db8::/64 | 3m");
     }

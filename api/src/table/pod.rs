@@ -4,12 +4,20 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStatus, Pod, PodSpec, PodStatus};
 use serde_json::Value;
 
-use super::{Cells, age, cells, since};
+use super::{Cells, Completed, age, cells, since};
 use crate::pods;
 
 impl Cells for Pod {
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         row(self, age(&self.metadata, now), now)
+    }
+
+    fn completed(&self) -> Option<Completed> {
+        match self.status.as_ref()?.phase.as_deref()? {
+            "Succeeded" => Some(("Succeeded", "The pod has completed successfully.")),
+            "Failed" => Some(("Failed", "The pod failed.")),
+            _ => None,
+        }
     }
 }
 
@@ -113,19 +121,27 @@ impl Summary {
     }
 
     fn see_containers(&mut self, pod: &Pod, status: &PodStatus) {
-        let mut running = false;
+        let (mut running, mut failed) = (false, None);
         for container in status.container_statuses.iter().flatten().rev() {
             self.restarts.add(container);
             let Some(state) = &container.state else { continue };
             if let Some(why) = stopped_or_waiting(state) {
+                if state.terminated.as_ref().is_some_and(|ended| ended.exit_code != 0) {
+                    failed = Some(why.clone());
+                }
                 self.reason = why;
             } else if container.ready && state.running.is_some() {
                 running = true;
                 self.ready += 1;
             }
         }
-        if self.reason == "Completed" && running {
-            self.reason = if pods::is_ready(pod) { "Running" } else { "NotReady" }.to_owned();
+        if self.reason == "Completed" {
+            self.reason = match failed {
+                _ if running && pods::is_ready(pod) => "Running".to_owned(),
+                Some(why) => why,
+                None if running => "NotReady".to_owned(),
+                None => return,
+            };
         }
     }
 }
@@ -180,6 +196,9 @@ mod tests {
     #[test]
     fn one_word_tells_how_a_pod_is() {
         let running = container(r#""running":{}"#, true, "");
+        let completed = container(r#""terminated":{"exitCode":0,"reason":"Completed"}"#, false, "");
+        let failed = container(r#""terminated":{"exitCode":1,"reason":"Error"}"#, false, "");
+        let ready = r#""conditions":[{"type":"Ready","status":"True"}]"#;
         let last = r#","lastState":{"terminated":{"exitCode":1,"finishedAt":"2026-01-01T00:54:30Z"}}"#;
         for (spec, status, meta, expected) in [
             ("", r#""phase":"Pending""#.to_owned(), "", "0/1 Pending 0"),
@@ -194,6 +213,16 @@ mod tests {
             (r#","initContainers":[{"name":"i","restartPolicy":"Always"}]"#, format!(r#""phase":"Running","initContainerStatuses":[{{"name":"i","ready":true,"started":true,"restartCount":0,"image":"","imageID":"","state":{{"running":{{}}}}}}],"containerStatuses":[{running}]"#), "", "2/2 Running 2"),
             ("", r#""phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"SchedulingGated"}]"#.to_owned(), "", "0/1 SchedulingGated 0"),
             ("", r#""phase":"Failed","reason":"Evicted""#.to_owned(), "", "0/1 Evicted 0"),
+            ("", format!(r#""phase":"Running","containerStatuses":[{completed},{running}]"#), "", "1/1 NotReady 4"),
+            ("", format!(r#""phase":"Running",{ready},"containerStatuses":[{completed},{running}]"#), "", "1/1 Running 4"),
+            ("", format!(r#""phase":"Running",{ready},"containerStatuses":[{completed},{failed},{running}]"#), "", "1/1 Running 6"),
+            ("", format!(r#""phase":"Running","containerStatuses":[{completed},{failed},{running}]"#), "", "1/1 Error 6"),
+            ("", format!(r#""phase":"Failed","containerStatuses":[{completed},{failed}]"#), "", "0/1 Error 4"),
+            ("", format!(r#""phase":"Failed","containerStatuses":[{}]"#, container(r#""terminated":{"exitCode":137,"signal":9}"#, false, "")), "", "0/1 Signal:9 2"),
+            (r#","initContainers":[{"name":"i"}]"#, r#""phase":"Pending","initContainerStatuses":[{"name":"i","ready":false,"restartCount":3,"image":"","imageID":"","lastState":{"terminated":{"exitCode":2,"finishedAt":"2026-01-01T00:50:00Z"}},"state":{"waiting":{"reason":"CrashLoopBackOff"}}}]"#.to_owned(), "", "0/1 Init:CrashLoopBackOff 3 (10m ago)"),
+            (r#","initContainers":[{"name":"i"},{"name":"j","restartPolicy":"Always"}]"#, r#""phase":"Pending","initContainerStatuses":[{"name":"i","ready":true,"restartCount":0,"image":"","imageID":"","state":{"terminated":{"exitCode":0}}},{"name":"j","ready":false,"started":false,"restartCount":1,"image":"","imageID":"","state":{"running":{}}}]"#.to_owned(), "", "0/2 Init:1/2 1"),
+            ("", r#""phase":"Running","reason":"NodeLost""#.to_owned(), r#","deletionTimestamp":"2026-01-01T00:00:00Z""#, "0/1 Unknown 0"),
+            ("", r#""phase":"Succeeded""#.to_owned(), r#","deletionTimestamp":"2026-01-01T00:00:00Z""#, "0/1 Succeeded 0"),
         ] {
             assert_eq!(pod(spec, &status, meta), expected);
         }

@@ -12,7 +12,7 @@ impl Cells for core::ResourceQuota {
         let (mut requests, mut limits) = (Vec::new(), Vec::new());
         for (name, hard) in self.status.iter().flat_map(|status| status.hard.iter().flatten()) {
             let used = self.status.as_ref().and_then(|status| status.used.as_ref()?.get(name));
-            let list = if name.starts_with("limits") { &mut limits } else { &mut requests };
+            let list = if name.starts_with("limits.") { &mut limits } else { &mut requests };
             list.push(format!("{name}: {}/{}", parse_or_zero(used), parse_or_zero(Some(hard))));
         }
         vec![

@@ -22,8 +22,8 @@ impl Cells for ClusterRoleBinding {
 fn binding(meta: &ObjectMeta, role: &RoleRef, subjects: &[Subject], now: Timestamp) -> Vec<Value> {
     let of_kind = |kind: &str| -> Value {
         let subjects = subjects.iter().filter(|s| s.kind == kind);
-        let names = subjects.map(|s| match (kind, cells::text(s.namespace.as_ref())) {
-            ("ServiceAccount", namespace) if !namespace.is_empty() => format!("{namespace}/{}", s.name),
+        let names = subjects.map(|s| match kind {
+            "ServiceAccount" => format!("{}/{}", cells::text(s.namespace.as_ref()), s.name),
             _ => s.name.clone(),
         });
         names.collect::<Vec<_>>().join(", ").into()

@@ -1,5 +1,7 @@
 //! The row of a service: its addresses and its ports, as `80:30080/TCP`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use serde_json::Value;
@@ -34,13 +36,13 @@ fn external(service: &Service, spec: &ServiceSpec) -> String {
         Some("LoadBalancer") => {
             let balancer = service.status.as_ref().and_then(|s| s.load_balancer.as_ref());
             let ingress = balancer.into_iter().flat_map(|b| b.ingress.iter().flatten());
-            let mut all: Vec<String> = ingress.filter_map(|i| i.ip.clone().or_else(|| i.hostname.clone())).collect();
-            all.sort();
-            all.dedup();
-            all.extend(given);
+            let points = ingress.map(|i| cells::text_or(i.ip.as_ref(), cells::text(i.hostname.as_ref())));
+            let points: BTreeSet<&str> = points.filter(|point| !point.is_empty()).collect();
+            let all = points.into_iter().map(str::to_owned).chain(given).collect();
             cells::joined_or(all, "<pending>")
         }
-        _ => cells::joined_or(given, cells::NONE),
+        Some("ClusterIP" | "NodePort") => cells::joined_or(given, cells::NONE),
+        _ => cells::UNKNOWN.to_owned(),
     }
 }
 
@@ -73,6 +75,11 @@ mod tests {
                 r#"{"type":"LoadBalancer","clusterIP":"1.2.3.4"}"#,
                 "s | LoadBalancer | 1.2.3.4 | <pending> | <none> | <unknown> | <none>",
             ),
+            (
+                r#"{"type":"LoadBalancer","clusterIP":"None","externalIPs":["9.9.9.9"]},"status":{"loadBalancer":{"ingress":[{"hostname":"lb.a.long.name.test"},{"ip":"1.1.1.2"},{"ip":"1.1.1.1","hostname":"x"},{"ip":"1.1.1.2"}]}}"#,
+                "s | LoadBalancer | None | 1.1.1.1,1.1.1.2,lb.a.long.name.test,9.9.9.9 | <none> | <unknown> | <none>",
+            ),
+            (r#"{"clusterIP":"1.2.3.4"}"#, "s |  | 1.2.3.4 | <unknown> | <none> | <unknown> | <none>"),
             (
                 r#"{"type":"ExternalName","externalName":"a.b"}"#,
                 "s | ExternalName | <none> | a.b | <none> | <unknown> | <none>",

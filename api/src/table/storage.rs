@@ -13,7 +13,6 @@ use crate::quantity::parse_or_zero;
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 const DEFAULT_CLASS: [&str; 2] =
     ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
-const DEFAULT_ATTRIBUTES: [&str; 1] = ["volumeattributesclass.alpha.kubernetes.io/is-default-class"];
 
 fn annotation<'m>(meta: &'m ObjectMeta, key: &str) -> Option<&'m String> {
     meta.annotations.as_ref().and_then(|annotations| annotations.get(key))
@@ -24,9 +23,9 @@ fn class<'m>(meta: &'m ObjectMeta, field: Option<&'m String>) -> &'m str {
 }
 
 /// The name, and whether it is what is taken when none is named.
-fn class_name(meta: &ObjectMeta, marks: &[&str]) -> String {
+fn class_name(meta: &ObjectMeta) -> String {
     let name = cells::text(meta.name.as_ref());
-    let default = marks.iter().any(|mark| annotation(meta, mark).is_some_and(|value| value == "true"));
+    let default = DEFAULT_CLASS.iter().any(|mark| annotation(meta, mark).is_some_and(|value| value == "true"));
     if default { format!("{name} (default)") } else { name.to_owned() }
 }
 
@@ -99,7 +98,7 @@ impl Cells for core::PersistentVolumeClaim {
 impl Cells for storage::StorageClass {
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         vec![
-            class_name(&self.metadata, &DEFAULT_CLASS).into(),
+            class_name(&self.metadata).into(),
             self.provisioner.as_str().into(),
             cells::text_or(self.reclaim_policy.as_ref(), "Delete").into(),
             cells::text_or(self.volume_binding_mode.as_ref(), "Immediate").into(),
@@ -112,7 +111,7 @@ impl Cells for storage::StorageClass {
 impl Cells for storage::VolumeAttributesClass {
     fn cells(&self, now: Timestamp) -> Vec<Value> {
         vec![
-            class_name(&self.metadata, &DEFAULT_ATTRIBUTES).into(),
+            cells::text(self.metadata.name.as_ref()).into(),
             self.driver_name.as_str().into(),
             age(&self.metadata, now).into(),
         ]
@@ -192,6 +191,8 @@ mod tests {
     fn classes_and_drivers() {
         let class = r#"{"metadata":{"name":"s","annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"p"}"#;
         assert_eq!(line::<storage::StorageClass>(class), "s (default) | p | Delete | Immediate | false | <unknown>");
+        let attributes = r#"{"metadata":{"name":"a","annotations":{"volumeattributesclass.alpha.kubernetes.io/is-default-class":"true"}},"driverName":"d"}"#;
+        assert_eq!(line::<storage::VolumeAttributesClass>(attributes), "a | d | <unknown>");
         let attachment = r#"{"metadata":{"name":"a"},"spec":{"attacher":"d","nodeName":"n","source":{"persistentVolumeName":"v"}},"status":{"attached":true}}"#;
         assert_eq!(line::<storage::VolumeAttachment>(attachment), "a | d | v | n | true | <unknown>");
         assert_eq!(

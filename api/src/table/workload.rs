@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::{apps::v1 as apps, core::v1 as core};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
 
 use super::{Cells, age, cells};
@@ -112,8 +113,17 @@ fn deployment(deployment: &apps::Deployment, age: String) -> Vec<Value> {
         age.into(),
         names.into(),
         images.into(),
-        selector::format_labels(spec.map(|s| &s.selector)).into(),
+        selected(spec.map(|s| &s.selector)).into(),
     ]
+}
+
+/// The selector of a deployment, which is nothing where others say that there is none.
+fn selected(selector: Option<&LabelSelector>) -> String {
+    match selector::format_labels(selector).as_str() {
+        cells::NONE => String::new(),
+        "<error>" => "<invalid>".to_owned(),
+        text => text.to_owned(),
+    }
 }
 
 fn replica_set(set: &apps::ReplicaSet, age: String) -> Vec<Value> {
@@ -163,6 +173,17 @@ mod tests {
             )),
             "w | 1/3 | 2 | 0 | <unknown> | a,b | i:1,j | app=x"
         );
+        for (selector, expected) in [
+            ("{}", ""),
+            (r#"{"matchExpressions":[{"key":"a","operator":"In","values":["c","b"]}]}"#, "a in (b,c)"),
+            (r#"{"matchExpressions":[{"key":"a","operator":"Near"}]}"#, "<invalid>"),
+        ] {
+            let json = format!(r#"{{"metadata":{{"name":"w"}},"spec":{{"selector":{selector},{template}}}}}"#);
+            assert_eq!(
+                line::<apps::Deployment>(&json),
+                format!("w | 0/0 | 0 | 0 | <unknown> | a,b | i:1,j | {expected}")
+            );
+        }
         assert_eq!(
             line::<apps::ReplicaSet>(&format!(
                 r#"{{"metadata":{{"name":"w"}},"spec":{{"replicas":3,"selector":{{}},{template}}},"status":{{"replicas":2,"readyReplicas":1}}}}"#

@@ -8,8 +8,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::{Plugin, Review};
-use crate::strategy::typed;
+use super::{Plugin, Review, newest};
 
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 const MARKS: [&str; 2] =
@@ -24,7 +23,10 @@ impl Plugin for DefaultStorageClass {
     }
 
     async fn admit(&self, review: &mut Review<'_>) -> Result<(), ApiError> {
-        if let Some(class) = default_class(review)? {
+        let Some(classes) = review.api.resources.builtin("storage.k8s.io", "v1", "storageclasses") else {
+            return Ok(());
+        };
+        if let Some(class) = newest::<StorageClass>(review.api, classes, is_marked)? {
             review.object_mut::<PersistentVolumeClaim>().spec.get_or_insert_default().storage_class_name = Some(class);
         }
         Ok(())
@@ -40,19 +42,6 @@ fn annotation<'m>(meta: &'m ObjectMeta, key: &str) -> Option<&'m str> {
     meta.annotations.as_ref()?.get(key).map(String::as_str)
 }
 
-/// The newest of the classes that are marked, by name if they are of one age.
-fn default_class(review: &Review<'_>) -> Result<Option<String>, ApiError> {
-    let Some(classes) = review.api.resources.builtin("storage.k8s.io", "v1", "storageclasses") else { return Ok(None) };
-    let mut newest: Option<ObjectMeta> = None;
-    // In the order of their names, so that the first of those of one age stays.
-    for cached in review.api.list_all(classes) {
-        let object = classes.load(&cached)?;
-        let meta = &typed::<StorageClass>(&object).metadata;
-        let marked = MARKS.iter().any(|mark| annotation(meta, mark) == Some("true"));
-        let created = |meta: &ObjectMeta| meta.creation_timestamp.as_ref().map(|time| time.0);
-        if marked && newest.as_ref().is_none_or(|other| created(meta) > created(other)) {
-            newest = Some(meta.clone());
-        }
-    }
-    Ok(newest.and_then(|meta| meta.name))
+fn is_marked(meta: &ObjectMeta) -> bool {
+    MARKS.iter().any(|mark| annotation(meta, mark) == Some("true"))
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use coracle_api::pods;
-use coracle_api::quantity::{Quantity, parse_or_zero};
+use coracle_api::quantity::Quantity;
 use coracle_api::quota::{Amounts, amounts};
 use coracle_api::status::ApiError;
 use k8s_openapi::api::core::v1::{Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod};
@@ -45,9 +45,16 @@ impl Plugin for LimitRanger {
                 Some(pod) => items.flat_map(|item| wrong_with_pod(pod, item)).collect(),
                 None => items.flat_map(|item| wrong_with_claim(review.object(), item)).collect(),
             };
-            match wrong.as_slice() {
+            // What is wrong with several containers is told once.
+            let mut told: Vec<&str> = Vec::new();
+            for one in &wrong {
+                if !told.contains(&one.as_str()) {
+                    told.push(one);
+                }
+            }
+            match told.as_slice() {
                 [] => {}
-                [one] => return Err(review.forbidden(one.as_str())),
+                [one] => return Err(review.forbidden(*one)),
                 several => return Err(review.forbidden(format!("[{}]", several.join(", ")))),
             }
         }
@@ -172,19 +179,22 @@ fn wrong_ratio(
 
 /// A claim has no limits: what it asks for is what it is.
 fn wrong_with_claim(claim: &PersistentVolumeClaim, item: &LimitRangeItem) -> Vec<String> {
-    if item.type_ != "PersistentVolumeClaim" {
+    const TYPE: &str = "PersistentVolumeClaim";
+    if item.type_ != TYPE {
         return Vec::new();
     }
     let resources = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref());
-    let requests = resources.and_then(|resources| resources.requests.as_ref());
-    let bounds = amounts(item.min.as_ref()).into_iter().map(|bound| (true, bound));
-    let bounds = bounds.chain(amounts(item.max.as_ref()).into_iter().map(|bound| (false, bound)));
-    bounds
-        .filter_map(|(least, (name, bound))| {
-            let request = parse_or_zero(Some(requests?.get(&name)?));
-            let (word, over) = if least { ("minimum", request < bound) } else { ("maximum", request > bound) };
-            let rule = format!("{word} {name} usage per PersistentVolumeClaim is {bound}");
-            over.then(|| format!("{rule}, but request is {request}"))
-        })
-        .collect()
+    let requests = amounts(resources.and_then(|resources| resources.requests.as_ref()));
+    let least = amounts(item.min.as_ref()).into_iter().map(|(name, bound)| ("minimum", name, bound));
+    let most = amounts(item.max.as_ref()).into_iter().map(|(name, bound)| ("maximum", name, bound));
+    let wrong = |(word, name, bound): (&str, String, Quantity)| {
+        let rule = format!("{word} {name} usage per {TYPE} is {bound}");
+        match requests.get(&name) {
+            None => Some(format!("{rule}.  No request is specified")),
+            Some(request) if word == "minimum" && *request < bound => Some(format!("{rule}, but request is {request}")),
+            Some(request) if word == "maximum" && *request > bound => Some(format!("{rule}, but request is {request}")),
+            Some(_) => None,
+        }
+    };
+    least.chain(most).filter_map(wrong).collect()
 }

@@ -7,12 +7,16 @@
 //!
 //! Source: the plugins that are on by default, and upstream's `AllOrderedPlugins`.
 
+mod certificates;
+mod default_ingress_class;
 mod default_storage_class;
 mod default_tolerations;
 mod limit_ranger;
+mod pod_security;
 mod priority;
 mod resource_quota;
 mod runtime_class;
+mod secrets;
 mod service_account;
 mod storage_protection;
 mod taint_nodes;
@@ -24,24 +28,30 @@ use coracle_api::any::AnyObject;
 use coracle_api::object::Object;
 use coracle_api::status::{ApiError, GroupResource};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::Api;
+use crate::auth::Identity;
 use crate::cache::{Scope, Selection};
 use crate::resource::Resource;
 use crate::strategy::{Part, typed};
 
 /// In upstream's order.
-static PLUGINS: [&dyn Plugin; 11] = [
+static PLUGINS: [&dyn Plugin; 15] = [
     &limit_ranger::LimitRanger,
     &service_account::ServiceAccounts,
     &taint_nodes::TaintNodes,
+    &pod_security::PodSecurity,
     &priority::Priority,
-    &topology_labels::TopologyLabels,
     &default_tolerations::DefaultTolerations,
     &default_storage_class::DefaultStorageClass,
     &storage_protection::StorageProtection,
     &volume_resize::VolumeResize,
     &runtime_class::RuntimeClasses,
+    &certificates::CertificateDecisions,
+    &certificates::CertificateSubjects,
+    &default_ingress_class::DefaultIngressClass,
+    &topology_labels::TopologyLabels,
     &resource_quota::ResourceQuotas,
 ];
 
@@ -66,6 +76,14 @@ trait Plugin: Send + Sync {
     async fn validate(&self, _review: &Review<'_>) -> Result<(), ApiError> {
         Ok(())
     }
+
+    /// What the client is told of an object that is let in.
+    ///
+    /// # Errors
+    /// When what it asks for cannot be read.
+    fn warnings(&self, _review: &Review<'_>) -> Result<Vec<String>, ApiError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A write that is looked at.
@@ -76,6 +94,8 @@ pub(crate) struct Review<'a> {
     pub(crate) object: &'a mut AnyObject,
     /// What it replaces: nothing when it is created.
     pub(crate) old: Option<&'a AnyObject>,
+    /// Who writes.
+    pub(crate) identity: &'a Identity,
     pub(crate) dry_run: bool,
 }
 
@@ -92,17 +112,19 @@ pub(crate) async fn admit(review: &mut Review<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Lets every plugin refuse the object.
+/// Lets every plugin refuse the object; what is to be said of one that none refuses.
 ///
 /// # Errors
 /// The first refusal.
-pub(crate) async fn validate(review: &Review<'_>) -> Result<(), ApiError> {
+pub(crate) async fn validate(review: &Review<'_>) -> Result<Vec<String>, ApiError> {
+    let mut warnings = Vec::new();
     for plugin in PLUGINS {
         if plugin.concerns(review) {
             plugin.validate(review).await?;
+            warnings.extend(plugin.warnings(review)?);
         }
     }
-    Ok(())
+    Ok(warnings)
 }
 
 impl Review<'_> {
@@ -148,6 +170,25 @@ impl Review<'_> {
         let found = resource.cache.list(&Selection::of(scope), None, None, self.api.cache.seen()).objects;
         found.iter().map(|object| resource.load(object)).collect()
     }
+}
+
+/// The name of the newest of the objects of a kind that are marked, the first by name of those of one age.
+fn newest<T: Object>(
+    api: &Api,
+    resource: &Resource,
+    is_marked: fn(&ObjectMeta) -> bool,
+) -> Result<Option<String>, ApiError> {
+    let mut newest: Option<ObjectMeta> = None;
+    let created = |meta: &ObjectMeta| meta.creation_timestamp.as_ref().map(|time| time.0);
+    // In the order of their names, so that the first of those of one age stays.
+    for cached in api.list_all(resource) {
+        let object = resource.load(&cached)?;
+        let meta = typed::<T>(&object).metadata();
+        if is_marked(meta) && newest.as_ref().is_none_or(|other| created(meta) > created(other)) {
+            newest = Some(meta.clone());
+        }
+    }
+    Ok(newest.and_then(|meta| meta.name))
 }
 
 /// Whether a kubelet shows a pod that it runs by itself.

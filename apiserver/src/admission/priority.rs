@@ -38,7 +38,7 @@ impl Plugin for Priority {
             return Ok(());
         }
         match default_class(review)? {
-            Some(other) if other.metadata.name != class.metadata.name => {
+            Some(other) if review.old.is_none() || other.metadata.name != class.metadata.name => {
                 let name = other.metadata.name.unwrap_or_default();
                 let why = format!("PriorityClass {name} is already marked as default. Only one default can exist");
                 Err(review.forbidden(why))

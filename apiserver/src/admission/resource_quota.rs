@@ -36,7 +36,10 @@ impl Plugin for ResourceQuotas {
         let charged = match review.old {
             None => review.part == Part::Main,
             Some(_) => match review.part {
-                Part::Main => review.is_main::<Service>() || review.is_main::<PersistentVolumeClaim>(),
+                Part::Main => {
+                    let is_counted = review.is_main::<Service>() || review.is_main::<PersistentVolumeClaim>();
+                    is_counted || changes_scope(review)
+                }
                 Part::Resize => review.object.downcast_ref::<Pod>().is_some(),
                 _ => false,
             },
@@ -51,6 +54,10 @@ impl Plugin for ResourceQuotas {
         }
         let _turn = lock(namespace).lock().await;
         let mut charges = Vec::new();
+        // No quota is found exceeded before all are found to be able to tell.
+        for cached in quotas(review) {
+            check(review, &cached)?;
+        }
         for cached in quotas(review) {
             charges.extend(charge(review, &cached)?.map(|quota| (cached, quota)));
         }
@@ -59,6 +66,12 @@ impl Plugin for ResourceQuotas {
         }
         Ok(())
     }
+}
+
+/// Whether a pod becomes one that ends by itself, or no longer is one.
+fn changes_scope(review: &Review<'_>) -> bool {
+    let pod = |object: &AnyObject| object.downcast_ref::<Pod>().map(quota::is_terminating);
+    review.old.is_some_and(|old| pod(old) != pod(review.object))
 }
 
 fn lock(namespace: &str) -> &'static Mutex<()> {
@@ -90,25 +103,16 @@ fn charge(review: &Review<'_>, cached: &Cached) -> Result<Option<AnyObject>, Api
     };
     let hard = quota::amounts(status.hard.as_ref());
     let used = quota::amounts(status.used.as_ref());
-    if let Some(pod) = review.object.downcast_ref::<Pod>()
-        && let Some(unsaid) = quota::unsaid(pod, &hard)
-    {
-        return Err(review.forbidden(format!("failed quota: {name}: must specify {unsaid}")));
-    }
-    let asked: Amounts = asked(review).into_iter().filter(|(name, _)| hard.contains_key(name)).collect();
-    let unknown: Vec<&str> = asked.keys().filter(|name| !used.contains_key(*name)).map(String::as_str).collect();
-    if !unknown.is_empty() {
-        let resources: Vec<&str> = asked.keys().map(String::as_str).collect();
-        let why = format!("status unknown for quota: {name}, resources: {}", resources.join(","));
-        return Err(review.forbidden(why));
-    }
-    let asked: Amounts = asked.into_iter().filter(|(_, amount)| !amount.is_zero()).collect();
-    let sum = |name: &String, amount: &Quantity| used[name] + *amount;
+    let asked = asked(review, quota);
+    let asked: Amounts =
+        asked.into_iter().filter(|(name, amount)| hard.contains_key(name) && !amount.is_zero()).collect();
+    let sum = |name: &String, amount: &Quantity| used.get(name).copied().unwrap_or(Quantity::ZERO) + *amount;
     let exceeded: Vec<&String> =
         asked.iter().filter(|(name, one)| sum(name, one) > hard[*name]).map(|(name, _)| name).collect();
     if !exceeded.is_empty() {
         let of = |list: &Amounts| {
-            exceeded.iter().map(|name| format!("{name}={}", list[*name])).collect::<Vec<_>>().join(",")
+            let told = exceeded.iter().filter_map(|name| Some(format!("{name}={}", list.get(*name)?)));
+            told.collect::<Vec<_>>().join(",")
         };
         let (asked, used, hard) = (of(&asked), of(&used), of(&hard));
         let why = format!("exceeded quota: {name}, requested: {asked}, used: {used}, limited: {hard}");
@@ -125,11 +129,35 @@ fn charge(review: &Review<'_>, cached: &Cached) -> Result<Option<AnyObject>, Api
     Ok(Some(loaded))
 }
 
-/// What the object counts for beyond what it replaces.
-fn asked(review: &Review<'_>) -> Amounts {
+/// Refuses an object that does not say what the quota limits, or that the quota limits before it was counted for it.
+fn check(review: &Review<'_>, cached: &Cached) -> Result<(), ApiError> {
+    let loaded = review.api.resources.core("resourcequotas").load(cached)?;
+    let quota = typed::<ResourceQuota>(&loaded);
+    let name = quota.metadata.name.as_deref().unwrap_or_default();
+    let kind = &review.resource.kind;
+    let Some(status) = quota.status.as_ref().filter(|_| quota::is_in_scope(quota, review.object)) else {
+        return Ok(());
+    };
+    let hard = status.hard.iter().flatten().map(|(name, _)| name.as_str());
+    let limited: Vec<&str> = hard.filter(|name| quota::counts_for(&kind.group, &kind.plural, name)).collect();
+    if let Some(pod) = review.object.downcast_ref::<Pod>()
+        && let Some(unsaid) = quota::unsaid(pod, &limited)
+    {
+        return Err(review.forbidden(format!("failed quota: {name}: must specify {unsaid}")));
+    }
+    let is_known = |name: &&&str| status.used.as_ref().is_some_and(|used| used.contains_key(**name));
+    if limited.iter().all(|name| is_known(&name)) {
+        return Ok(());
+    }
+    Err(review.forbidden(format!("status unknown for quota: {name}, resources: {}", limited.join(","))))
+}
+
+/// What the object counts for, beyond what it replaces if that counts for the quota already.
+fn asked(review: &Review<'_>, quota: &ResourceQuota) -> Amounts {
     let kind = &review.resource.kind;
     let mut usage = quota::usage(&kind.group, &kind.plural, review.object);
-    let before = review.old.map(|old| quota::usage(&kind.group, &kind.plural, old)).unwrap_or_default();
+    let counted = review.old.filter(|old| quota::is_in_scope(quota, old));
+    let before = counted.map(|old| quota::usage(&kind.group, &kind.plural, old)).unwrap_or_default();
     for (name, amount) in &mut usage {
         let less = *amount - before.get(name).copied().unwrap_or(Quantity::ZERO);
         *amount = if less.is_negative() { Quantity::ZERO } else { less };

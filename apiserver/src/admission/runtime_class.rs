@@ -81,12 +81,68 @@ fn schedule(spec: &mut PodSpec, class: &RuntimeClass) -> Result<(), String> {
         }
         own.insert(key.clone(), value.clone());
     }
-    let mut tolerations: Vec<Toleration> = scheduling.tolerations.clone().unwrap_or_default();
-    for own in spec.tolerations.take().unwrap_or_default() {
-        if !tolerations.contains(&own) {
-            tolerations.push(own);
+    let mut all = spec.tolerations.take().unwrap_or_default();
+    all.extend(scheduling.tolerations.iter().flatten().cloned());
+    spec.tolerations = Some(merged(&all)).filter(|tolerations| !tolerations.is_empty());
+    Ok(())
+}
+
+/// The tolerations without those that others cover. Source: `MergeTolerations`.
+fn merged(all: &[Toleration]) -> Vec<Toleration> {
+    let mut merged: Vec<Toleration> = Vec::new();
+    for (i, one) in all.iter().enumerate() {
+        let is_covered = merged.iter().any(|other| covers(other, one));
+        if !is_covered && !all[i + 1..].iter().any(|other| other != one && covers(other, one)) {
+            merged.push(one.clone());
         }
     }
-    spec.tolerations = Some(tolerations).filter(|tolerations| !tolerations.is_empty());
-    Ok(())
+    merged
+}
+
+/// Whether what `one` tolerates, `other` does, too.
+fn covers(other: &Toleration, one: &Toleration) -> bool {
+    let said = |text: &Option<String>| text.clone().unwrap_or_default();
+    let operator = said(&other.operator);
+    let has_key = said(&one.key) == said(&other.key) || (said(&other.key).is_empty() && operator == "Exists");
+    let has_effect = said(&one.effect) == said(&other.effect) || said(&other.effect).is_empty();
+    let lasts = match other.toleration_seconds.filter(|_| said(&other.effect) == "NoExecute") {
+        Some(seconds) => one.toleration_seconds.is_some_and(|own| own <= seconds),
+        None => true,
+    };
+    let has_value = match operator.as_str() {
+        "" | "Equal" => said(&one.operator) == "Equal" && said(&one.value) == said(&other.value),
+        operator => operator == "Exists",
+    };
+    other == one || (has_key && has_effect && lasts && has_value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A toleration of `key operator value effect seconds`, with `-` for what is not said.
+    fn toleration(text: &str) -> Toleration {
+        let mut words = text.split(' ').map(|word| Some(word.to_owned()).filter(|word| word != "-"));
+        let mut word = || words.next().flatten();
+        let (key, operator, value, effect) = (word(), word(), word(), word());
+        let toleration_seconds = word().and_then(|word| word.parse().ok());
+        Toleration { key, operator, value, effect, toleration_seconds }
+    }
+
+    #[test]
+    fn tolerations_that_others_cover_are_left_out() {
+        for (all, expected) in [
+            ("a Equal 1 -, b Exists - -", "a Equal 1 -, b Exists - -"),
+            ("a Equal 1 -, a Equal 1 -", "a Equal 1 -"),
+            ("a Equal 1 NoSchedule, a Exists - -", "a Exists - -"),
+            ("a Exists - -, a Equal 1 NoSchedule", "a Exists - -"),
+            ("- Exists - -, a Exists - NoExecute 5, b Equal x -", "- Exists - -"),
+            ("a Exists - NoExecute 10, a Exists - NoExecute 20", "a Exists - NoExecute 20"),
+            ("a Exists - NoExecute, a Exists - NoExecute 20", "a Exists - NoExecute"),
+            ("a Equal 1 -, a Equal 2 -", "a Equal 1 -, a Equal 2 -"),
+        ] {
+            let read = |text: &str| text.split(", ").map(toleration).collect::<Vec<_>>();
+            assert_eq!(merged(&read(all)), read(expected), "{all}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{
     ProjectedVolumeSource, ServiceAccount, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
 
-use super::{Plugin, Review, is_mirror};
+use super::{Plugin, Review, is_mirror, secrets};
 use crate::strategy::typed;
 
 /// Where a container finds the token of its service account.
@@ -29,10 +29,13 @@ pub(super) struct ServiceAccounts;
 #[async_trait]
 impl Plugin for ServiceAccounts {
     fn concerns(&self, review: &Review<'_>) -> bool {
-        review.creates::<Pod>() && !is_mirror(review.object())
+        review.creates::<Pod>()
     }
 
     async fn admit(&self, review: &mut Review<'_>) -> Result<(), ApiError> {
+        if is_mirror(review.object()) {
+            return Ok(());
+        }
         let Some(spec) = &mut review.object_mut::<Pod>().spec else { return Ok(()) };
         let named = spec.service_account_name.clone().filter(|name| !name.is_empty());
         let account = named.unwrap_or_else(|| DEFAULT.to_owned());
@@ -57,6 +60,32 @@ impl Plugin for ServiceAccounts {
         }
         Ok(())
     }
+
+    async fn validate(&self, review: &Review<'_>) -> Result<(), ApiError> {
+        let pod = review.object::<Pod>();
+        let Some(spec) = &pod.spec else { return Ok(()) };
+        if is_mirror(pod) {
+            return secrets::of_mirror(spec).map_or(Ok(()), |why| Err(review.forbidden(why)));
+        }
+        if !review.api.config.require_service_accounts {
+            return Ok(());
+        }
+        let name = spec.service_account_name.as_deref().unwrap_or(DEFAULT);
+        let Some(found) = review.api.service_account(review.object.namespace(), name).await else { return Ok(()) };
+        let account = typed::<ServiceAccount>(&found);
+        match keeps_to_its_secrets(account).then(|| secrets::foreign(spec, account)).flatten() {
+            Some(why) => Err(review.forbidden(why)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether pods of the account may have its own secrets only.
+fn keeps_to_its_secrets(account: &ServiceAccount) -> bool {
+    const ANNOTATION: &str = "kubernetes.io/enforce-mountable-secrets";
+    let annotations = account.metadata.annotations.as_ref();
+    let value = annotations.and_then(|annotations| annotations.get(ANNOTATION));
+    value.is_some_and(|value| ["1", "t", "T", "TRUE", "true", "True"].contains(&value.as_str()))
 }
 
 fn mounts_token(spec: &PodSpec, account: &ServiceAccount) -> bool {

@@ -91,16 +91,22 @@ async fn store(call: &Call, object: &mut AnyObject, has_version: bool, dry_run: 
     }
     let stored = if !errors.is_empty() {
         Err(Lost::Refused(call.invalid(object.name(), errors)))
-    } else if let Err(refused) = admission::validate(&review(call, object, dry_run)).await {
-        Err(Lost::Refused(refused))
-    } else if call.resource().asks_webhook() {
-        Err(Lost::Refused(call.resource().unconverted(&call.resource().kind)))
-    } else if has_version && !dry_run {
-        // Upstream's store finds it, and has no word for it.
-        let why = "resourceVersion should not be set on objects to be created";
-        Err(Lost::Refused(ApiError::Unclassified(why.to_owned())))
     } else {
-        call.writer(dry_run).create(object).await
+        match admission::validate(&review(call, object, dry_run)).await {
+            Err(refused) => Err(Lost::Refused(refused)),
+            Ok(_) if call.resource().asks_webhook() => {
+                Err(Lost::Refused(call.resource().unconverted(&call.resource().kind)))
+            }
+            Ok(_) if has_version && !dry_run => {
+                // Upstream's store finds it, and has no word for it.
+                let why = "resourceVersion should not be set on objects to be created";
+                Err(Lost::Refused(ApiError::Unclassified(why.to_owned())))
+            }
+            Ok(warnings) => {
+                call.warn(warnings);
+                call.writer(dry_run).create(object).await
+            }
+        }
     };
     if stored.is_err() && !dry_run {
         strategy.released(&call.api, object);
@@ -109,5 +115,13 @@ async fn store(call: &Call, object: &mut AnyObject, has_version: bool, dry_run: 
 }
 
 fn review<'a>(call: &'a Call, object: &'a mut AnyObject, dry_run: bool) -> Review<'a> {
-    Review { api: &call.api, resource: call.resource(), part: Part::Main, object, old: None, dry_run }
+    Review {
+        api: &call.api,
+        resource: call.resource(),
+        part: Part::Main,
+        object,
+        old: None,
+        identity: &call.identity,
+        dry_run,
+    }
 }

@@ -149,12 +149,18 @@ async fn store(
     }
     let stored = if !errors.is_empty() {
         Err(Lost::Refused(call.invalid(call.name(), errors)))
-    } else if let Err(refused) = admission::validate(&review(call, part, new, old, writer.dry_run)).await {
-        Err(Lost::Refused(refused))
-    } else if ends(strategy, new, old) {
-        end(writer, current, new).await
     } else {
-        writer.replace(current, new).await
+        match admission::validate(&review(call, part, new, old, writer.dry_run)).await {
+            Err(refused) => Err(Lost::Refused(refused)),
+            Ok(warnings) => {
+                call.warn(warnings);
+                if ends(strategy, new, old) {
+                    end(writer, current, new).await
+                } else {
+                    writer.replace(current, new).await
+                }
+            }
+        }
     };
     if part == Part::Main && !writer.dry_run {
         let (gone, stays) = if stored.is_ok() { (old, &*new) } else { (&*new, old) };
@@ -164,7 +170,15 @@ async fn store(
 }
 
 fn review<'a>(call: &'a Call, part: Part, object: &'a mut AnyObject, old: &'a AnyObject, dry_run: bool) -> Review<'a> {
-    Review { api: &call.api, resource: call.resource(), part, object, old: Some(old), dry_run }
+    Review {
+        api: &call.api,
+        resource: call.resource(),
+        part,
+        object,
+        old: Some(old),
+        identity: &call.identity,
+        dry_run,
+    }
 }
 
 /// What is wrong with a change of this part.

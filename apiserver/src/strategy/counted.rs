@@ -11,11 +11,12 @@ use k8s_openapi::api::flowcontrol::v1::{
 use k8s_openapi::api::networking::v1::{Ingress, IngressStatus};
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus};
 
-use super::{Strategy, first_generation, next_generation, typed, typed_mut};
+use super::{Strategy, first_generation, keep_metadata, next_generation, typed, typed_mut};
 
-/// The status is the cluster's alone; a change of the spec is a new generation.
+/// The status is the cluster's alone; a change of the spec is a new generation. Some kinds' metadata is not changed with
+/// their status.
 macro_rules! counted {
-    ($($strategy:ident: $ty:ty, $status:ty;)*) => {$(
+    ($($strategy:ident: $ty:ty, $status:ty $(, $keep:ident)?;)*) => {$(
         pub(super) struct $strategy;
 
         impl Strategy for $strategy {
@@ -32,17 +33,19 @@ macro_rules! counted {
             }
 
             fn prepare_for_status(&self, object: &mut AnyObject, old: &AnyObject) {
-                typed_mut::<$ty>(object).spec.clone_from(&typed::<$ty>(old).spec);
+                let (object, old) = (typed_mut::<$ty>(object), typed::<$ty>(old));
+                object.spec.clone_from(&old.spec);
+                $($keep(&mut object.metadata, &old.metadata);)?
             }
         }
     )*};
 }
 
 counted! {
-    FlowSchemaStrategy: FlowSchema, FlowSchemaStatus;
+    FlowSchemaStrategy: FlowSchema, FlowSchemaStatus, keep_metadata;
     IngressStrategy: Ingress, IngressStatus;
-    PriorityLevelStrategy: PriorityLevelConfiguration, PriorityLevelConfigurationStatus;
+    PriorityLevelStrategy: PriorityLevelConfiguration, PriorityLevelConfigurationStatus, keep_metadata;
     CronJobStrategy: CronJob, CronJobStatus;
     PodDisruptionBudgetStrategy: PodDisruptionBudget, PodDisruptionBudgetStatus;
-    ValidatingPolicyStrategy: ValidatingAdmissionPolicy, ValidatingAdmissionPolicyStatus;
+    ValidatingPolicyStrategy: ValidatingAdmissionPolicy, ValidatingAdmissionPolicyStatus, keep_metadata;
 }

@@ -7,7 +7,7 @@ use k8s_openapi::api::networking::v1::ServiceCIDR;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceCondition, APIServiceStatus};
 
-use super::{Strategy, typed, typed_mut};
+use super::{Strategy, keep_metadata, typed, typed_mut};
 use crate::clock;
 
 pub(super) struct ApiServiceStrategy;
@@ -34,7 +34,9 @@ impl Strategy for ApiServiceStrategy {
     }
 
     fn prepare_for_status(&self, object: &mut AnyObject, old: &AnyObject) {
-        typed_mut::<APIService>(object).spec.clone_from(&typed::<APIService>(old).spec);
+        let (service, old) = (typed_mut::<APIService>(object), typed::<APIService>(old));
+        service.spec.clone_from(&old.spec);
+        keep_metadata(&mut service.metadata, &old.metadata);
     }
 }
 
@@ -42,6 +44,8 @@ pub(super) struct ServiceCidrStrategy;
 
 impl Strategy for ServiceCidrStrategy {
     fn prepare_for_status(&self, object: &mut AnyObject, old: &AnyObject) {
-        typed_mut::<ServiceCIDR>(object).spec.clone_from(&typed::<ServiceCIDR>(old).spec);
+        let (cidr, old) = (typed_mut::<ServiceCIDR>(object), typed::<ServiceCIDR>(old));
+        cidr.spec.clone_from(&old.spec);
+        keep_metadata(&mut cidr.metadata, &old.metadata);
     }
 }

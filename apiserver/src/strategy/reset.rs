@@ -24,7 +24,7 @@ pub(crate) fn of(kind: &Kind, part: Part) -> Reset {
     match part {
         Part::Main | Part::Finalize => match (&*kind.group, &*kind.plural) {
             ("certificates.k8s.io", "certificatesigningrequests") => SPEC_AND_STATUS,
-            // Upstream names them in a group that there is not.
+            // Its status can be written with it.
             ("networking.k8s.io", "servicecidrs") => Reset::NOTHING,
             _ => STATUS,
         },
@@ -36,10 +36,10 @@ pub(crate) fn of(kind: &Kind, part: Part) -> Reset {
             ("certificates.k8s.io", "certificatesigningrequests") => {
                 Reset::Except(&[&["spec"], &["status", "conditions"]])
             }
-            ("networking.k8s.io", "servicecidrs") => Reset::NOTHING,
             ("admissionregistration.k8s.io", "validatingadmissionpolicies")
             | ("apiregistration.k8s.io", "apiservices")
             | ("flowcontrol.apiserver.k8s.io", "flowschemas" | "prioritylevelconfigurations")
+            | ("networking.k8s.io", "servicecidrs")
             | ("resource.k8s.io", "resourceclaims")
             | ("storage.k8s.io", "volumeattachments") => SPEC_AND_METADATA,
             _ => SPEC,
