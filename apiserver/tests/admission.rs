@@ -124,6 +124,27 @@ async fn what_is_wrong_with_several_containers_is_told_once() {
 }
 
 #[tokio::test]
+async fn ranges_of_pods_leave_their_overhead_out_and_bound_what_is_resized() {
+    let server = Server::start().await;
+    let client = server.client();
+    let class = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "wasm"},
+        "handler": "wasm", "overhead": {"podFixed": {"cpu": "1"}}});
+    client.post("/apis/node.k8s.io/v1/runtimeclasses", class).await.is(201);
+    let limits = json!([{"type": "Pod", "max": {"cpu": "1"}}]);
+    let range =
+        json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": limits}});
+    client.post("/api/v1/namespaces/default/limitranges", range).await.is(201);
+    let resources = |cpu: &str| json!({"limits": {"cpu": cpu}, "requests": {"cpu": "1m"}});
+    let mut made = with_resources("p", resources("1"));
+    made["spec"]["runtimeClassName"] = json!("wasm");
+    client.post(PODS, made).await.is(201);
+    let resized = json!({"spec": {"containers": [{"name": "c", "resources": resources("2")}]}});
+    let at = format!("{PODS}/p/resize");
+    let patched = client.call("PATCH", &at, "application/strategic-merge-patch+json", resized.to_string()).await;
+    assert_eq!(told(&patched.is(403)), "pods \"p\" is forbidden: maximum cpu usage per Pod is 1, but limit is 2");
+}
+
+#[tokio::test]
 async fn a_quota_that_was_not_counted_refuses_what_it_could_limit() {
     let server = Server::start().await;
     let client = server.client();
@@ -446,5 +467,35 @@ async fn a_status_takes_the_metadata_of_some_kinds_along_and_of_others_not() {
     ] {
         let written = client.merge(path, label.clone()).await.is(200);
         assert_eq!(written["metadata"]["labels"].get("seen").is_some(), is_kept, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_made_in_a_namespace_that_goes_not_even_a_token() {
+    let server = Server::start().await;
+    let client = server.client();
+    let meta = json!({"name": "going", "finalizers": ["a.test/hold"]});
+    client.post("/api/v1/namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})).await.is(201);
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "s"}});
+    client.post("/api/v1/namespaces/going/serviceaccounts", account).await.is(201);
+    client.post("/api/v1/namespaces/going/pods", pod("p")).await.is(201);
+    client.delete("/api/v1/namespaces/going").await.is(200);
+    let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "p"}, "target": {"name": "n"}});
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    let token = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    for (path, body, about) in [
+        ("pods", pod("q"), "pods \"q\""),
+        ("pods/p/binding", binding, "pods \"p\""),
+        ("pods/p/eviction", eviction, "pods \"p\""),
+        ("serviceaccounts/s/token", token, "serviceaccounts \"s\""),
+    ] {
+        let refused = client.post(&format!("/api/v1/namespaces/going/{path}"), body).await.is(403);
+        assert_eq!(
+            told(&refused),
+            format!(
+                "{about} is forbidden: unable to create new content in namespace going because it is being terminated"
+            )
+        );
+        assert_eq!(refused["details"]["causes"][0]["reason"], "NamespaceTerminating", "{path}");
     }
 }

@@ -10,11 +10,11 @@ use coracle_api::pods;
 use coracle_api::quantity::Quantity;
 use coracle_api::quota::{Amounts, amounts};
 use coracle_api::status::ApiError;
-use k8s_openapi::api::core::v1::{Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Container, LimitRange, LimitRangeItem, PersistentVolumeClaim, Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Text;
 
 use super::{Plugin, Review};
-use crate::strategy::typed;
+use crate::strategy::{Part, typed};
 
 /// The annotation that tells what was given.
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
@@ -24,8 +24,10 @@ pub(super) struct LimitRanger;
 #[async_trait]
 impl Plugin for LimitRanger {
     fn concerns(&self, review: &Review<'_>) -> bool {
-        review.creates::<Pod>()
-            || (review.is_main::<PersistentVolumeClaim>() && review.object.meta().deletion_timestamp.is_none())
+        let is_going = review.old.is_some_and(|old| old.meta().deletion_timestamp.is_some());
+        let is_looked_at =
+            review.creates::<Pod>() || review.part == Part::Resize || review.is_main::<PersistentVolumeClaim>();
+        is_looked_at && !is_going
     }
 
     async fn admit(&self, review: &mut Review<'_>) -> Result<(), ApiError> {
@@ -123,7 +125,11 @@ fn wrong_with_pod(pod: &Pod, item: &LimitRangeItem) -> Vec<String> {
                 wrong_with(item, &amounts(resources.requests.as_ref()), &amounts(resources.limits.as_ref()))
             })
             .collect(),
-        "Pod" => wrong_with(item, &pods::requests(spec), &pods::limits(spec)),
+        "Pod" => {
+            // What a pod costs beside its containers is not asked for by whoever makes it.
+            let bare = PodSpec { overhead: None, ..spec.clone() };
+            wrong_with(item, &pods::requests(&bare), &pods::limits(&bare))
+        }
         _ => Vec::new(),
     }
 }

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Binding, Pod, PodCondition, PodSpec, PodStatus}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::options::WriteOptions;
-use super::{Call, meta};
+use super::{Call, meta, namespaces};
 use crate::admission::topology_labels;
 use crate::cache::Cached;
 use crate::strategy::{pod, typed, typed_mut};
@@ -23,6 +23,8 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     let format = negotiate::body_type(&call.headers)?;
     let mut binding = call.told(codec::decode_as::<Binding>(&body::read(body).await?, format, options.validation)?);
     meta::place(&mut binding.metadata, call.target.namespace.as_deref())?;
+    namespaces::check_open(call, call.target.name.as_deref().or(binding.metadata.name.as_deref()).unwrap_or_default())
+        .await?;
     // The older form has the pod's name in the body alone.
     let name = match call.target.name.as_deref() {
         Some(name) => {

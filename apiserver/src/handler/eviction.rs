@@ -9,7 +9,7 @@ use k8s_openapi::api::policy::v1::Eviction;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::options::{DeleteOptions, WriteOptions};
-use super::{Call, budget, delete, update};
+use super::{Call, budget, delete, namespaces, update};
 use crate::strategy::typed_mut;
 use crate::writer::Lost;
 use crate::{body, clock, limits, negotiate, respond};
@@ -18,6 +18,7 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     let asked = WriteOptions::parse(&call.query, "CreateOptions")?;
     let format = negotiate::body_type(&call.headers)?;
     let eviction = call.told(codec::decode_as::<Eviction>(&body::read(body).await?, format, asked.validation)?);
+    namespaces::check_open(call, call.name()).await?;
     if eviction.metadata.name.as_deref().is_some_and(|name| !name.is_empty() && name != call.name()) {
         let own = eviction.metadata.name.as_deref().unwrap_or_default();
         return Err(ApiError::BadRequest(format!("name in URL does not match name in Eviction object: {own}")));

@@ -9,8 +9,8 @@ use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, T
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::Call;
 use super::options::WriteOptions;
+use super::{Call, namespaces};
 use crate::auth::{Bound, Claims, ISSUER};
 use crate::writer::{Writer, path};
 use crate::{body, clock, negotiate, respond};
@@ -23,6 +23,7 @@ pub(super) async fn run(call: &Call, body: Body) -> Result<Response<Body>, ApiEr
     let format = negotiate::body_type(&call.headers)?;
     let mut request =
         call.told(codec::decode_as::<TokenRequest>(&body::read(body).await?, format, options.validation)?);
+    namespaces::check_open(call, call.name()).await?;
     let account = match call.api.service_account(call.namespace(), call.name()).await {
         Some(account) => account,
         None => return Err(call.writer(true).not_found(call.name())),
