@@ -115,12 +115,11 @@ async fn what_is_wrong_with_several_containers_is_told_once() {
     let range =
         json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": limits}});
     client.post("/api/v1/namespaces/default/limitranges", range).await.is(201);
-    let two = json!({"containers": [{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]});
+    let little = json!({"requests": {"cpu": "100m"}});
+    let container = |name: &str| json!({"name": name, "image": "i", "resources": little});
+    let two = json!({"containers": [container("a"), container("b")]});
     let refused = client.post(PODS, pod_with("p", two)).await.is(403);
-    assert_eq!(
-        told(&refused),
-        "pods \"p\" is forbidden: minimum cpu usage per Container is 1.  No request is specified"
-    );
+    assert_eq!(told(&refused), "pods \"p\" is forbidden: minimum cpu usage per Container is 1, but request is 100m");
 }
 
 #[tokio::test]
@@ -266,7 +265,8 @@ async fn runtime_classes_cost_and_choose_nodes() {
     client.post("/apis/node.k8s.io/v1/runtimeclasses", class).await.is(201);
     let given = client.post(PODS, pod_with("p", json!({"runtimeClassName": "wasm"}))).await.is(201)["spec"].clone();
     assert_eq!((&given["overhead"], &given["nodeSelector"]), (&json!({"cpu": "10m"}), &json!({"wasm": "yes"})));
-    assert_eq!(given["tolerations"][0]["key"], "wasm");
+    // After those that every pod has.
+    assert_eq!(given["tolerations"][2]["key"], "wasm");
     for (spec, why) in [
         (json!({"runtimeClassName": "none"}), "pod rejected: RuntimeClass \"none\" not found"),
         (
