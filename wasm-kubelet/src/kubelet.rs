@@ -16,6 +16,7 @@ use crate::images::fetch::Fetcher;
 use crate::images::{ImageStore, Puller, StoreError};
 use crate::limits::STATUS_WRITES_MAX;
 use crate::logs::Logs;
+use crate::names::cluster::Cluster;
 use crate::node::Machine;
 use crate::node::describe::{self, Description};
 use crate::node::heartbeat::Heartbeat;
@@ -74,6 +75,7 @@ impl Kubelet {
         let recorder = Recorder::start_with_clock(client.clone(), "kubelet", Some(&config.node_name), clock, shutdown);
         let host = Host {
             addresses: Addresses::new(config.pod_cidr),
+            cluster: Arc::new(Cluster::new(informers.clone())),
             logs: Logs::new(config.root_dir.join("logs"), config.logs, clock),
             puller: Arc::new(Puller::new(store, config.image_sources, Fetcher::default())),
             ledger: Ledger::new(allocatable),

@@ -20,6 +20,7 @@ pub mod images;
 mod kubelet;
 pub mod limits;
 pub mod logs;
+mod names;
 mod node;
 mod pod;
 mod proxy;

@@ -101,5 +101,17 @@ pub const PROXY_UDP_SESSIONS_MAX: usize = 1024;
 /// Silence after which a UDP session is forgotten. Source: kube-proxy, `udpIdleTimeout`.
 pub const PROXY_UDP_IDLE: Duration = Duration::from_secs(30);
 
+/// Size of a `.wasm` from which its compilation is told in events: smaller ones take no time that anybody would notice.
+pub const COMPILE_TOLD_BYTES_MIN: u64 = 1 << 20;
+
+/// How long a pod's first question for a service waits until the services are known.
+pub const NAME_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Aliases followed for one name, `ExternalName` services above all; there is no address beyond that.
+pub const NAME_ALIASES_MAX: usize = 8;
+/// How long one name server may take. Source: resolv.conf(5), `timeout`.
+pub const NAME_QUERY_WAIT: Duration = Duration::from_secs(5);
+/// How often each name server is asked. Source: resolv.conf(5), `attempts`.
+pub const NAME_QUERIES_MAX: usize = 2;
+
 /// Most bytes of an answer that an HTTP probe reads. Source: kubelet, `maxRespBodyLength`.
 pub const PROBE_BODY_BYTES_MAX: usize = 10 << 10;

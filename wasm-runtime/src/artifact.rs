@@ -5,7 +5,9 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, InstancePre};
 use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::p3::bindings::CommandPre as AsyncCommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::inspect::Inspection;
 use crate::sandbox::Guest;
@@ -65,12 +67,16 @@ impl Artifact {
 
 /// The entry point, by world.
 pub(crate) enum Program {
-    /// A WASI p1 module with `_start`.
+    /// A WASI p1 module with `_start`, `_initialize` or both.
     Module(InstancePre<Guest>),
-    /// A component that exports `wasi:cli/run`.
+    /// A component that exports `wasi:cli/run@0.2`.
     Command(CommandPre<Guest>),
-    /// A component that exports `wasi:http/incoming-handler`.
+    /// A component that exports `wasi:cli/run@0.3`.
+    AsyncCommand(AsyncCommandPre<Guest>),
+    /// A component that exports `wasi:http/incoming-handler@0.2`.
     Http(ProxyPre<Guest>),
+    /// A component that exports `wasi:http/handler@0.3`.
+    AsyncHttp(ServicePre<Guest>),
 }
 
 impl Program {
@@ -79,7 +85,9 @@ impl Program {
         match self {
             Self::Module(program) => program.module().engine(),
             Self::Command(program) => program.engine(),
+            Self::AsyncCommand(program) => program.engine(),
             Self::Http(program) => program.engine(),
+            Self::AsyncHttp(program) => program.engine(),
         }
     }
 }
@@ -89,7 +97,9 @@ impl fmt::Debug for Program {
         f.write_str(match self {
             Self::Module(_) => "Module",
             Self::Command(_) => "Command",
+            Self::AsyncCommand(_) => "AsyncCommand",
             Self::Http(_) => "Http",
+            Self::AsyncHttp(_) => "AsyncHttp",
         })
     }
 }

@@ -15,10 +15,14 @@ use wasmtime::Store;
 
 use crate::artifact::{Artifact, Program};
 use crate::exit::Exit;
+use crate::inspect::World;
 use crate::sandbox::{Guest, Host, MountError, Sandbox};
 use crate::schedule::{Meter, Metered};
 use crate::spec::{ContainerSpec, ExecSpec, HttpServe, Stdin};
 use crate::{command, http};
+
+/// What a reactor's container says when it ends.
+const REACTOR: &[u8] = b"a reactor: \"_initialize\" has run, and nothing here calls its other exports\n";
 
 /// Why a container cannot be started.
 #[derive(Debug, thiserror::Error)]
@@ -197,8 +201,8 @@ pub(crate) fn prepare(
 ) -> Result<(Container, impl Future<Output = ()> + Send + 'static), StartError> {
     let sandbox = Arc::new(Sandbox::new(host, artifact.program.engine(), &mut spec));
     let work = match &artifact.program {
-        Program::Http(_) => Work::serve(&sandbox, spec.http.unwrap_or_default(), handle)?,
-        Program::Module(_) | Program::Command(_) => Work::run(&sandbox, spec.stdin)?,
+        Program::Http(_) | Program::AsyncHttp(_) => Work::serve(&sandbox, spec.http.unwrap_or_default(), handle)?,
+        Program::Module(_) | Program::Command(_) | Program::AsyncCommand(_) => Work::run(&sandbox, spec.stdin)?,
     };
     Ok(made(artifact, sandbox, work))
 }
@@ -294,8 +298,12 @@ async fn run(shared: &Shared, artifact: &Artifact, store: Store<Guest>) -> Exit 
     let outcome = match &artifact.program {
         Program::Module(program) => command::run_module(program, store, started).await,
         Program::Command(program) => command::run_component(program, store, started).await,
-        Program::Http(_) => unreachable!("a server is not run"),
+        Program::AsyncCommand(program) => command::run_async_component(program, store, started).await,
+        Program::Http(_) | Program::AsyncHttp(_) => unreachable!("a server is not run"),
     };
+    if outcome.is_ok() && artifact.inspection().world == World::Reactor {
+        shared.sandbox.stderr().write(REACTOR);
+    }
     Exit::of(outcome, &shared.sandbox.memory)
 }
 

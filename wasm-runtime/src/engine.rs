@@ -39,6 +39,7 @@ pub(crate) fn new(memory_init: MemoryInit) -> wasmtime::Result<Engine> {
         .epoch_interruption(true)
         .cranelift_opt_level(OptLevel::Speed)
         .parallel_compilation(true)
+        .wasm_component_model_async(true)
         .allocation_strategy(InstanceAllocationStrategy::OnDemand)
         .memory_init_cow(memory_init == MemoryInit::Mapped)
         .max_wasm_stack(WASM_STACK_BYTES)

@@ -14,6 +14,8 @@ pub struct Inspection {
     pub wasi: Option<Wasi>,
     /// What it can be used as.
     pub world: World,
+    /// The version of the component interface by which it is used so, if it is one: its world's, whatever it imports.
+    pub entry: Option<Wasi>,
     /// Imports, in order: `module.name` of a module, the full interface name of a component.
     pub imports: Vec<String>,
     /// Exports, in order.
@@ -51,9 +53,10 @@ pub enum Wasi {
 pub enum World {
     /// Runs from start to end: exports `_start`, or `wasi:cli/run`.
     Command,
-    /// Answers HTTP requests: exports `wasi:http/incoming-handler`.
+    /// Answers HTTP requests: exports `wasi:http/incoming-handler@0.2` or `wasi:http/handler@0.3`.
     HttpProxy,
-    /// Is initialised and then called by a host that knows it: exports `_initialize`.
+    /// Is initialised and then called by a host that knows it: exports `_initialize` and no `_start`. Here it is
+    /// initialised, and has then ended: nobody calls it.
     Reactor,
     /// None of these.
     Library,
@@ -71,8 +74,7 @@ impl Inspection {
             return Some(LoadError::NotOffered { imports: self.not_offered.clone() });
         }
         match (self.world, self.form) {
-            (World::Command | World::HttpProxy, _) => None,
-            (World::Reactor, _) => Some(LoadError::Reactor),
+            (World::Command | World::HttpProxy | World::Reactor, _) => None,
             (World::Library, Form::Module) => Some(LoadError::NoStart),
             (World::Library, Form::Component) => Some(LoadError::NoWorld { exports: self.exports.clone() }),
         }
@@ -133,8 +135,10 @@ struct Found {
     wasi: Option<Wasi>,
     starts: bool,
     initializes: bool,
-    runs: bool,
-    handles: bool,
+    /// Versions of `wasi:cli/run` exported.
+    runs: Option<Wasi>,
+    /// Versions of the interface that handles HTTP requests exported.
+    handles: Option<Wasi>,
 }
 
 impl Found {
@@ -207,21 +211,25 @@ impl Found {
             self.not_offered.push(name.to_owned());
         }
         self.imports.push(name.to_owned());
-        self.wasi = self.wasi.max(version_of(name));
+        self.wasi = self.wasi.max(Wasi::of_interface(name));
     }
 
     fn export_interface(&mut self, name: &str, kind: ComponentExternalKind) {
-        let is_p2 = kind == ComponentExternalKind::Instance && version_of(name) == Some(Wasi::P2);
-        self.runs |= is_p2 && name.starts_with("wasi:cli/run@");
-        self.handles |= is_p2 && name.starts_with("wasi:http/incoming-handler@");
+        let version = Wasi::of_interface(name).filter(|_| kind == ComponentExternalKind::Instance);
+        match (name.split('@').next(), version) {
+            (Some("wasi:cli/run"), Some(_)) => self.runs = earliest(self.runs, version),
+            (Some("wasi:http/incoming-handler"), Some(Wasi::P2)) => self.handles = earliest(self.handles, version),
+            (Some("wasi:http/handler"), Some(Wasi::P3)) => self.handles = earliest(self.handles, version),
+            _ => {}
+        }
         self.exports.push(name.to_owned());
-        self.wasi = self.wasi.max(version_of(name));
+        self.wasi = self.wasi.max(Wasi::of_interface(name));
     }
 
     fn conclude(self, form: Form, bytes: usize) -> Inspection {
         let world = match form {
-            _ if self.handles => World::HttpProxy,
-            _ if self.runs || self.starts => World::Command,
+            _ if self.handles.is_some() => World::HttpProxy,
+            _ if self.runs.is_some() || self.starts => World::Command,
             Form::Module if self.initializes => World::Reactor,
             _ => World::Library,
         };
@@ -229,6 +237,7 @@ impl Found {
             form,
             wasi: self.wasi,
             world,
+            entry: self.handles.or(self.runs),
             imports: self.imports,
             exports: self.exports,
             not_offered: self.not_offered,
@@ -237,13 +246,22 @@ impl Found {
     }
 }
 
-/// The WASI that an interface name such as `wasi:io/poll@0.2.0` belongs to.
-fn version_of(interface: &str) -> Option<Wasi> {
-    let (_, version) = interface.strip_prefix("wasi:")?.split_once('@')?;
-    match version {
-        _ if version.starts_with("0.2.") => Some(Wasi::P2),
-        _ if version.starts_with("0.3.") => Some(Wasi::P3),
-        _ => None,
+/// The earlier of two versions: what a program offers in both ways is used in the settled one.
+fn earliest(one: Option<Wasi>, other: Option<Wasi>) -> Option<Wasi> {
+    one.into_iter().chain(other).min()
+}
+
+impl Wasi {
+    /// The WASI that an interface name such as `wasi:io/poll@0.2.0` belongs to. Drafts belong to none: each is different.
+    pub(crate) fn of_interface(interface: &str) -> Option<Self> {
+        let (_, version) = interface.strip_prefix("wasi:")?.split_once('@')?;
+        let (minor, patch) = version.rsplit_once('.')?;
+        patch.parse::<u32>().ok()?;
+        match minor {
+            "0.2" => Some(Self::P2),
+            "0.3" => Some(Self::P3),
+            _ => None,
+        }
     }
 }
 
@@ -292,6 +310,24 @@ mod tests {
                 r#"(component (instance $i) (export "wasi:cli/run@0.3.0" (instance $i)))"#,
                 Component,
                 Some(Wasi::P3),
+                Command,
+            ),
+            (
+                r#"(component (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#,
+                Component,
+                Some(Wasi::P3),
+                HttpProxy,
+            ),
+            (
+                r#"(component (instance $i) (export "wasi:http/incoming-handler@0.3.0" (instance $i)))"#,
+                Component,
+                Some(Wasi::P3),
+                Library,
+            ),
+            (
+                r#"(component (instance $i) (export "wasi:cli/run@0.2.0-rc-2023-11-10" (instance $i)))"#,
+                Component,
+                None,
                 Library,
             ),
         ];
@@ -299,6 +335,15 @@ mod tests {
             let inspection = read(wat);
             assert_eq!((inspection.form, inspection.wasi, inspection.world), (form, wasi, world), "{wat}");
         }
+    }
+
+    #[test]
+    fn what_is_offered_twice_is_used_in_the_settled_version() {
+        let both = read(
+            r#"(component (instance $i)
+                (export "wasi:cli/run@0.3.0" (instance $i)) (export "wasi:cli/run@0.2.0" (instance $i)))"#,
+        );
+        assert_eq!((both.entry, both.wasi), (Some(Wasi::P2), Some(Wasi::P3)));
     }
 
     #[test]

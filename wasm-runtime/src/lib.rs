@@ -1,7 +1,7 @@
 //! Bytes in, running instances out.
 //!
 //! This crate owns everything between a `.wasm` file and a guest that runs within its limits: the
-//! engine, compiled artifacts and their cache on disk, WASI p1 and p2, `wasi:http`, sockets,
+//! engine, compiled artifacts and their cache on disk, WASI p1, p2 and p3, `wasi:http`, sockets,
 //! memory and CPU accounting. It knows wasmtime, and it knows no Kubernetes: the kubelet gives it
 //! a [`ContainerSpec`] and is told an [`Exit`].
 //!
@@ -33,16 +33,21 @@ mod config;
 mod container;
 mod engine;
 mod exit;
+mod folder;
 mod http;
 mod inspect;
 pub mod limits;
 mod load;
+mod names;
 mod network;
 mod offer;
+mod outgoing;
 mod output;
 mod runtime;
 mod sandbox;
 mod schedule;
+mod settings;
+mod sockets;
 mod spec;
 mod threads;
 
@@ -52,7 +57,8 @@ pub use container::{Container, StartError, Stop, Usage};
 pub use engine::WASMTIME_VERSION;
 pub use exit::Exit;
 pub use inspect::{Form, Inspection, Wasi, World, inspect};
-pub use load::{LoadError, Source};
+pub use load::{LoadError, Progress, Source};
+pub use names::{ResolveError, Resolver, SystemResolver};
 pub use network::{Egress, EgressPolicy};
 pub use output::{Capture, Console, Discard, Output};
 pub use runtime::{Runtime, RuntimeError};

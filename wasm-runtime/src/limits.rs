@@ -18,9 +18,15 @@ pub const MAPPINGS_DEFAULT: usize = 65_530;
 /// Mappings left for the process itself: its libraries, threads, heap and compiled code.
 pub const MAPPINGS_OWN: usize = 4096;
 
-/// Modules that are compiled at the same time. More wait their turn: a compilation already uses
-/// every compiler thread and may take gigabytes.
-pub const COMPILATIONS_MAX: usize = 2;
+/// Programs smaller than [`MAPPED_BYTES_MIN`] that are compiled at the same time. More wait their turn.
+pub const COMPILATIONS_SMALL_MAX: usize = 4;
+
+/// Larger programs that are compiled at the same time. More wait their turn: each already uses every core.
+pub const COMPILATIONS_LARGE_MAX: usize = 2;
+
+/// Bytes of the programs that are compiled at the same time, since what the compiler holds grows with them: some 12 bytes
+/// for each. A single larger one is compiled alone.
+pub const COMPILING_BYTES_MAX: u64 = 64 << 20;
 
 /// Stack of a guest. A deeper recursion traps.
 pub const WASM_STACK_BYTES: usize = 512 << 10;
@@ -31,6 +37,18 @@ pub const FIBER_STACK_BYTES: usize = 1 << 20;
 /// What one instance may hold open: files, sockets, streams, header maps. Past it, the guest that
 /// opens more traps.
 pub const RESOURCES_MAX: usize = 1024;
+
+/// Longest name that can be looked up. Longer ones are no names.
+pub const NAME_BYTES_MAX: usize = 253;
+
+/// Random bytes that a guest gets in one call. A guest that asks for more traps.
+pub const RANDOM_BYTES_MAX: u64 = 4 << 20;
+
+/// What one call of a component may make the host copy out of it: as much as the container may have memory, between these
+/// bounds. A guest that passes more traps.
+pub const HOSTCALL_BYTES_MIN: usize = 1 << 20;
+/// The upper bound, for containers without a limit too.
+pub const HOSTCALL_BYTES_MAX: usize = 128 << 20;
 
 /// Period of the epoch, and so the time within which a spinning guest notices that it is killed.
 pub const EPOCH_TICK: Duration = Duration::from_millis(1);
@@ -82,6 +100,16 @@ pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest head of a request.
 pub const HTTP_HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// How long an outgoing request waits for its connection, for its response, and for each part of that, unless the guest
+/// says otherwise.
+pub const HTTP_OUTGOING_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Instances of a guest that can be used again (`wasi:http@0.3`) kept for the next request. Further ones are dropped.
+pub const HTTP_IDLE_INSTANCES_MAX: usize = 4;
+
+/// Requests that such an instance handles, one after the other, before a fresh one takes its place.
+pub const HTTP_INSTANCE_REQUESTS_MAX: u32 = 128;
 
 const _: () = {
     assert!(WASM_STACK_BYTES * 2 <= FIBER_STACK_BYTES, "host calls need room below the guest");

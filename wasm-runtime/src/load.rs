@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::OnceCell;
@@ -12,13 +13,15 @@ use tokio::task::spawn_blocking;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::p3::bindings::CommandPre as AsyncCommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
+use wasmtime_wasi_http::p3::bindings::ServicePre;
 
 use crate::artifact::{Artifact, Digest, Program};
 use crate::cache::Cache;
 use crate::compile::{Compiler, Panicked};
 use crate::engine::{self, MemoryInit};
-use crate::inspect::{Form, Inspection, World, inspect};
+use crate::inspect::{Form, Inspection, Wasi, World, inspect};
 use crate::limits::{MAPPED_BYTES_MIN, WASM_BYTES_MAX};
 use crate::offer::Linkers;
 use crate::schedule::Ticker;
@@ -55,6 +58,26 @@ impl From<Vec<u8>> for Source {
         Self::Bytes(bytes.into())
     }
 }
+
+/// How a load gets on that takes its time. One that finds the program compiled says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Its turn has come to be compiled.
+    Compiling {
+        /// Size of the `.wasm`.
+        bytes: u64,
+    },
+    /// It has been compiled.
+    Compiled {
+        /// Size of the `.wasm`.
+        bytes: u64,
+        /// How long that took.
+        took: Duration,
+    },
+}
+
+/// Who is told how a load gets on, on a thread of the compiler.
+pub(crate) type Tell = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// Why a `.wasm` cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -103,15 +126,12 @@ pub enum LoadError {
         /// Every such import.
         imports: Vec<String>,
     },
-    /// A module without `_start`.
-    #[error("it exports no function \"_start\", so there is nothing to run")]
+    /// A module without `_start` and `_initialize`.
+    #[error("it exports no function \"_start\" (nor \"_initialize\"), so there is nothing to run")]
     NoStart,
-    /// A module that is initialised and then called.
-    #[error("it is a reactor (it exports \"_initialize\" and no \"_start\"), so there is nothing to run")]
-    Reactor,
     /// A component that exports no world that can be run.
     #[error(
-        "it exports neither wasi:cli/run@0.2 nor wasi:http/incoming-handler@0.2, but {}",
+        "it exports none of wasi:cli/run (0.2, 0.3), wasi:http/incoming-handler (0.2) and wasi:http/handler (0.3), but {}",
         if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") }
     )]
     NoWorld {
@@ -203,18 +223,18 @@ impl Loader {
         }
     }
 
-    /// Loads `source`; concurrent loads of the same bytes share one compilation.
-    pub(crate) async fn load(self: &Arc<Self>, source: Source) -> Result<Arc<Artifact>, LoadError> {
+    /// Loads `source`; concurrent loads of the same bytes share one compilation, of which one of them is told.
+    pub(crate) async fn load(self: &Arc<Self>, source: Source, tell: Tell) -> Result<Arc<Artifact>, LoadError> {
         let (digest, bytes) = blocking(move || read(source)).await?;
         let cell = self.loaded().entry(digest).or_default().clone();
-        let loaded = cell.get_or_try_init(|| self.make(digest, bytes)).await.cloned();
+        let loaded = cell.get_or_try_init(|| self.make(digest, bytes, tell)).await.cloned();
         if loaded.is_err() {
             self.forget_failed(digest);
         }
         loaded
     }
 
-    async fn make(self: &Arc<Self>, digest: Digest, bytes: Bytes) -> Result<Arc<Artifact>, LoadError> {
+    async fn make(self: &Arc<Self>, digest: Digest, bytes: Bytes, tell: Tell) -> Result<Arc<Artifact>, LoadError> {
         let loader = self.clone();
         let wasm = bytes.clone();
         let (inspection, found) = blocking(move || {
@@ -231,10 +251,18 @@ impl Loader {
             None => {
                 let loader = self.clone();
                 let form = inspection.form;
-                self.compiler.run(move || loader.compile(digest, form, &bytes)).await??
+                let size = inspection.bytes;
+                let compile = move || {
+                    tell(Progress::Compiling { bytes: size });
+                    let begun = Instant::now();
+                    let code = loader.compile(digest, form, &bytes)?;
+                    tell(Progress::Compiled { bytes: size, took: begun.elapsed() });
+                    Ok(code)
+                };
+                self.compiler.run(size, compile).await??
             }
         };
-        let program = self.workshop(inspection.bytes).link(&code, inspection.world)?;
+        let program = self.workshop(inspection.bytes).link(&code, &inspection)?;
         Ok(Arc::new(Artifact::new(digest, inspection, program)))
     }
 
@@ -284,26 +312,30 @@ impl Loader {
 }
 
 impl Workshop {
-    fn link(&self, code: &Code, world: World) -> Result<Program, LoadError> {
+    fn link(&self, code: &Code, inspection: &Inspection) -> Result<Program, LoadError> {
         match code {
             Code::Module(module) => self.link_module(module),
-            Code::Component(component) => self.link_component(component, world),
+            Code::Component(component) => self.link_component(component, inspection),
         }
         .map_err(|error| LoadError::Link { message: format!("{error:#}") })
     }
 
     fn link_module(&self, module: &Module) -> wasmtime::Result<Program> {
-        let start = module.get_export("_start").and_then(|start| start.func().cloned());
-        if start.is_none_or(|start| start.params().len() + start.results().len() > 0) {
-            wasmtime::bail!("\"_start\" must be a function without parameters and results");
+        for name in ["_initialize", "_start"] {
+            let function = module.get_export(name).and_then(|export| export.func().cloned());
+            if function.is_some_and(|function| function.params().len() + function.results().len() > 0) {
+                wasmtime::bail!("{name:?} must be a function without parameters and results");
+            }
         }
         Ok(Program::Module(self.linkers.module(&self.engine).instantiate_pre(module)?))
     }
 
-    fn link_component(&self, component: &Component, world: World) -> wasmtime::Result<Program> {
+    fn link_component(&self, component: &Component, inspection: &Inspection) -> wasmtime::Result<Program> {
         let linked = self.linkers.component(&self.engine).instantiate_pre(component)?;
-        Ok(match world {
-            World::HttpProxy => Program::Http(ProxyPre::new(linked)?),
+        Ok(match (inspection.world, inspection.entry) {
+            (World::HttpProxy, Some(Wasi::P3)) => Program::AsyncHttp(ServicePre::new(linked)?),
+            (World::HttpProxy, _) => Program::Http(ProxyPre::new(linked)?),
+            (_, Some(Wasi::P3)) => Program::AsyncCommand(AsyncCommandPre::new(linked)?),
             _ => Program::Command(CommandPre::new(linked)?),
         })
     }

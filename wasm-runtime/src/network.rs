@@ -1,15 +1,15 @@
 //! What a guest may reach: its own address to listen on, and the destinations its egress allows.
+//!
+//! A guest has one address, and believes that it has a machine of its own: the wildcard and the loopback mean that address,
+//! to listen on and to connect to. Nothing that listens on the host's loopback is there for it.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use http::uri::{Authority, Scheme};
-use http::{Request, Uri};
-use http_body_util::BodyExt;
-use tokio::net::lookup_host;
 use wasmtime_wasi::sockets::SocketAddrUse;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, default_send_request};
+
+use crate::names::{self, Known, ResolveError, Resolver};
 
 /// Where a guest may connect to.
 #[derive(Clone, Debug, Default)]
@@ -44,9 +44,57 @@ impl Egress {
 pub(crate) struct Network {
     pub(crate) address: IpAddr,
     pub(crate) egress: Egress,
+    pub(crate) resolver: Arc<dyn Resolver>,
 }
 
 impl Network {
+    /// Where a socket for connections is bound that asks for `address`.
+    pub(crate) fn tcp_bound(&self, address: SocketAddr) -> SocketAddr {
+        if address.ip().is_unspecified() { self.own(address) } else { self.reached(address) }
+    }
+
+    /// Where a socket for datagrams is bound that asks for `address`. One that asks for any port of any address is about to
+    /// send, and gets the source that suits whom it sends to.
+    pub(crate) fn udp_bound(&self, address: SocketAddr) -> SocketAddr {
+        if address.port() == 0 && address.ip().is_unspecified() { address } else { self.tcp_bound(address) }
+    }
+
+    /// Whom a guest reaches that asks for `address`.
+    pub(crate) fn reached(&self, address: SocketAddr) -> SocketAddr {
+        if is_loopback(address.ip()) { self.own(address) } else { address }
+    }
+
+    /// What a socket is to be bound to before it connects to `to`, so that the other side sees who it is. An address that
+    /// this host alone has is no source for what leaves it.
+    pub(crate) fn source(&self, to: SocketAddr) -> Option<SocketAddr> {
+        let is_same_family = self.address.is_ipv4() == to.is_ipv4();
+        let is_within_reach = to.ip().is_loopback() || !self.address.is_loopback();
+        (is_same_family && is_within_reach).then(|| SocketAddr::new(self.address, 0))
+    }
+
+    /// The guest's own address in place of `address`, unless it has none of this family.
+    fn own(&self, address: SocketAddr) -> SocketAddr {
+        if self.address.is_ipv4() == address.is_ipv4() {
+            SocketAddr::new(self.address, address.port())
+        } else {
+            address
+        }
+    }
+
+    /// The addresses of `name`, at least one.
+    ///
+    /// # Errors
+    ///
+    /// When it is no name, or has no address.
+    pub(crate) async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        match names::read(name) {
+            Known::Address(address) => Ok(vec![address]),
+            Known::Localhost => Ok(vec![self.address]),
+            Known::Invalid => Err(ResolveError::Invalid),
+            Known::Name => self.resolver.resolve(name).await,
+        }
+    }
+
     /// Whether a socket may be used so.
     ///
     /// A guest binds its own address. The one exception is the wildcard with port 0, which is what
@@ -63,58 +111,18 @@ impl Network {
     }
 }
 
-/// A response, and what remains to be done for its connection.
-pub(crate) type Sent = Result<(http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
-
-/// Sends a guest's HTTP request where its egress allows it.
-///
-/// # Errors
-///
-/// The `wasi:http` error that the guest is shown.
-pub(crate) async fn send(egress: Egress, mut request: Request<WasiBody>, options: Option<RequestOptions>) -> Sent {
-    match egress {
-        Egress::Allowed => {}
-        Egress::Denied => return Err(Error::HttpRequestDenied),
-        Egress::Policy(policy) => permit(&*policy, request.uri_mut()).await?,
+/// Whether `address` is a guest's loopback. The rest of 127/8 is for whoever gives guests and services their addresses.
+fn is_loopback(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.octets()[..2] == Ipv4Addr::LOCALHOST.octets()[..2],
+        IpAddr::V6(address) => address.is_loopback(),
     }
-    let (response, connection) = default_send_request(request, options).await?;
-    Ok((response.map(BodyExt::boxed_unsync), Box::new(connection)))
-}
-
-/// A name is allowed when every address that it has is. A request in the clear is then bound to
-/// the address that was looked at, so that the name cannot change its mind; one over TLS keeps its
-/// name, which the certificate has to prove.
-async fn permit(policy: &dyn EgressPolicy, uri: &mut Uri) -> Result<(), Error> {
-    let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
-    let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
-    let addresses = lookup_host(host_and_port(authority, is_tls)).await;
-    let addresses: Vec<_> = addresses.map_err(|_| Error::DestinationNotFound)?.collect();
-    let address = *addresses.first().ok_or(Error::DestinationNotFound)?;
-    if !addresses.into_iter().all(|address| policy.allows(address)) {
-        return Err(Error::HttpRequestDenied);
-    }
-    if !is_tls {
-        *uri = at_address(uri, address).map_err(|_| Error::HttpRequestUriInvalid)?;
-    }
-    Ok(())
-}
-
-fn host_and_port(authority: &Authority, is_tls: bool) -> String {
-    match authority.port() {
-        Some(_) => authority.to_string(),
-        None => format!("{authority}:{}", if is_tls { 443 } else { 80 }),
-    }
-}
-
-fn at_address(uri: &Uri, address: SocketAddr) -> Result<Uri, http::Error> {
-    let mut parts = uri.clone().into_parts();
-    parts.authority = Some(Authority::try_from(address.to_string())?);
-    Ok(Uri::from_parts(parts)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::SystemResolver;
 
     #[derive(Debug)]
     struct OnlyPort(u16);
@@ -125,11 +133,14 @@ mod tests {
         }
     }
 
+    fn network(address: [u8; 4], egress: Egress) -> Network {
+        Network { address: address.into(), egress, resolver: Arc::new(SystemResolver) }
+    }
+
     #[test]
     fn a_guest_listens_on_its_own_address_and_connects_where_it_may() {
         use SocketAddrUse::*;
-        let network =
-            Network { address: IpAddr::from([127, 64, 0, 7]), egress: Egress::Policy(Arc::new(OnlyPort(443))) };
+        let network = network([127, 64, 0, 7], Egress::Policy(Arc::new(OnlyPort(443))));
         for (address, usage, allowed) in [
             ("127.64.0.7:8080", TcpBind, true),
             ("127.64.0.7:8080", TcpListen, true),
@@ -150,15 +161,38 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_request_in_the_clear_is_bound_to_the_address_that_was_allowed() {
-        let policy = OnlyPort(80);
-        let mut uri = Uri::from_static("http://localhost/a?b");
-        permit(&policy, &mut uri).await.expect("allowed");
-        let host = uri.host().expect("a host").trim_matches(['[', ']']);
-        assert!(host.parse::<IpAddr>().expect("an address").is_loopback());
-        assert_eq!((uri.port_u16(), uri.path(), uri.query()), (Some(80), "/a", Some("b")));
-        let mut uri = Uri::from_static("https://127.0.0.1/");
-        assert!(matches!(permit(&policy, &mut uri).await, Err(Error::HttpRequestDenied)));
+    #[test]
+    fn the_wildcard_and_the_loopback_are_the_guests_own_address() {
+        let here = network([127, 64, 0, 7], Egress::Allowed);
+        for (address, tcp_bound, udp_bound, reached) in [
+            ("0.0.0.0:8080", "127.64.0.7:8080", "127.64.0.7:8080", "0.0.0.0:8080"),
+            ("0.0.0.0:0", "127.64.0.7:0", "0.0.0.0:0", "0.0.0.0:0"),
+            ("127.0.0.1:80", "127.64.0.7:80", "127.64.0.7:80", "127.64.0.7:80"),
+            ("127.0.0.53:53", "127.64.0.7:53", "127.64.0.7:53", "127.64.0.7:53"),
+            ("127.64.0.8:80", "127.64.0.8:80", "127.64.0.8:80", "127.64.0.8:80"),
+            ("127.96.0.1:443", "127.96.0.1:443", "127.96.0.1:443", "127.96.0.1:443"),
+            ("10.0.0.1:80", "10.0.0.1:80", "10.0.0.1:80", "10.0.0.1:80"),
+            ("[::]:80", "[::]:80", "[::]:80", "[::]:80"),
+        ] {
+            let parse = |text: &str| text.parse::<SocketAddr>().expect("an address");
+            let address = parse(address);
+            assert_eq!(here.tcp_bound(address), parse(tcp_bound), "{address}");
+            assert_eq!(here.udp_bound(address), parse(udp_bound), "{address}");
+            assert_eq!(here.reached(address), parse(reached), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_source_is_given_where_it_is_one() {
+        for (own, to, source) in [
+            ([127, 64, 0, 7], "127.96.0.1:80", Some("127.64.0.7:0")),
+            ([127, 64, 0, 7], "10.0.0.1:80", None),
+            ([127, 64, 0, 7], "[::1]:80", None),
+            ([10, 1, 0, 7], "10.0.0.1:80", Some("10.1.0.7:0")),
+        ] {
+            let to = to.parse().expect("an address");
+            let source = source.map(|source| source.parse().expect("an address"));
+            assert_eq!(network(own, Egress::Allowed).source(to), source, "{to}");
+        }
     }
 }

@@ -6,15 +6,14 @@
 use std::sync::OnceLock;
 
 use wasmtime::{Engine, Linker, component};
-use wasmtime_wasi::{p0, p1, p2};
-use wasmtime_wasi_http::p2 as http;
+use wasmtime_wasi::{p0, p1, p2, p3};
+use wasmtime_wasi_http::{p2 as http, p3 as http_async};
 
+use crate::inspect::Wasi;
 use crate::sandbox::Guest;
+use crate::{settings, sockets};
 
-/// Version of the component interfaces offered: any `0.2.x` of the same name links to ours.
-const P2: &str = "0.2.";
-
-/// Interfaces offered to components, without version.
+/// Interfaces offered to components at any `0.2.x`, without version.
 const INTERFACES: &[&str] = &[
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -45,6 +44,33 @@ const INTERFACES: &[&str] = &[
     "wasi:sockets/tcp-create-socket",
     "wasi:sockets/udp",
     "wasi:sockets/udp-create-socket",
+];
+
+/// Interfaces offered to components at any `0.3.x`, without version.
+const INTERFACES_P3: &[&str] = &[
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
+    "wasi:cli/types",
+    "wasi:clocks/monotonic-clock",
+    "wasi:clocks/system-clock",
+    "wasi:clocks/types",
+    "wasi:filesystem/preopens",
+    "wasi:filesystem/types",
+    "wasi:http/client",
+    "wasi:http/types",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+    "wasi:sockets/ip-name-lookup",
+    "wasi:sockets/types",
 ];
 
 /// Module names under which [`FUNCTIONS`] are offered.
@@ -104,8 +130,12 @@ const FUNCTIONS_P1: &[&str] = &["sock_accept"];
 
 /// Whether a component may import `name`, such as `wasi:io/streams@0.2.3`.
 pub(crate) fn offers_interface(name: &str) -> bool {
-    name.split_once('@')
-        .is_some_and(|(interface, version)| version.starts_with(P2) && INTERFACES.binary_search(&interface).is_ok())
+    let Some((interface, _)) = name.split_once('@') else { return false };
+    match Wasi::of_interface(name) {
+        Some(Wasi::P2) if INTERFACES.binary_search(&interface).is_ok() => true,
+        Some(Wasi::P3) => INTERFACES_P3.binary_search(&interface).is_ok(),
+        _ => settings::INTERFACES.contains(&name),
+    }
 }
 
 /// Whether a module may import `function` from `module`.
@@ -142,6 +172,10 @@ fn component_linker(engine: &Engine) -> wasmtime::Result<component::Linker<Guest
     let mut linker = component::Linker::new(engine);
     p2::add_to_linker_async(&mut linker)?;
     http::add_only_http_to_linker_async(&mut linker)?;
+    p3::add_to_linker(&mut linker)?;
+    http_async::add_to_linker(&mut linker)?;
+    settings::add_to_linker(&mut linker)?;
+    sockets::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
@@ -156,6 +190,7 @@ mod tests {
     #[test]
     fn the_tables_are_sorted() {
         assert!(INTERFACES.is_sorted());
+        assert!(INTERFACES_P3.is_sorted());
         assert!(FUNCTIONS.is_sorted());
     }
 
@@ -163,14 +198,17 @@ mod tests {
     fn what_is_offered_to_components_is_linked() {
         let engine = crate::engine::new(MemoryInit::Copied).expect("the host has wasm");
         let linker = component_linker(&engine).expect("links");
-        for interface in INTERFACES {
-            for version in ["0.2.0", "0.2.6"] {
-                let name = format!("{interface}@{version}");
-                assert!(offers_interface(&name));
-                let wasm = wat::parse_str(format!(r#"(component (import "{name}" (instance)))"#)).expect("good text");
-                let component = Component::new(&engine, wasm).expect("a component");
-                linker.instantiate_pre(&component).unwrap_or_else(|error| panic!("{name}: {error:#}"));
-            }
+        let versioned = |interfaces: &[&str], versions: [&str; 2]| -> Vec<String> {
+            interfaces.iter().flat_map(|name| versions.map(|version| format!("{name}@{version}"))).collect()
+        };
+        let mut names = versioned(INTERFACES, ["0.2.0", "0.2.6"]);
+        names.extend(versioned(INTERFACES_P3, ["0.3.0", "0.3.1"]));
+        names.extend(settings::INTERFACES.iter().map(ToString::to_string));
+        for name in names {
+            assert!(offers_interface(&name), "{name}");
+            let wasm = wat::parse_str(format!(r#"(component (import "{name}" (instance)))"#)).expect("good text");
+            let component = Component::new(&engine, wasm).expect("a component");
+            linker.instantiate_pre(&component).unwrap_or_else(|error| panic!("{name}: {error:#}"));
         }
     }
 
@@ -192,7 +230,16 @@ mod tests {
 
     #[test]
     fn other_worlds_and_versions_are_not_offered() {
-        for name in ["wasi:keyvalue/store@0.2.0", "wasi:cli/run@0.3.0", "wasi:io/poll", "host"] {
+        for name in [
+            "wasi:keyvalue/store@0.2.0",
+            "wasi:cli/run@0.3.0",
+            "wasi:io/streams@0.3.0",
+            "wasi:io/poll",
+            "wasi:io/poll@0.2.0-rc-2023-11-10",
+            "wasi:http/types@0.3.0-rc-2025-09-16",
+            "wasi:config/store@0.3.0",
+            "host",
+        ] {
             assert!(!offers_interface(name), "{name}");
         }
         for (module, name) in [("env", "fd_write"), ("wasi_unstable", "sock_accept"), ("env", "memory")] {

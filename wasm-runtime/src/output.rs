@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{self, Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -118,7 +118,7 @@ impl IsTerminal for Stream {
 
 impl StdoutStream for Stream {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
-        self.again()
+        Box::new(Writer { output: self.to.clone(), ready: None })
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
@@ -151,11 +151,25 @@ impl Pollable for Stream {
     }
 }
 
-/// Only WASI p3 writes this way, which is not offered: what comes is passed on as it is.
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.to.write(buf);
-        Poll::Ready(Ok(buf.len()))
+/// An [`Output`] as WASI p3 writes to it.
+struct Writer {
+    output: Arc<dyn Output>,
+    /// Resolves once the sink takes more; only there while it does not. The lock is never taken: a stream must be `Sync`.
+    ready: Option<Mutex<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+}
+
+impl AsyncWrite for Writer {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        while self.ready.is_some() || !self.output.is_ready() {
+            let output = self.output.clone();
+            let ready = self.ready.get_or_insert_with(|| Mutex::new(Box::pin(async move { output.ready().await })));
+            let ready = ready.get_mut().unwrap_or_else(PoisonError::into_inner);
+            task::ready!(ready.as_mut().poll(cx));
+            self.ready = None;
+        }
+        let written = &buf[..buf.len().min(OUTPUT_CHUNK_BYTES)];
+        self.output.write(written);
+        Poll::Ready(Ok(written.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::container::{Container, StartError, prepare, prepare_within};
 use crate::exit::Exit;
 use crate::limits::{MAPPINGS_DEFAULT, MAPPINGS_OWN, MAPPINGS_PER_INSTANCE};
-use crate::load::{LoadError, Loader, Source};
+use crate::load::{LoadError, Loader, Progress, Source};
 use crate::sandbox::Host;
 use crate::schedule::{Ticker, Turns};
 use crate::spec::{ContainerSpec, ExecSpec};
@@ -87,7 +87,24 @@ impl Runtime {
     ///
     /// A compilation that has begun goes on, and leaves its result in the cache.
     pub async fn load(&self, source: impl Into<Source>) -> Result<Arc<Artifact>, LoadError> {
-        self.inner.loader.load(source.into()).await
+        self.inner.loader.load(source.into(), Arc::new(|_| {})).await
+    }
+
+    /// Loads as [`load`](Self::load) does, and tells how that gets on. `tell` is called on a thread of the compiler.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read or cannot be run here.
+    ///
+    /// # Cancel safety
+    ///
+    /// A compilation that has begun goes on, and leaves its result in the cache.
+    pub async fn load_telling(
+        &self,
+        source: impl Into<Source>,
+        tell: impl Fn(Progress) + Send + Sync + 'static,
+    ) -> Result<Arc<Artifact>, LoadError> {
+        self.inner.loader.load(source.into(), Arc::new(tell)).await
     }
 
     /// The artifact of `digest`, if it has been loaded: what spares reading a large file again.

@@ -19,8 +19,10 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 use crate::account::{Cpu, Holding, Memory};
-use crate::limits::RESOURCES_MAX;
-use crate::network::{self, Egress, Network, Sent};
+use crate::folder;
+use crate::limits::{HOSTCALL_BYTES_MAX, HOSTCALL_BYTES_MIN, RANDOM_BYTES_MAX, RESOURCES_MAX};
+use crate::network::Network;
+use crate::outgoing::{self, Sent};
 use crate::output::{Output, Stream};
 use crate::schedule::{Meter, Ticker, Turns};
 use crate::spec::{ContainerSpec, ExecSpec, Mount, Stdin};
@@ -31,7 +33,7 @@ pub(crate) struct Sandbox {
     engine: Engine,
     ticker: Arc<Ticker>,
     turns: Arc<Turns>,
-    grants: Grants,
+    grants: Arc<Grants>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) cpu: Arc<Cpu>,
     pub(crate) killed: CancellationToken,
@@ -41,8 +43,9 @@ pub(crate) struct Sandbox {
 #[derive(Clone, Debug)]
 struct Grants {
     args: Vec<String>,
-    env: Vec<(String, String)>,
+    env: Arc<[(String, String)]>,
     mounts: Vec<Mount>,
+    cwd: Option<String>,
     stdout: Arc<dyn Output>,
     stderr: Arc<dyn Output>,
     network: Option<Network>,
@@ -74,7 +77,7 @@ impl Sandbox {
             engine: engine.clone(),
             ticker: host.ticker,
             turns: host.turns,
-            grants: Grants::of(spec),
+            grants: Arc::new(Grants::of(spec)),
             memory: Arc::new(memory),
             cpu: Arc::new(cpu),
             killed: CancellationToken::new(),
@@ -89,13 +92,13 @@ impl Sandbox {
             stdout: spec.stdout.clone(),
             stderr: spec.stderr.clone(),
             is_terminal: spec.is_terminal,
-            ..self.grants.clone()
+            ..Grants::clone(&self.grants)
         };
         Self {
             engine: self.engine.clone(),
             ticker: self.ticker.clone(),
             turns: self.turns.clone(),
-            grants,
+            grants: Arc::new(grants),
             memory: Arc::new(memory),
             cpu: self.cpu.clone(),
             killed: self.killed.child_token(),
@@ -116,11 +119,14 @@ impl Sandbox {
         let guest = Guest {
             wasi: self.grants.wasi(stdin)?,
             http: WasiHttpCtx::new(),
-            outgoing: Outgoing(self.grants.network.clone()),
+            outgoing: Outgoing(self.grants.clone()),
             memory: Holding::new(self.memory.clone()),
+            grants: self.grants.clone(),
         };
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.memory);
+        let hostcall_bytes = usize::try_from(self.memory.bytes_max()).unwrap_or(usize::MAX);
+        store.set_hostcall_fuel(hostcall_bytes.clamp(HOSTCALL_BYTES_MIN, HOSTCALL_BYTES_MAX));
         let ticked = meter.clone();
         store.epoch_deadline_callback(move |_| ticked.tick());
         store.set_epoch_deadline(1);
@@ -139,11 +145,12 @@ impl Grants {
         let egress = std::mem::take(&mut spec.egress);
         Self {
             args: std::mem::take(&mut spec.args),
-            env,
+            env: env.into(),
             mounts: std::mem::take(&mut spec.mounts),
+            cwd: spec.cwd.take(),
             stdout: spec.stdout.clone(),
             stderr: spec.stderr.clone(),
-            network: spec.address.map(|address| Network { address, egress }),
+            network: spec.address.map(|address| Network { address, egress, resolver: spec.resolver.clone() }),
             is_terminal: spec.is_terminal,
         }
     }
@@ -152,7 +159,8 @@ impl Grants {
         let mut wasi = WasiCtxBuilder::new();
         let is_terminal = self.is_terminal;
         let stream = |to: &Arc<dyn Output>| Stream { to: to.clone(), is_terminal };
-        wasi.args(&self.args).envs(&self.env).stdout(stream(&self.stdout)).stderr(stream(&self.stderr));
+        wasi.max_random_size(RANDOM_BYTES_MAX);
+        wasi.args(&self.args).envs(&self.env[..]).stdout(stream(&self.stdout)).stderr(stream(&self.stderr));
         match stdin {
             Stdin::Empty => {}
             Stdin::Bytes(bytes) => {
@@ -163,10 +171,10 @@ impl Grants {
             }
         }
         for mount in &self.mounts {
-            let perms = if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
-            wasi.preopened_dir(&mount.host, &mount.guest, perms)
+            wasi.preopened_dir(&mount.host, &mount.guest, perms(mount))
                 .map_err(|error| MountError { mount: mount.clone(), source: io_error(error) })?;
         }
+        self.enter_cwd(&mut wasi)?;
         if let Some(network) = self.network.clone() {
             wasi.allow_tcp(true)
                 .allow_udp(true)
@@ -177,6 +185,25 @@ impl Grants {
         wasi.ctx().table.set_max_capacity(RESOURCES_MAX);
         Ok(wasi)
     }
+
+    /// Tells the guest its working directory. WASI p1 has none, and C libraries resolve what is relative against what is
+    /// mounted as `.`: so the folder is granted under that name too, unless the root is a mount and means something else.
+    fn enter_cwd(&self, wasi: &mut WasiCtxBuilder) -> Result<(), MountError> {
+        let Some(cwd) = &self.cwd else { return Ok(()) };
+        wasi.initial_cwd(cwd);
+        if self.mounts.iter().any(|mount| matches!(mount.guest.as_str(), "/" | ".")) {
+            return Ok(());
+        }
+        let Some((mount, rest)) = folder::holding(&self.mounts, cwd) else { return Ok(()) };
+        let failed = |source| MountError { mount: mount.clone(), source };
+        let Some(folder) = folder::open_within(&mount.host, rest).map_err(failed)? else { return Ok(()) };
+        wasi.preopened_dir(folder.path(), ".", perms(mount)).map_err(|error| failed(io_error(error)))?;
+        Ok(())
+    }
+}
+
+fn perms(mount: &Mount) -> FsPerms {
+    if mount.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite }
 }
 
 /// Standard input that may be a terminal.
@@ -211,6 +238,19 @@ pub(crate) struct Guest {
     http: WasiHttpCtx,
     outgoing: Outgoing,
     pub(crate) memory: Holding,
+    grants: Arc<Grants>,
+}
+
+impl Guest {
+    /// The guest's network, if it has one.
+    pub(crate) fn network(&self) -> Option<&Network> {
+        self.grants.network.as_ref()
+    }
+
+    /// The guest's environment.
+    pub(crate) fn env(&self) -> Arc<[(String, String)]> {
+        self.grants.env.clone()
+    }
 }
 
 impl WasiView for Guest {
@@ -226,7 +266,7 @@ impl WasiHttpView for Guest {
 }
 
 /// Requests that a guest sends, if it has a network.
-struct Outgoing(Option<Network>);
+struct Outgoing(Arc<Grants>);
 
 impl WasiHttpHooks for Outgoing {
     fn send_request(
@@ -235,8 +275,7 @@ impl WasiHttpHooks for Outgoing {
         options: Option<RequestOptions>,
         _sent: Box<dyn Future<Output = Result<(), wasmtime_wasi_http::Error>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        let egress = self.0.as_ref().map_or(Egress::Denied, |network| network.egress.clone());
-        Box::new(network::send(egress, request, options))
+        Box::new(outgoing::send(self.0.network.clone(), request, options))
     }
 }
 
@@ -246,11 +285,13 @@ pub(crate) mod tests {
 
     /// A guest that is granted nothing.
     pub(crate) fn guest() -> Guest {
+        let grants = Arc::new(Grants::of(&mut ContainerSpec::default()));
         Guest {
             wasi: WasiCtxBuilder::new().build_p1(),
             http: WasiHttpCtx::new(),
-            outgoing: Outgoing(None),
+            outgoing: Outgoing(grants.clone()),
             memory: Holding::new(Arc::new(Memory::new(None, None))),
+            grants,
         }
     }
 }

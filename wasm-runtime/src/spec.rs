@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::io::AsyncRead;
 
+use crate::names::{Resolver, SystemResolver};
 use crate::network::Egress;
 use crate::output::{Discard, Output};
 
@@ -18,8 +19,10 @@ pub struct ContainerSpec {
     pub args: Vec<String>,
     /// Environment variables, in order.
     pub env: Vec<(String, String)>,
-    /// Folders of the host that the guest sees.
+    /// Folders of the host that the guest sees. One within another (`/etc` and `/etc/app`) hides what is there.
     pub mounts: Vec<Mount>,
+    /// Where relative paths begin, in the guest. It must lie within a mount to hold any file.
+    pub cwd: Option<String>,
     /// Where standard input comes from. A `wasi:http` guest has none.
     pub stdin: Stdin,
     /// Where standard output goes.
@@ -38,6 +41,8 @@ pub struct ContainerSpec {
     pub address: Option<IpAddr>,
     /// Where the guest may connect to, if it has an address.
     pub egress: Egress,
+    /// What names mean to the guest, if it has an address.
+    pub resolver: Arc<dyn Resolver>,
     /// The guest's name for itself, given as `HOSTNAME` unless `env` names one.
     pub hostname: Option<String>,
     /// Whether the guest is told that its standard streams are a terminal.
@@ -65,6 +70,7 @@ impl Default for ContainerSpec {
             args: Vec::new(),
             env: Vec::new(),
             mounts: Vec::new(),
+            cwd: None,
             stdin: Stdin::Empty,
             stdout: Arc::new(Discard),
             stderr: Arc::new(Discard),
@@ -74,6 +80,7 @@ impl Default for ContainerSpec {
             http: None,
             address: None,
             egress: Egress::Allowed,
+            resolver: Arc::new(SystemResolver),
             hostname: None,
             is_terminal: false,
         }

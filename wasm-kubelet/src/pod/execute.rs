@@ -20,10 +20,11 @@ use super::volumes::{self, PodDir};
 use super::worker::{Message, Shared, Worker};
 use crate::images::pull::PullError;
 use crate::images::{Digest, Image, Reference};
-use crate::limits::{STATUS_RETRY, STATUS_RETRY_MAX};
+use crate::limits::{COMPILE_TOLD_BYTES_MIN, STATUS_RETRY, STATUS_RETRY_MAX};
 use crate::logs::PodLogs;
 use crate::logs::format::Source;
-use crate::runtime::{Container, ContainerSpec};
+use crate::names::PodNames;
+use crate::runtime::{Container, ContainerSpec, Progress, Tell};
 
 /// Where a guest that serves HTTP listens when its container names no port.
 const HTTP_PORT_DEFAULT: u16 = 8080;
@@ -353,7 +354,7 @@ impl Start {
             reason: "CreateContainerConfigError",
             message: "the pod has no such container any more".into(),
         })?;
-        let module = self.host.runtime.load(&self.image).await;
+        let module = self.host.runtime.load(&self.image, self.tell(container)).await;
         let module = module.map_err(|error| Failure { reason: "CreateContainerError", message: error.message })?;
         let sources = self.sources(written).await?;
         let environment = env::environment(written, self.host.facts(&self.pod, self.address), &sources)
@@ -376,13 +377,34 @@ impl Start {
                 .unwrap_or(0),
             http: http_addresses(written, self.address),
             address: Some(self.address.into()),
+            names: Arc::new(PodNames::new(&self.pod, self.address.into(), self.host.cluster.clone())),
             hostname: self.hostname(),
             tty: written.tty == Some(true),
+            cwd: written.working_dir.clone().filter(|cwd| !cwd.is_empty()),
         };
         let started = module.start(spec).await;
         started.map_err(|error| {
             self.host.logs.end(&self.logs, &container.name, self.guest.restart);
             Failure { reason: "RunContainerError", message: error.message }
+        })
+    }
+
+    /// Tells in events that a large image is being compiled, which happens once a node.
+    fn tell(&self, container: &ContainerSpecified) -> Tell {
+        let (recorder, image) = (self.host.recorder.clone(), container.image_text.clone());
+        let regarding =
+            core::ObjectReference { field_path: Some(container.field_path()), ..coracle_client::reference(&*self.pod) };
+        Arc::new(move |progress| {
+            let (reason, message) = match progress {
+                Progress::Compiling { bytes } if bytes >= COMPILE_TOLD_BYTES_MIN => {
+                    ("Compiling", format!("Compiling image \"{image}\" ({bytes} bytes)"))
+                }
+                Progress::Compiled { bytes, took } if bytes >= COMPILE_TOLD_BYTES_MIN => {
+                    ("Compiled", format!("Compiled image \"{image}\" in {}", spoken(took.as_millis())))
+                }
+                _ => return,
+            };
+            recorder.event_on(regarding.clone(), EventType::Normal, reason, message);
         })
     }
 

@@ -14,6 +14,7 @@ use crate::address::Addresses;
 use crate::config::Config;
 use crate::images::Puller;
 use crate::logs::Logs;
+use crate::names::cluster::Cluster;
 use crate::runtime::Runtime;
 
 /// The node, as its pods' workers see it.
@@ -24,6 +25,8 @@ pub struct Host {
     pub runtime: Arc<dyn Runtime>,
     pub puller: Arc<Puller>,
     pub addresses: Addresses,
+    /// The cluster's own names.
+    pub cluster: Arc<Cluster>,
     pub logs: Logs,
     pub ledger: Ledger,
     pub allocatable: Amount,

@@ -141,7 +141,8 @@ impl Proxy {
     }
 }
 
-fn service_of(slice: &EndpointSlice) -> Vec<String> {
+/// The service that a slice is of, as `namespace/name`.
+pub(crate) fn service_of(slice: &EndpointSlice) -> Vec<String> {
     let meta = &slice.metadata;
     let name = meta.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME));
     let namespace = meta.namespace.as_deref().unwrap_or_default();

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
-use super::{Container, ContainerSpec, Exec, Exit, LoadError, Module, Mount, Runtime, StartError, Usage};
+use super::{Container, ContainerSpec, Exec, Exit, LoadError, Module, Mount, Runtime, StartError, Tell, Usage};
 use crate::images::Image;
 
 /// What becomes of the containers of an image.
@@ -86,7 +86,7 @@ impl Runtime for FakeRuntime {
         true
     }
 
-    async fn load(&self, image: &Image) -> Result<Arc<dyn Module>, LoadError> {
+    async fn load(&self, image: &Image, _tell: Tell) -> Result<Arc<dyn Module>, LoadError> {
         let outcomes = self.shared.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         match outcomes.get(&*image.name).cloned().unwrap_or_default() {
             Outcome::RefusesImage(message) => Err(LoadError { message, transient: false }),

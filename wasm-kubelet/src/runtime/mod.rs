@@ -6,6 +6,7 @@
 pub mod fake;
 pub mod wasm;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,11 +41,23 @@ pub trait Runtime: Send + Sync + 'static {
         false
     }
 
-    /// Makes an image ready to start: checked, compiled, linked; quick when that was done before.
+    /// Makes an image ready to start: checked, compiled, linked; quick when that was done before. What takes time is told.
     ///
     /// # Errors
     /// [`LoadError`], when the image is not one that this runtime can run.
-    async fn load(&self, image: &Image) -> Result<Arc<dyn Module>, LoadError>;
+    async fn load(&self, image: &Image, tell: Tell) -> Result<Arc<dyn Module>, LoadError>;
+}
+
+/// Who is told how a load gets on. Must not block.
+pub type Tell = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// How a load gets on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// An image of this size is being compiled.
+    Compiling { bytes: u64 },
+    /// It has been, in this time.
+    Compiled { bytes: u64, took: Duration },
 }
 
 /// A loaded image.
@@ -91,9 +104,32 @@ pub struct ContainerSpec {
     pub http: Vec<SocketAddr>,
     /// The pod's own address.
     pub address: Option<IpAddr>,
+    /// What names mean to it.
+    pub names: Arc<dyn Names>,
     pub hostname: String,
     /// Whether the standard streams are said to be a terminal.
     pub tty: bool,
+    /// Where relative paths begin.
+    pub cwd: Option<String>,
+}
+
+/// Answers a guest's questions for addresses.
+#[async_trait]
+pub trait Names: fmt::Debug + Send + Sync + 'static {
+    /// The addresses of `name`, at least one. It is neither an address itself nor `localhost`.
+    ///
+    /// # Errors
+    /// When there are none, or they cannot be found out now.
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, Unresolved>;
+}
+
+/// Why a name has no addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unresolved {
+    /// Nobody has it.
+    NotFound,
+    /// It cannot be found out now.
+    Temporary,
 }
 
 /// What a guest reads.

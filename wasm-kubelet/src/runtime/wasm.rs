@@ -1,13 +1,17 @@
 //! `coracle-runtime` as the kubelet's [`Runtime`]: the only file that names that crate. No decision is taken here.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use coracle_runtime as wasm;
 
-use super::{Container, ContainerSpec, Exec, Exit, Input, LoadError, Module, Mount, Runtime, Sink, StartError, Usage};
+use super::{
+    Container, ContainerSpec, Exec, Exit, Input, LoadError, Module, Mount, Names, Progress, Runtime, Sink, StartError,
+    Tell, Unresolved, Usage,
+};
 use crate::images::Image;
 use crate::pod::execute::chain;
 
@@ -31,19 +35,30 @@ impl Runtime for WasmRuntime {
     }
 
     fn labels(&self) -> Vec<(String, String)> {
-        ["wasi-p1", "wasi-p2", "wasi-http"].map(|feature| (format!("coracle.dev/{feature}"), "true".to_owned())).into()
+        ["wasi-p1", "wasi-p2", "wasi-p3", "wasi-http"]
+            .map(|feature| (format!("coracle.dev/{feature}"), "true".to_owned()))
+            .into()
     }
 
-    async fn load(&self, image: &Image) -> Result<Arc<dyn Module>, LoadError> {
+    async fn load(&self, image: &Image, tell: Tell) -> Result<Arc<dyn Module>, LoadError> {
         let digest = wasm::Digest::from_bytes(image.digest.bytes());
         let artifact = match self.runtime.loaded(digest) {
             Some(artifact) => artifact,
-            None => self.runtime.load(&*image.path).await.map_err(|error| LoadError {
-                transient: matches!(error, wasm::LoadError::Read { .. }),
-                message: format!("image {}: {}", image.name, chain(&error)),
-            })?,
+            None => self.runtime.load_telling(&*image.path, move |progress| tell(told(progress))).await.map_err(
+                |error| LoadError {
+                    transient: matches!(error, wasm::LoadError::Read { .. }),
+                    message: format!("image {}: {}", image.name, chain(&error)),
+                },
+            )?,
         };
         Ok(Arc::new(WasmModule { runtime: self.runtime.clone(), artifact }))
+    }
+}
+
+fn told(progress: wasm::Progress) -> Progress {
+    match progress {
+        wasm::Progress::Compiling { bytes } => Progress::Compiling { bytes },
+        wasm::Progress::Compiled { bytes, took } => Progress::Compiled { bytes, took },
     }
 }
 
@@ -78,6 +93,8 @@ fn translate(spec: ContainerSpec) -> wasm::ContainerSpec {
         cpu_weight: weight.and_then(|weight| u32::try_from(weight).ok()),
         http: Some(wasm::HttpServe { listen: spec.http }),
         address: spec.address,
+        resolver: Arc::new(Resolver(spec.names)),
+        cwd: spec.cwd,
         hostname: Some(spec.hostname),
         is_terminal: spec.tty,
         ..wasm::ContainerSpec::default()
@@ -108,6 +125,19 @@ impl wasm::Output for Output {
 
     async fn ready(&self) {
         self.0.ready().await;
+    }
+}
+
+#[derive(Debug)]
+struct Resolver(Arc<dyn Names>);
+
+#[async_trait]
+impl wasm::Resolver for Resolver {
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, wasm::ResolveError> {
+        self.0.resolve(name).await.map_err(|error| match error {
+            Unresolved::NotFound => wasm::ResolveError::NotFound,
+            Unresolved::Temporary => wasm::ResolveError::Temporary,
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use coracle_runtime::{Capture, ContainerSpec, ExecSpec, Exit, Mount, Output, Runtime, StartError, Stdin, Stop};
 use tokio::sync::Notify;
 
-use crate::guest::{captured, load, p1, run, runtime, spawn, start};
+use crate::guest::{self, captured, load, p1, run, runtime, spawn, start};
 
 const HELLO: &str = r#"(data (i32.const 1024) "hello\n")
     (func (export "_start") (call $print (i32.const 1) (i32.const 1024) (i32.const 6)))"#;
@@ -52,6 +52,90 @@ async fn a_component_runs_and_its_error_is_code_one() {
                 (export "wasi:cli/run@0.2.0" (instance $cli)))"#
         );
         assert_eq!(run(wat::parse_str(wat).unwrap(), ContainerSpec::default()).await, exit);
+    }
+}
+
+#[tokio::test]
+async fn a_reactor_is_initialised_and_says_that_nobody_calls_it() {
+    let (spec, stdout, stderr) = captured();
+    let reactor = HELLO.replace("_start", "_initialize");
+    assert_eq!(run(p1(&reactor), spec).await, Exit::Code(0));
+    assert_eq!(stdout.text(), "hello\n");
+    assert!(stderr.text().starts_with("a reactor: "), "{}", stderr.text());
+    let (spec, stdout, stderr) = captured();
+    let both =
+        format!(r#"{HELLO} (func (export "_initialize") (call $print (i32.const 1) (i32.const 1024) (i32.const 1)))"#);
+    assert_eq!(run(p1(&both), spec).await, Exit::Code(0));
+    assert_eq!((stdout.text().as_str(), stderr.text().as_str()), ("hhello\n", ""));
+}
+
+#[tokio::test]
+async fn a_component_of_the_third_preview_runs() {
+    for (result, exit) in [(0, Exit::Code(0)), (1, Exit::Code(1))] {
+        let wat = format!(
+            r#"(component
+                (core module $m (func (export "run") (result i32) (i32.const {result})))
+                (core instance $i (instantiate $m))
+                (func $run async (result (result)) (canon lift (core func $i "run")))
+                (component $wrap (import "run" (func $run async (result (result)))) (export "run" (func $run)))
+                (instance $cli (instantiate $wrap (with "run" (func $run))))
+                (export "wasi:cli/run@0.3.0" (instance $cli)))"#
+        );
+        assert_eq!(run(wat::parse_str(wat).unwrap(), ContainerSpec::default()).await, exit);
+    }
+}
+
+#[tokio::test]
+async fn a_guest_of_the_third_preview_speaks_and_looks_names_up() {
+    let (spec, stdout, stderr) = captured();
+    let args = ["hello", "localhost"].map(str::to_owned).into();
+    let spec = ContainerSpec { args, address: Some([127, 64, 251, 9].into()), ..spec };
+    let exit = run(guest::built("command-p3"), spec).await;
+    assert_eq!(exit, Exit::Code(0), "{}", stderr.text());
+    let said = stdout.text();
+    assert!(said.starts_with("hello, localhost: Ok") && said.contains("127, 64, 251, 9"), "{said}");
+}
+
+#[tokio::test]
+async fn the_environment_is_the_configuration_too() {
+    let asks = |interface: &str| {
+        wat::parse_str(format!(
+            r#"(component
+                (import "{interface}" (instance $config
+                    (type $reasons (variant (case "upstream" string) (case "io" string)))
+                    (export "error" (type $error (eq $reasons)))
+                    (export "get" (func (param "key" string) (result (result (option string) (error $error)))))))
+                (alias export $config "get" (func $get))
+                (core module $libc
+                    (memory (export "memory") 1)
+                    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096)))
+                (core instance $libc (instantiate $libc))
+                (core func $get
+                    (canon lower (func $get) (memory $libc "memory") (realloc (func $libc "realloc"))))
+                (core instance $host (export "get" (func $get)))
+                (core module $m
+                    (import "libc" "memory" (memory 1))
+                    (import "host" "get" (func $get (param i32 i32 i32)))
+                    (data (i32.const 16) "MODE")
+                    ;; Content if MODE is there and is `on`.
+                    (func (export "run") (result i32)
+                        (call $get (i32.const 16) (i32.const 4) (i32.const 64))
+                        (i32.eqz (i32.and
+                            (i32.and (i32.eqz (i32.load8_u (i32.const 64))) (i32.load8_u (i32.const 68)))
+                            (i32.eq (i32.load16_u (i32.load (i32.const 72))) (i32.const 0x6e6f))))))
+                (core instance $i (instantiate $m (with "libc" (instance $libc)) (with "host" (instance $host))))
+                (func $run (result (result)) (canon lift (core func $i "run")))
+                (component $wrap (import "run" (func $run (result (result)))) (export "run" (func $run)))
+                (instance $cli (instantiate $wrap (with "run" (func $run))))
+                (export "wasi:cli/run@0.2.0" (instance $cli)))"#
+        ))
+        .unwrap()
+    };
+    for interface in ["wasi:config/store@0.2.0-rc.1", "wasi:config/runtime@0.2.0-draft"] {
+        for (mode, exit) in [("on", 0), ("off", 1)] {
+            let spec = ContainerSpec { env: vec![("MODE".into(), mode.into())], ..Default::default() };
+            assert_eq!(run(asks(interface), spec).await, Exit::Code(exit), "{interface} {mode}");
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the tests share: a runtime, guests from text, a way to run one and see what it said.
 
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use coracle_runtime::{Artifact, Capture, Config, Container, ContainerSpec, Exit, Runtime};
@@ -31,6 +33,11 @@ pub fn p1(body: &str) -> Vec<u8> {
             {body})"#
     ))
     .unwrap()
+}
+
+/// A guest built by `tests/guests/build.sh`.
+pub fn built(name: &str) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/guests/{name}.wasm"))).unwrap()
 }
 
 /// A guest whose `_start` is `code`.

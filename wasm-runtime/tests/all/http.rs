@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::guest::{captured, runtime, spawn, start};
+use crate::guest::{built, captured, runtime, spawn, start};
 use crate::samples;
 
 /// A `wasi:http` guest whose handler is `code`, with one page of memory.
@@ -276,4 +276,50 @@ async fn every_pod_address_has_every_port() {
 async fn a_command_ignores_where_to_serve() {
     let exit = spawn(&runtime(), start(""), served(ContainerSpec::default())).await.wait().await;
     assert_eq!(exit, Exit::Code(0));
+}
+
+#[tokio::test]
+async fn an_instance_of_the_third_preview_is_used_again_until_it_fails() {
+    let (spec, _, stderr) = captured();
+    let (container, address) = serve(&runtime(), built("service-p3"), spec).await;
+    let body = |answer: &str| answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap();
+    for (path, count) in [("/a", 1), ("/b?c", 2), ("/c", 3)] {
+        let answer = get(address, path).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(body(&answer).contains(&format!("{path} is request {count}\n")), "{answer}");
+    }
+    assert!(get(address, "/fail").await.starts_with("HTTP/1.1 500 "));
+    assert!(get(address, "/d").await.contains("/d is request 5\n"));
+    assert!(get(address, "/trap").await.starts_with("HTTP/1.1 500 "));
+    assert!(stderr.text().contains("GET /trap: "), "{}", stderr.text());
+    assert!(get(address, "/e").await.contains("/e is request 1\n"));
+    let posted = "POST /echo HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello";
+    assert!(body(&exchange(address, posted).await).contains("hello"));
+    container.stop();
+    assert_eq!(container.wait().await, Exit::Code(0));
+    assert_eq!(container.usage().memory_bytes, 0, "idle instances go with the container");
+}
+
+#[tokio::test]
+async fn one_of_the_third_preview_that_spins_is_killed_and_leaves_with_its_client() {
+    let (container, address) = serve(&runtime(), built("service-p3"), ContainerSpec::default()).await;
+    let idle_bytes = container.usage().memory_bytes;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /spin HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while container.usage().cpu_time < Duration::from_millis(20) {
+        assert!(Instant::now() < deadline, "the guest does not spin");
+        tokio::task::yield_now().await;
+    }
+    drop(stream);
+    while container.usage().memory_bytes > 0 {
+        assert!(Instant::now() < deadline, "the instance is left of {idle_bytes} bytes");
+        tokio::task::yield_now().await;
+    }
+    assert!(get(address, "/a").await.contains("/a is request 1\n"));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /spin HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    container.kill();
+    assert_eq!(container.wait().await, Exit::Killed);
+    assert_eq!(container.usage().memory_bytes, 0);
 }

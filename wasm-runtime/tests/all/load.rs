@@ -24,12 +24,12 @@ async fn what_cannot_run_is_told_precisely() {
     }
     let no_start = wat::parse_str(r#"(module (func (export "add")))"#).unwrap();
     assert!(matches!(refusal(no_start).await, LoadError::NoStart));
-    let reactor = wat::parse_str(r#"(module (func (export "_initialize")))"#).unwrap();
-    assert!(matches!(refusal(reactor).await, LoadError::Reactor));
     let invalid = wat::parse_str(r#"(module (func (export "_start") (i32.add)))"#).unwrap();
     assert!(matches!(refusal(invalid).await, LoadError::Compile { .. }));
-    let mistyped = wat::parse_str(r#"(module (func (export "_start") (param i32)))"#).unwrap();
-    assert!(matches!(refusal(mistyped).await, LoadError::Link { .. }));
+    for name in ["_start", "_initialize"] {
+        let mistyped = wat::parse_str(format!(r#"(module (func (export "{name}") (param i32)))"#)).unwrap();
+        assert!(matches!(refusal(mistyped).await, LoadError::Link { .. }));
+    }
 }
 
 #[tokio::test]
@@ -43,6 +43,24 @@ async fn every_missing_import_is_named() {
         error.to_string(),
         "it imports what is not offered here: wasi:keyvalue/store@0.2.0, wasi:messaging/consumer@0.2.0"
     );
+}
+
+#[tokio::test]
+async fn a_world_that_nothing_here_runs_is_named() {
+    for (wat, said) in [
+        ("(component)", "but nothing"),
+        (
+            r#"(component (instance $i) (export "wasi:messaging/incoming-handler@0.2.0" (instance $i)))"#,
+            "but wasi:messaging/incoming-handler@0.2.0",
+        ),
+        (
+            r#"(component (instance $i) (export "wasi:cli/run@0.3.0-rc-2025-09-16" (instance $i)))"#,
+            "but wasi:cli/run@0.3.0-rc-2025-09-16",
+        ),
+    ] {
+        let error = refusal(wat::parse_str(wat).unwrap()).await.to_string();
+        assert!(error.starts_with("it exports none of wasi:cli/run") && error.ends_with(said), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod command;
+mod files;
 mod guest;
 mod hostile;
 mod http;
 mod load;
+mod network;
 mod samples;
 mod share;

@@ -1,14 +1,13 @@
-//! Serves a `wasi:http` guest: an instance a request, over HTTP/1.1 and HTTP/2 without TLS.
+//! Serves a `wasi:http` guest over HTTP/1.1 and HTTP/2 without TLS.
 //!
-//! A request waits for one of [`HTTP_REQUESTS_MAX`] places, gets a store of its own, and runs as a
-//! task of its own, so that the guest can go on after its response has begun. Bodies are streamed
-//! in both directions. A guest that fails is answered with 500 and a line on its standard error;
-//! one that alone wanted more memory than the container has ends the container, as it would end a
-//! process. A client that
-//! goes away before the response ends its instance.
+//! A request waits for one of [`HTTP_REQUESTS_MAX`] places, gets an [instance](instance), and runs as a task of its own, so
+//! that the guest can go on after its response has begun. Bodies are streamed in both directions. A guest that fails is
+//! answered with 500 and a line on its standard error; one that alone wanted more memory than the container has ends the
+//! container, as it would end a process. A client that goes away before the response ends its instance.
 //!
-//! Stopping closes the listeners, lets connections finish the request that they are in, and ends
-//! when the last instance has.
+//! Stopping closes the listeners, lets connections finish the request that they are in, and ends when the last instance has.
+
+mod instance;
 
 use std::convert::Infallible;
 use std::io;
@@ -31,16 +30,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmtime_wasi_http::p2::bindings::ProxyPre;
-use wasmtime_wasi_http::p2::bindings::http::types::Scheme;
-use wasmtime_wasi_http::{WasiBody, WasiHttpView as _};
+use wasmtime_wasi_http::WasiBody;
 
-use crate::artifact::{Artifact, Program};
+use self::instance::{Failure, Instances};
+use crate::artifact::Artifact;
 use crate::exit::{Exit, Interrupted, trap_message};
 use crate::limits::{HTTP_BACKLOG, HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIMEOUT, HTTP_REQUESTS_MAX};
-use crate::sandbox::{Guest, Sandbox};
-use crate::schedule::Metered;
-use crate::spec::Stdin;
+use crate::sandbox::Sandbox;
 
 /// Pause after the system refused a connection, for want of descriptors above all.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -68,13 +64,15 @@ pub(crate) async fn serve(
     stop: CancellationToken,
     started: impl FnOnce(),
 ) -> Exit {
-    let instance_bytes = match rehearse(&artifact, &sandbox).await {
+    let instances = Instances::new(artifact, sandbox.clone());
+    let rehearsed = sandbox.killed.run_until_cancelled(instances.rehearse()).await;
+    let instance_bytes = match rehearsed.unwrap_or_else(|| Err(Interrupted.into())) {
         Ok(bytes) => bytes,
         Err(error) => return Exit::of(Err(error), &sandbox.memory),
     };
     let tasks = Tasks { tracker: TaskTracker::new(), killed: sandbox.killed.clone() };
     let server = Arc::new(Server {
-        artifact,
+        instances,
         requests: Arc::new(Semaphore::new(requests_max(sandbox.memory.bytes_max(), instance_bytes))),
         sandbox,
         tasks: tasks.clone(),
@@ -87,7 +85,7 @@ pub(crate) async fn serve(
     }
     tasks.tracker.close();
     started();
-    tokio::select! {
+    let exit = tokio::select! {
         () = tasks.tracker.wait() => Exit::Code(0),
         () = server.out_of_memory.cancelled() => {
             // The instances that remain go with the container.
@@ -95,17 +93,9 @@ pub(crate) async fn serve(
             tasks.tracker.wait().await;
             Exit::OutOfMemory
         }
-    }
-}
-
-/// Makes an instance, and returns the memory that it takes before its first request.
-async fn rehearse(artifact: &Artifact, sandbox: &Sandbox) -> wasmtime::Result<u64> {
-    let (mut store, meter) = sandbox.store(Stdin::Empty)?;
-    let made = Metered::new(meter, async {
-        program(artifact).instantiate_async(&mut store).await?;
-        Ok(store.data().memory.bytes())
-    });
-    sandbox.killed.run_until_cancelled(made).await.unwrap_or_else(|| Err(Interrupted.into()))
+    };
+    server.instances.clear();
+    exit
 }
 
 /// How many instances of `instance_bytes` fit into `memory_bytes_max`, within the general bound.
@@ -116,7 +106,7 @@ fn requests_max(memory_bytes_max: u64, instance_bytes: u64) -> usize {
 
 /// What the connections and requests of one container share.
 struct Server {
-    artifact: Arc<Artifact>,
+    instances: Instances,
     sandbox: Arc<Sandbox>,
     tasks: Tasks,
     connections: Arc<Semaphore>,
@@ -197,76 +187,26 @@ impl Server {
             return Ok(plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n"));
         };
         let log = Log { server: self.clone(), method: request.method().clone(), uri: request.uri().clone() };
-        let answer = match self.call(request, place, log) {
-            Ok(answer) => answer.response().await,
-            Err(refused) => return Ok(refused.response()),
-        };
+        let answer = self.call(request, place, log).response().await;
         Ok(answer.unwrap_or_else(|| plain(StatusCode::INTERNAL_SERVER_ERROR, "the guest failed to answer\n")))
     }
 
-    /// Starts an instance on `request`.
-    fn call(&self, request: Request<Incoming>, place: OwnedSemaphorePermit, log: Log) -> Result<Answer, Refused> {
-        let unstarted = |reason: &str| {
-            log.line(reason);
-            Refused::Unstarted
-        };
-        let (mut store, meter) = self.sandbox.store(Stdin::Empty).map_err(|error| unstarted(&error.to_string()))?;
-        let request = store
-            .data_mut()
-            .http()
-            .new_incoming_request(Scheme::Http, request)
-            .map_err(|error| Refused::BadRequest(format!("{error:#}\n")))?;
+    /// Has an instance handle `request`.
+    fn call(self: Arc<Self>, request: Request<Incoming>, place: OwnedSemaphorePermit, log: Log) -> Answer {
         let (sender, response) = oneshot::channel();
-        let sender =
-            store.data_mut().http().new_response_outparam(sender).map_err(|error| unstarted(&error.to_string()))?;
-        let artifact = self.artifact.clone();
-        let called = async move {
-            let outcome = async {
-                let instance = program(&artifact).instantiate_async(&mut store).await?;
-                let handler = instance.wasi_http_incoming_handler();
-                handler.call_handle(&mut store, request, sender).await
-            };
-            // Said before the store is dropped, which is what the waiting client is answered for.
-            if let Err(error) = outcome.await {
-                log.failure(&error, store.data().memory.exceeds());
-            }
-        };
-        let instance = self.tasks.spawn(async move {
-            Metered::new(meter, called).await;
+        let tasks = self.tasks.clone();
+        let instance = tasks.spawn(async move {
+            // Said before the instance is dropped, which is what the waiting client is answered for.
+            self.instances.handle(request, sender, |failure| log.failure(failure)).await;
             drop(place);
         });
-        Ok(Answer { response, instance: AbortOnDrop(Some(instance)) })
+        Answer { response, instance: AbortOnDrop(Some(instance)) }
     }
 }
 
-/// The program of a server, which is only ever made for one of this world.
-fn program(artifact: &Artifact) -> &ProxyPre<Guest> {
-    match &artifact.program {
-        Program::Http(program) => program,
-        Program::Module(_) | Program::Command(_) => unreachable!("a command is not served"),
-    }
-}
-
-/// Why there is no instance for a request.
-enum Refused {
-    /// The request lacks what `wasi:http` wants of one.
-    BadRequest(String),
-    /// The guest's surroundings are not to be had.
-    Unstarted,
-}
-
-impl Refused {
-    fn response(self) -> Response<WasiBody> {
-        match self {
-            Self::BadRequest(reason) => plain(StatusCode::BAD_REQUEST, &reason),
-            Self::Unstarted => plain(StatusCode::INTERNAL_SERVER_ERROR, "the guest could not be started\n"),
-        }
-    }
-}
-
-/// A response to come.
+/// A response to come; it is the host's own where the request is not one for a guest.
 struct Answer {
-    response: oneshot::Receiver<Result<Response<WasiBody>, wasmtime_wasi_http::p2::bindings::http::types::ErrorCode>>,
+    response: oneshot::Receiver<Response<WasiBody>>,
     instance: AbortOnDrop,
 }
 
@@ -276,7 +216,7 @@ impl Answer {
         let response = self.response.await;
         // From here on the guest may go on, to write the body.
         self.instance.0 = None;
-        response.ok()?.ok()
+        response.ok()
     }
 }
 
@@ -299,16 +239,16 @@ struct Log {
 }
 
 impl Log {
-    /// An instance has failed, perhaps after it wanted more memory than the container `exceeds`.
-    fn failure(&self, error: &wasmtime::Error, exceeds: bool) {
-        if error.is::<Interrupted>() {
-            return;
-        }
-        if exceeds {
-            self.line("out of memory");
-            self.server.out_of_memory.cancel();
-        } else {
-            self.line(&trap_message(error));
+    /// An instance has failed.
+    fn failure(&self, failure: &Failure) {
+        match failure {
+            Failure::Guest { error, .. } if error.is::<Interrupted>() => {}
+            Failure::Guest { exceeds: true, .. } => {
+                self.line("out of memory");
+                self.server.out_of_memory.cancel();
+            }
+            Failure::Guest { error, .. } => self.line(&trap_message(error)),
+            Failure::Unstarted(error) => self.line(&error.to_string()),
         }
     }
 
