@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use futures::future::try_join_all;
 use http::Uri;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::connection::Connection;
-use crate::latency::Latencies;
+use crate::latency::{Latencies, Summary};
 use crate::report;
 use crate::server::Server;
 
@@ -35,11 +36,33 @@ struct Done {
 /// # Errors
 /// When the address does not answer.
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    let server = Server::plain(&options.url)?;
-    let path = options.url.path_and_query().context("the URL has no path")?.to_string();
-    let connections = try_join_all((0..options.connections).map(|_| server.connect())).await?;
+    let load = load(&options.url, options.connections, Duration::from_secs(options.seconds)).await?;
+    let Load { requests_per_s, requests, failures, bytes } = load;
+    report::print(json!({
+        "bench": "http", "url": options.url.to_string(), "connections": options.connections,
+        "requests_per_s": requests_per_s, "requests": requests, "failures": failures, "bytes": bytes,
+    }))
+}
+
+/// What came of asking for a while.
+#[derive(Debug, Serialize)]
+pub struct Load {
+    pub requests_per_s: f64,
+    pub requests: Option<Summary>,
+    pub failures: usize,
+    pub bytes: usize,
+}
+
+/// Asks `url` over so many kept connections.
+///
+/// # Errors
+/// When the address does not answer.
+pub async fn load(url: &Uri, connections: usize, lasting: Duration) -> anyhow::Result<Load> {
+    let server = Server::plain(url)?;
+    let path = url.path_and_query().context("the URL has no path")?.to_string();
+    let connections = try_join_all((0..connections).map(|_| server.connect())).await?;
     let began = Instant::now();
-    let until = began + Duration::from_secs(options.seconds);
+    let until = began + lasting;
     let clients = connections.into_iter().map(|connection| {
         let client = ask(connection, path.clone(), until);
         async { tokio::spawn(client).await? }
@@ -50,11 +73,12 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         all.failures += done.failures;
         all.bytes += done.bytes;
     }
-    report::print(json!({
-        "bench": "http", "url": options.url.to_string(), "connections": options.connections,
-        "requests_per_s": report::per_second(all.latencies.len(), began.elapsed().as_secs_f64()),
-        "requests": all.latencies.summary(), "failures": all.failures, "bytes": all.bytes,
-    }))
+    Ok(Load {
+        requests_per_s: report::per_second(all.latencies.len(), began.elapsed().as_secs_f64()),
+        requests: all.latencies.summary(),
+        failures: all.failures,
+        bytes: all.bytes,
+    })
 }
 
 async fn ask(mut connection: Connection, path: String, until: Instant) -> anyhow::Result<Done> {

@@ -9,6 +9,7 @@ mod condition;
 mod connection;
 mod density;
 mod frames;
+mod hostile;
 mod http_load;
 mod idle;
 mod latency;
@@ -69,6 +70,8 @@ enum Measurement {
     Watch(watch::Options),
     /// Requests a second to a URL
     Http(http_load::Options),
+    /// Requests to a URL, alone and beside pods that mean harm
+    Hostile(hostile::Options),
     /// CPU and memory of `--pids` while nothing happens
     Idle(idle::Options),
     /// `coracle up` on an empty folder → /readyz → node Ready
@@ -100,6 +103,7 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
         Measurement::Reads(options) => reads::run(options, &server.await?, &namespace, &processes).await,
         Measurement::Watch(options) => watch::run(options, &server.await?, &namespace, &processes).await,
         Measurement::Http(options) => http_load::run(options).await,
+        Measurement::Hostile(options) => hostile::run(options, &server.await?, &namespace).await,
         Measurement::Idle(options) => idle::run(options, &processes).await,
         Measurement::Startup(options) => startup::run(options).await,
         Measurement::Run(options) => run::run(options).await,

@@ -31,6 +31,7 @@ mod command;
 mod compile;
 mod config;
 mod container;
+mod descriptors;
 mod engine;
 mod exit;
 mod folder;

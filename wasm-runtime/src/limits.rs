@@ -38,6 +38,16 @@ pub const FIBER_STACK_BYTES: usize = 1 << 20;
 /// opens more traps.
 pub const RESOURCES_MAX: usize = 1024;
 
+/// Share of the process' descriptors that its guests may hold together; the rest is for everything else. A guest that opens
+/// more traps, and a connection to one is closed.
+pub const DESCRIPTORS_GUESTS_PERCENT: usize = 75;
+
+/// Descriptors of a process where the system does not say.
+pub const DESCRIPTORS_DEFAULT: usize = 65_536;
+
+/// Host calls between two looks at what a guest holds, and so the descriptors that are taken ahead of it.
+pub const DESCRIPTORS_AHEAD: usize = 8;
+
 /// Longest name that can be looked up. Longer ones are no names.
 pub const NAME_BYTES_MAX: usize = 253;
 

@@ -257,7 +257,7 @@ impl Loader {
                     let begun = Instant::now();
                     let code = loader.compile(digest, form, &bytes)?;
                     tell(Progress::Compiled { bytes: size, took: begun.elapsed() });
-                    Ok(code)
+                    Ok::<_, LoadError>(code)
                 };
                 self.compiler.run(size, compile).await??
             }

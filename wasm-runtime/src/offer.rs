@@ -163,8 +163,8 @@ impl Linkers {
 
 fn module_linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
-    p1::add_to_linker_async(&mut linker, |guest: &mut Guest| &mut guest.wasi)?;
-    p0::add_to_linker_async(&mut linker, |guest: &mut Guest| &mut guest.wasi)?;
+    p1::add_to_linker_async(&mut linker, Guest::p1)?;
+    p0::add_to_linker_async(&mut linker, Guest::p1)?;
     Ok(linker)
 }
 

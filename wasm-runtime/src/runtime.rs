@@ -13,6 +13,7 @@ use crate::artifact::{Artifact, Digest};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::container::{Container, StartError, prepare, prepare_within};
+use crate::descriptors::Descriptors;
 use crate::exit::Exit;
 use crate::limits::{MAPPINGS_DEFAULT, MAPPINGS_OWN, MAPPINGS_PER_INSTANCE};
 use crate::load::{LoadError, Loader, Progress, Source};
@@ -70,6 +71,7 @@ impl Runtime {
             ticker: Arc::new(Ticker::new()),
             turns: Turns::new(threads.executing_max()),
             memory: Arc::new(Memory::new(config.memory_bytes_max, None)),
+            descriptors: Arc::new(Descriptors::of_this_process()),
         };
         let loader = Loader::new(cache, host.ticker.clone())
             .map_err(|error| RuntimeError::Engine { message: format!("{error:#}") })?;

@@ -19,6 +19,7 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks, WasiHttpView};
 
 use crate::account::{Cpu, Holding, Memory};
+use crate::descriptors::{Descriptors, Taken};
 use crate::folder;
 use crate::limits::{HOSTCALL_BYTES_MAX, HOSTCALL_BYTES_MIN, RANDOM_BYTES_MAX, RESOURCES_MAX};
 use crate::network::Network;
@@ -34,6 +35,7 @@ pub(crate) struct Sandbox {
     ticker: Arc<Ticker>,
     turns: Arc<Turns>,
     grants: Arc<Grants>,
+    pub(crate) descriptors: Arc<Descriptors>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) cpu: Arc<Cpu>,
     pub(crate) killed: CancellationToken,
@@ -58,6 +60,7 @@ pub(crate) struct Host {
     pub(crate) ticker: Arc<Ticker>,
     pub(crate) turns: Arc<Turns>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) descriptors: Arc<Descriptors>,
 }
 
 /// A mount whose folder cannot be opened.
@@ -77,6 +80,7 @@ impl Sandbox {
             engine: engine.clone(),
             ticker: host.ticker,
             turns: host.turns,
+            descriptors: host.descriptors,
             grants: Arc::new(Grants::of(spec)),
             memory: Arc::new(memory),
             cpu: Arc::new(cpu),
@@ -98,6 +102,7 @@ impl Sandbox {
             engine: self.engine.clone(),
             ticker: self.ticker.clone(),
             turns: self.turns.clone(),
+            descriptors: self.descriptors.clone(),
             grants: Arc::new(grants),
             memory: Arc::new(memory),
             cpu: self.cpu.clone(),
@@ -121,6 +126,7 @@ impl Sandbox {
             http: WasiHttpCtx::new(),
             outgoing: Outgoing(self.grants.clone()),
             memory: Holding::new(self.memory.clone()),
+            descriptors: Taken::nothing(self.descriptors.clone()),
             grants: self.grants.clone(),
         };
         let mut store = Store::new(&self.engine, guest);
@@ -234,14 +240,21 @@ fn io_error(error: wasmtime::Error) -> io::Error {
 
 /// The contents of a store: everything that host calls of one instance work on.
 pub(crate) struct Guest {
-    pub(crate) wasi: WasiP1Ctx,
+    wasi: WasiP1Ctx,
     http: WasiHttpCtx,
     outgoing: Outgoing,
     pub(crate) memory: Holding,
+    descriptors: Taken,
     grants: Arc<Grants>,
 }
 
 impl Guest {
+    /// What the calls of modules work on; every one of them asks for it.
+    pub(crate) fn p1(&mut self) -> &mut WasiP1Ctx {
+        self.descriptors.before_call(self.wasi.ctx().table);
+        &mut self.wasi
+    }
+
     /// The guest's network, if it has one.
     pub(crate) fn network(&self) -> Option<&Network> {
         self.grants.network.as_ref()
@@ -255,7 +268,9 @@ impl Guest {
 
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        self.wasi.ctx()
+        let view = self.wasi.ctx();
+        self.descriptors.before_call(view.table);
+        view
     }
 }
 
@@ -291,6 +306,7 @@ pub(crate) mod tests {
             http: WasiHttpCtx::new(),
             outgoing: Outgoing(grants.clone()),
             memory: Holding::new(Arc::new(Memory::new(None, None))),
+            descriptors: Taken::nothing(Arc::new(Descriptors::new(0))),
             grants,
         }
     }

@@ -69,8 +69,6 @@ fn container(field: &str, container: &core::Container, spec: &core::PodSpec, fou
         let added = context.capabilities.iter().filter_map(|capabilities| capabilities.add.as_ref()).flatten();
         refuse(added.count() > 0, "securityContext.capabilities.add", "a guest has no Linux capabilities");
     }
-    let working_dir = container.working_dir.as_deref().unwrap_or_default();
-    refuse(!matches!(working_dir, "" | "/"), "workingDir", "a WASI guest starts in /");
     refuse(container.lifecycle.is_some(), "lifecycle", "this node runs no lifecycle hooks");
     refuse(container.volume_devices.iter().flatten().next().is_some(), "volumeDevices", "a guest has no block devices");
     let host_port = container.ports.iter().flatten().any(|port| port.host_port.is_some_and(|port| port != 0));
@@ -192,7 +190,6 @@ mod tests {
             spec.initContainers[0].lifecycle: this node runs no lifecycle hooks
             spec.containers[0].securityContext.privileged: a WebAssembly guest cannot be privileged
             spec.containers[0].securityContext.capabilities.add: a guest has no Linux capabilities
-            spec.containers[0].workingDir: a WASI guest starts in /
             spec.containers[0].ports.hostPort: the host's ports are reached through a Service of type NodePort
             spec.containers[0].readinessProbe: no container port has this name
             spec.containers[0].livenessProbe: exec probes do not exist here, use httpGet or tcpSocket

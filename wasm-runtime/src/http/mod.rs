@@ -34,6 +34,7 @@ use wasmtime_wasi_http::WasiBody;
 
 use self::instance::{Failure, Instances};
 use crate::artifact::Artifact;
+use crate::descriptors::Taken;
 use crate::exit::{Exit, Interrupted, trap_message};
 use crate::limits::{HTTP_BACKLOG, HTTP_CONNECTIONS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_TIMEOUT, HTTP_REQUESTS_MAX};
 use crate::sandbox::Sandbox;
@@ -140,7 +141,9 @@ impl Server {
         while let Some(place) = self.place().await {
             match self.stop.run_until_cancelled(listener.accept()).await {
                 Some(Ok((stream, _))) => {
-                    self.tasks.execute(self.clone().connection(stream, place));
+                    // Where the process has no descriptor to spare for guests, the client is turned away.
+                    let Some(taken) = Taken::one(self.sandbox.descriptors.clone()) else { continue };
+                    self.tasks.execute(self.clone().connection(stream, (place, taken)));
                 }
                 Some(Err(error)) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -156,7 +159,7 @@ impl Server {
         self.stop.run_until_cancelled(self.connections.clone().acquire_owned()).await?.ok()
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, _place: OwnedSemaphorePermit) {
+    async fn connection(self: Arc<Self>, stream: TcpStream, _held: (OwnedSemaphorePermit, Taken)) {
         if stream.set_nodelay(true).is_err() {
             return; // The client is gone already.
         }

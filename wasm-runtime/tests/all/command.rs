@@ -110,9 +110,10 @@ async fn the_environment_is_the_configuration_too() {
                     (memory (export "memory") 1)
                     (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 4096)))
                 (core instance $libc (instantiate $libc))
-                (core func $get
-                    (canon lower (func $get) (memory $libc "memory") (realloc (func $libc "realloc"))))
-                (core instance $host (export "get" (func $get)))
+                (alias core export $libc "memory" (core memory $memory))
+                (alias core export $libc "realloc" (core func $realloc))
+                (core func $lowered (canon lower (func $get) (memory $memory) (realloc $realloc)))
+                (core instance $host (export "get" (func $lowered)))
                 (core module $m
                     (import "libc" "memory" (memory 1))
                     (import "host" "get" (func $get (param i32 i32 i32)))

@@ -3,40 +3,53 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::Arc;
 
-use coracle_runtime::{ContainerSpec, Exit, Mount};
+use coracle_runtime::{Artifact, ContainerSpec, Exit, Mount, Runtime};
 
-use crate::guest::{built, captured, run};
+use crate::guest::{built, captured, load, runtime};
 
 fn mount(host: &Path, guest: &str) -> Mount {
     Mount { host: host.into(), guest: guest.into(), read_only: false }
 }
 
-/// Runs the probe in both previews and returns what it says in each, with its exit.
-async fn both(mounts: &[Mount], cwd: Option<&str>, args: &[&str]) -> [(Exit, String); 2] {
-    let mut said = Vec::new();
-    for probe in ["probe-p1", "probe-p2"] {
-        let (spec, stdout, stderr) = captured();
-        let spec = ContainerSpec {
-            args: ["probe"].iter().chain(args).map(ToString::to_string).collect(),
-            mounts: mounts.to_vec(),
-            cwd: cwd.map(str::to_owned),
-            ..spec
-        };
-        let exit = run(built(probe), spec).await;
-        said.push((exit, stdout.text() + &stderr.text()));
-    }
-    said.try_into().unwrap()
-}
+/// The probe in both previews, compiled once.
+struct Probes(Runtime, [Arc<Artifact>; 2]);
 
-async fn reads(mounts: &[Mount], cwd: Option<&str>, path: &str, text: &str) {
-    for said in both(mounts, cwd, &["cat", path]).await {
-        assert_eq!(said, (Exit::Code(0), text.to_owned()), "{path}");
+impl Probes {
+    async fn load() -> Self {
+        let runtime = runtime();
+        let artifacts = [load(&runtime, built("probe-p1")).await, load(&runtime, built("probe-p2")).await];
+        Self(runtime, artifacts)
+    }
+
+    /// What each says, with its exit.
+    async fn run(&self, mounts: &[Mount], cwd: Option<&str>, args: &[&str]) -> Vec<(Exit, String)> {
+        let mut said = Vec::new();
+        for artifact in &self.1 {
+            let (spec, stdout, stderr) = captured();
+            let spec = ContainerSpec {
+                args: ["probe"].iter().chain(args).map(ToString::to_string).collect(),
+                mounts: mounts.to_vec(),
+                cwd: cwd.map(str::to_owned),
+                ..spec
+            };
+            let exit = self.0.start(artifact, spec).unwrap().wait().await;
+            said.push((exit, stdout.text() + &stderr.text()));
+        }
+        said
+    }
+
+    async fn read(&self, mounts: &[Mount], cwd: Option<&str>, path: &str, text: &str) {
+        for said in self.run(mounts, cwd, &["cat", path]).await {
+            assert_eq!(said, (Exit::Code(0), text.to_owned()), "{path}");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_mount_within_another_hides_what_is_there() {
+    let probes = Probes::load().await;
     let dir = tempfile::tempdir().unwrap();
     let [etc, app, one] = ["etc", "app", "one"].map(|name| dir.path().join(name));
     fs::create_dir_all(etc.join("app")).unwrap();
@@ -53,27 +66,28 @@ async fn a_mount_within_another_hides_what_is_there() {
     }
     let mut mounts = [mount(&etc, "/etc"), mount(&app, "/etc/app"), mount(&one, "/etc/app/deep/single")];
     for _ in 0..2 {
-        reads(&mounts, None, "/etc/hosts", "hosts").await;
-        reads(&mounts, None, "/etc/app/x", "seen").await;
-        reads(&mounts, None, "/etc/app/deep/y", "deep").await;
-        reads(&mounts, None, "/etc/app/deep/single/config.yaml", "a single file").await;
+        probes.read(&mounts, None, "/etc/hosts", "hosts").await;
+        probes.read(&mounts, None, "/etc/app/x", "seen").await;
+        probes.read(&mounts, None, "/etc/app/deep/y", "deep").await;
+        probes.read(&mounts, None, "/etc/app/deep/single/config.yaml", "a single file").await;
         mounts.reverse();
     }
 }
 
 #[tokio::test]
 async fn relative_paths_begin_in_the_working_directory() {
+    let probes = Probes::load().await;
     let dir = tempfile::tempdir().unwrap();
     let work = dir.path().join("work");
     fs::create_dir(&work).unwrap();
     fs::write(work.join("x"), "here").unwrap();
     symlink("/", dir.path().join("out")).unwrap();
     let mounts = [mount(dir.path(), "/data")];
-    reads(&mounts, Some("/data/work"), "x", "here").await;
-    reads(&mounts, Some("/data/work"), "./x", "here").await;
-    reads(&mounts, Some("/data/work"), "/data/work/x", "here").await;
+    probes.read(&mounts, Some("/data/work"), "x", "here").await;
+    probes.read(&mounts, Some("/data/work"), "./x", "here").await;
+    probes.read(&mounts, Some("/data/work"), "/data/work/x", "here").await;
     for cwd in [None, Some("/data/out"), Some("/data/../.."), Some("/elsewhere")] {
-        for (exit, said) in both(&mounts, cwd, &["cat", "etc/hostname"]).await {
+        for (exit, said) in probes.run(&mounts, cwd, &["cat", "etc/hostname"]).await {
             assert_eq!(exit, Exit::Code(1), "{cwd:?}: {said}");
         }
     }
@@ -81,6 +95,7 @@ async fn relative_paths_begin_in_the_working_directory() {
 
 #[tokio::test]
 async fn neither_links_nor_dots_lead_out_of_a_mount() {
+    let probes = Probes::load().await;
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("secret"), "secret").unwrap();
     let inside = dir.path().join("inside");
@@ -104,7 +119,7 @@ async fn neither_links_nor_dots_lead_out_of_a_mount() {
         "../secret",
     ] {
         for args in [&["cat", path][..], &["write", path, "x"], &["ls", path]] {
-            for (exit, said) in both(&mounts, None, args).await {
+            for (exit, said) in probes.run(&mounts, None, args).await {
                 assert_eq!(exit, Exit::Code(1), "{args:?}: {said}");
             }
         }
@@ -114,9 +129,10 @@ async fn neither_links_nor_dots_lead_out_of_a_mount() {
 
 #[tokio::test]
 async fn what_leaks_descriptors_is_stopped_by_its_own_bound() {
+    let probes = Probes::load().await;
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("x"), "x").unwrap();
-    for (exit, said) in both(&[mount(dir.path(), "/data")], None, &["leak", "/data/x"]).await {
+    for (exit, said) in probes.run(&[mount(dir.path(), "/data")], None, &["leak", "/data/x"]).await {
         assert!(!exit.is_success(), "{said}");
     }
 }

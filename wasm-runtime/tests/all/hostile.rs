@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use coracle_runtime::{Config, ContainerSpec, Exit, Mount, Runtime, limits};
 
-use crate::guest::{captured, p1, run, runtime, spawn, start};
+use crate::guest::{built, captured, p1, run, runtime, spawn, start};
 
 fn within(memory_bytes_max: u64) -> ContainerSpec {
     ContainerSpec { memory_bytes_max: Some(memory_bytes_max), ..Default::default() }
@@ -25,6 +25,55 @@ async fn a_trap_says_what_and_where() {
     for part in ["unreachable", "deep", "middle"] {
         assert!(message.contains(part), "{part:?} is not in {message:?}");
     }
+}
+
+#[tokio::test]
+async fn a_panic_is_a_trap_that_says_why_on_standard_error() {
+    for probe in ["probe-p1", "probe-p2"] {
+        let (spec, _, stderr) = captured();
+        let spec = ContainerSpec { args: vec!["probe".into(), "panic".into()], ..spec };
+        assert!(message(run(built(probe), spec).await).contains("unreachable"));
+        assert!(stderr.text().contains("as it was told"), "{}", stderr.text());
+    }
+}
+
+#[tokio::test]
+async fn broken_bytes_end_nothing_but_themselves() {
+    let runtime = runtime();
+    let module = p1(r#"(table 2 funcref) (global $g (mut i32) (i32.const 1)) (elem (i32.const 0) $print)
+        (data (i32.const 64) "text") (func (export "_start") (call $exit (global.get $g)))"#);
+    let component = wat::parse_str(
+        r#"(component
+            (core module $m (memory (export "m") 1) (func (export "run") (result i32) (i32.const 0)))
+            (core instance $i (instantiate $m))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (component $wrap (import "run" (func $run (result (result)))) (export "run" (func $run)))
+            (instance $cli (instantiate $wrap (with "run" (func $run))))
+            (export "wasi:cli/run@0.2.0" (instance $cli)))"#,
+    )
+    .unwrap();
+    let mut refused = 0;
+    for whole in [&module, &component] {
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= [0x80, 0x7f, 0x01, 0x10][at % 4];
+            let mut longer = whole.clone();
+            longer.splice(at..at, [0xff; 5]);
+            for broken in [whole[..at].to_vec(), flipped, longer] {
+                match runtime.load(broken).await {
+                    Ok(artifact) => {
+                        let spec = ContainerSpec { memory_bytes_max: Some(1 << 20), ..Default::default() };
+                        let container = runtime.start(&artifact, spec).unwrap();
+                        container.kill();
+                        container.wait().await;
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+    }
+    assert!(refused > 2 * (module.len() + component.len()), "{refused}");
+    assert_eq!(run(module, ContainerSpec::default()).await, Exit::Code(1));
 }
 
 #[tokio::test]

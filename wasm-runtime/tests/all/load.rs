@@ -2,9 +2,9 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
-use coracle_runtime::{Config, ContainerSpec, Digest, Exit, Form, LoadError, Runtime, Wasi, World};
+use coracle_runtime::{Config, ContainerSpec, Digest, Exit, Form, LoadError, Progress, Runtime, Wasi, World};
 
 use crate::guest::{captured, p1, runtime, start};
 
@@ -162,6 +162,43 @@ async fn a_large_program_has_its_memory_mapped_and_is_none_the_wiser() {
         let artifact = runtime.load(wasm.clone()).await.unwrap();
         let container = runtime.start(&artifact, ContainerSpec::default()).unwrap();
         assert_eq!(container.wait().await, Exit::Code(0x2a));
+    }
+}
+
+/// A program of more than a megabyte.
+fn large() -> Vec<u8> {
+    let filler = "\\2a".repeat(coracle_runtime::limits::MAPPED_BYTES_MIN);
+    let function =
+        |number: usize| format!("(func (param i32) (result i32) (i32.mul (local.get 0) (i32.const {number})))\n");
+    let functions: String = (0..500).map(function).collect();
+    let wat = format!(r#"(module (memory 32) (data (i32.const 0) "{filler}") {functions} (func (export "_start")))"#);
+    wat::parse_str(wat).unwrap()
+}
+
+#[tokio::test]
+async fn a_large_program_is_compiled_once_and_that_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let wasm = large();
+    let bytes = wasm.len() as u64;
+    for is_first in [true, false] {
+        let config = Config { cache_dir: Some(dir.path().into()), ..Default::default() };
+        let runtime = Runtime::new(config).unwrap();
+        let (tell, told) = mpsc::channel();
+        let loads = (0..4).map(|_| {
+            let tell = tell.clone();
+            let tell = move |progress| tell.send(progress).unwrap();
+            runtime.load_telling(wasm.clone(), tell)
+        });
+        let artifacts = futures::future::try_join_all(loads).await.unwrap();
+        drop(tell);
+        match told.try_iter().collect::<Vec<_>>()[..] {
+            [Progress::Compiling { bytes: one }, Progress::Compiled { bytes: other, .. }] => {
+                assert!(is_first && one == bytes && other == bytes);
+            }
+            ref told => assert!(!is_first && told.is_empty(), "{told:?}"),
+        }
+        let container = runtime.start(&artifacts[3], ContainerSpec::default()).unwrap();
+        assert_eq!(container.wait().await, Exit::Code(0));
     }
 }
 

@@ -71,7 +71,7 @@ async fn guests_meet_on_their_own_addresses() {
 async fn datagrams_too() {
     let runtime = runtime();
     let one = [127, 64, 251, 1];
-    let (server, stdout, _) = at(&runtime, one, &["udp-listen", "0.0.0.0:0"]).await;
+    let (server, stdout, _) = at(&runtime, one, &["udp-listen", "localhost:0"]).await;
     let address = listening(&stdout).await;
     let to = format!("peer.test:{}", address.port());
     let (exit, said) = run_at(&runtime, [127, 64, 251, 2], &["udp-send", &to, "hello"]).await;

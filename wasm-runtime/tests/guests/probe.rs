@@ -39,6 +39,19 @@ fn run(arguments: &[&str]) -> io::Result<()> {
             return Err(error);
         }
         ["panic"] => panic!("as it was told"),
+        ["spin"] => loop {
+            std::hint::spin_loop();
+        },
+        ["flood"] => loop {
+            println!("{}", "flood ".repeat(100));
+        },
+        ["grow"] => {
+            let mut all = Vec::new();
+            loop {
+                all.push(vec![1u8; 1 << 16]);
+            }
+        }
+        ["recurse"] => println!("{}", recurse(1)),
         ["tcp-listen", address] => listen(address)?,
         ["tcp-dial", address, text] => dial(address, text)?,
         ["udp-listen", address] => {
@@ -59,6 +72,11 @@ fn run(arguments: &[&str]) -> io::Result<()> {
         ref other => return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{other:?}"))),
     }
     Ok(())
+}
+
+#[expect(unconditional_recursion, reason = "that is what it is for")]
+fn recurse(depth: u64) -> u64 {
+    std::hint::black_box([depth; 16])[3] + recurse(depth + 1)
 }
 
 /// Takes one connection and gives back what comes.
