@@ -110,6 +110,7 @@ fn decode_custom(
 ) -> Result<Decoded<AnyObject>, ApiError> {
     let (json, duplicate) = expected.json(body, format)?;
     let scan = scan::scan_custom(&json).map_err(|e| expected.refuse(body, &json, &e))?;
+    let json = scan.edited(json);
     let mut object = model.decode(&json).map_err(|error| expected.refuse(body, &json, &error.source))?;
     let own_kind = scan.kind.unwrap_or_default();
     if own_kind.is_empty() {
@@ -174,8 +175,8 @@ pub fn decode_delete_options(body: &[u8], format: Format) -> Result<DeleteOption
     if !own.kind.is_empty() && own.kind != "DeleteOptions" {
         return Err(refuse(own.not_registered("pkg/apis/meta/internalversion/scheme/register.go:27")));
     }
-    scan::scan(&json, Shape::Object(schema)).map_err(|e| refuse(e.to_string()))?;
-    serde_json::from_slice(&json).map_err(|e| refuse(e.to_string()))
+    let scan = scan::scan(&json, Shape::Object(schema)).map_err(|e| refuse(e.to_string()))?;
+    serde_json::from_slice(&scan.edited(json)).map_err(|e| refuse(e.to_string()))
 }
 
 /// Reads a small body of no kind, such as a patch.
@@ -336,20 +337,7 @@ fn read<'b>(
     expected.check(&own)?;
     let findings = duplicate.into_iter().chain(scan.findings.iter().cloned()).collect();
     let findings = expected.judge(&own, findings, validation)?;
-    Ok((tell_empty_selectors(json, &scan.empty_selectors), findings))
-}
-
-/// A selector that is missing selects nothing, and an empty one everything; k8s-openapi has the same value for both where
-/// one is required. So an empty one is written as `{"matchLabels":{}}`, which it can tell.
-fn tell_empty_selectors<'b>(json: Cow<'b, [u8]>, inside: &[usize]) -> Cow<'b, [u8]> {
-    if inside.is_empty() {
-        return json;
-    }
-    let mut told = json.into_owned();
-    for at in inside.iter().rev() {
-        told.splice(at..at, *br#""matchLabels":{}"#);
-    }
-    Cow::Owned(told)
+    Ok((scan.edited(json), findings))
 }
 
 /// The body as JSON; protobuf needs to be told of which type it is.

@@ -9,6 +9,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::Range;
+
+use serde_json::Value;
 
 use crate::field::Path;
 use crate::limits;
@@ -25,8 +28,33 @@ pub(super) struct Scan {
     pub kind: Option<String>,
     /// Whether bad syntax was met.
     pub broken: bool,
-    /// Where, just inside of their braces, the empty selectors are that may not be left out.
-    pub empty_selectors: Vec<usize>,
+    /// What the types here read otherwise than Go's, in the order of the body, and what to read instead.
+    pub edits: Vec<Edit>,
+}
+
+/// A stretch of a body, and what stands for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Edit {
+    pub at: Range<usize>,
+    pub with: &'static str,
+}
+
+impl Scan {
+    /// The body as the types here read it.
+    pub(super) fn edited<'b>(&self, json: Cow<'b, [u8]>) -> Cow<'b, [u8]> {
+        if self.edits.is_empty() {
+            return json;
+        }
+        let mut edited = Vec::with_capacity(json.len());
+        let mut from = 0;
+        for edit in &self.edits {
+            edited.extend_from_slice(&json[from..edit.at.start]);
+            edited.extend_from_slice(edit.with.as_bytes());
+            from = edit.at.end;
+        }
+        edited.extend_from_slice(&json[from..]);
+        Cow::Owned(edited)
+    }
 }
 
 /// Why a body can't be decoded, beyond its syntax.
@@ -192,8 +220,11 @@ impl<'j> Scanner<'j> {
             let field = &type_.fields[position];
             let start = self.at;
             self.value(field.shape, &path.child(&key))?;
-            if is_required_selector(field) && is_empty_object(&self.json[start..self.at]) {
-                self.result.empty_selectors.push(self.at - 1);
+            if is_required_selector(field) && selects_everything(&self.json[start..self.at]) {
+                self.edit(start, EMPTY_SELECTOR);
+            }
+            if let Some(own) = self.type_of_claim(type_, field) {
+                self.edit(start, own);
             }
         }
         Ok(())
@@ -206,9 +237,39 @@ impl<'j> Scanner<'j> {
             if (self.custom || !matches!(shape, Shape::Any)) && !seen.insert(&key) {
                 self.find("duplicate", &path.entry(&key));
             }
-            self.value(shape, &path.entry(&key))?;
+            self.element(shape, &path.entry(&key))?;
         }
         Ok(())
+    }
+
+    /// Source: what a list or a map holds by value is the zero of its type when it is given as null.
+    fn element(&mut self, shape: Shape, path: &Path<'_>) -> Result<(), Stop> {
+        let is_null = self.peek()? == b'n';
+        let start = self.at;
+        self.value(shape, path)?;
+        if let (true, Some(zero)) = (is_null, zero_of(shape)) {
+            self.edit(start, zero);
+        }
+        Ok(())
+    }
+
+    /// What stands from `start` up to here is read as `with`.
+    fn edit(&mut self, start: usize, with: &'static str) {
+        // Of a value that holds others, which were edited themselves, the outermost counts.
+        self.result.edits.retain(|edit| edit.at.end <= start);
+        self.result.edits.push(Edit { at: start..self.at, with });
+    }
+
+    /// What a template of claims says it is, which is not looked at: it is a claim.
+    fn type_of_claim(&self, type_: &Type, field: &Field) -> Option<&'static str> {
+        if self.depth == 1 || type_.name != "core.v1.PersistentVolumeClaim" {
+            return None;
+        }
+        match field.name {
+            "apiVersion" => Some("\"v1\""),
+            "kind" => Some("\"PersistentVolumeClaim\""),
+            _ => None,
+        }
     }
 
     fn list(&mut self, shape: Shape, path: &Path<'_>) -> Result<(), Stop> {
@@ -218,7 +279,7 @@ impl<'j> Scanner<'j> {
             return Ok(());
         }
         for index in 0.. {
-            self.value(shape, &path.index(index))?;
+            self.element(shape, &path.index(index))?;
             match self.take()? {
                 b',' => {}
                 b']' => break,
@@ -377,9 +438,26 @@ fn is_required_selector(field: &Field) -> bool {
         && matches!(field.shape, Shape::Object(id) if id.get().name == "meta.v1.LabelSelector")
 }
 
-fn is_empty_object(json: &[u8]) -> bool {
-    let mut inside = json.iter().filter(|b| !b.is_ascii_whitespace());
-    (inside.next(), inside.next(), inside.next()) == (Some(&b'{'), Some(&b'}'), None)
+/// A selector that is missing selects nothing, and an empty one everything; k8s-openapi has the same value for both where
+/// one is required. So an empty one is read as this, which it can tell.
+const EMPTY_SELECTOR: &str = r#"{"matchLabels":{}}"#;
+
+fn selects_everything(json: &[u8]) -> bool {
+    let Ok(Value::Object(selector)) = serde_json::from_slice(json) else { return false };
+    ["matchLabels", "matchExpressions"].iter().all(|name| selector.get(*name).is_none_or(Value::is_null))
+}
+
+/// What stands for null among others of this shape; nothing where it is one of the values.
+fn zero_of(shape: Shape) -> Option<&'static str> {
+    match shape {
+        Shape::String | Shape::Bytes => Some("\"\""),
+        Shape::Bool => Some("false"),
+        Shape::Int32 | Shape::Int64 | Shape::Float | Shape::IntOrString => Some("0"),
+        Shape::Quantity => Some("\"0\""),
+        Shape::Object(_) | Shape::Map(_) => Some("{}"),
+        Shape::List(_) => Some("[]"),
+        Shape::Any | Shape::Time | Shape::MicroTime => None,
+    }
 }
 
 /// The keys of a map that have been seen: a few in a list, many in a set.
@@ -471,6 +549,42 @@ mod tests {
         }
         let quantity = r#"{"spec":{"containers":[{"resources":{"limits":{"cpu":"10 apples"}}}]}}"#;
         assert!(matches!(pod(quantity), Err(ScanError::Quantity(_))));
+    }
+
+    #[test]
+    fn what_go_reads_otherwise_is_edited() {
+        let set = |json: &'static str| {
+            let root = Shape::Object(schema::find("apps.v1.StatefulSet").expect("a set"));
+            let edited = scan(json.as_bytes(), root).expect(json).edited(json.as_bytes().into());
+            String::from_utf8(edited.into_owned()).expect("JSON is text")
+        };
+        for (json, edited) in [
+            (r#"{"metadata":{"labels":{"a":null,"b":"c"}}}"#, r#"{"metadata":{"labels":{"a":"","b":"c"}}}"#),
+            (r#"{"metadata":{"finalizers":[null],"name":null}}"#, r#"{"metadata":{"finalizers":[""],"name":null}}"#),
+            (
+                r#"{"spec":{"template":{"spec":{"containers":[null ,{"args":[ null]}],"nodeSelector":null}}}}"#,
+                r#"{"spec":{"template":{"spec":{"containers":[{} ,{"args":[ ""]}],"nodeSelector":null}}}}"#,
+            ),
+            (
+                r#"{"spec":{"template":{"spec":{"overhead":{"cpu":null}}}}}"#,
+                r#"{"spec":{"template":{"spec":{"overhead":{"cpu":"0"}}}}}"#,
+            ),
+            (r#"{"spec":{"selector":{ }}}"#, r#"{"spec":{"selector":{"matchLabels":{}}}}"#),
+            (
+                r#"{"spec":{"selector":{"matchLabels":null,"x":[null]}}}"#,
+                r#"{"spec":{"selector":{"matchLabels":{}}}}"#,
+            ),
+            (
+                r#"{"spec":{"selector":{"matchLabels":{"a":null}}}}"#,
+                r#"{"spec":{"selector":{"matchLabels":{"a":""}}}}"#,
+            ),
+            (
+                r#"{"kind":"StatefulSet","spec":{"volumeClaimTemplates":[{"kind":"Claim","apiVersion":null}]}}"#,
+                r#"{"kind":"StatefulSet","spec":{"volumeClaimTemplates":[{"kind":"PersistentVolumeClaim","apiVersion":"v1"}]}}"#,
+            ),
+        ] {
+            assert_eq!(set(json), edited);
+        }
     }
 
     #[test]

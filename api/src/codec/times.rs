@@ -1,13 +1,15 @@
-//! Conditions that do not say since when they hold. Go reads none as the zero of times, for validation to refuse; the
-//! types here have no such zero, so that it is written down before they are read.
+//! Conditions that do not say since when they hold, and series of events that do not say when they were last seen. Go
+//! reads none as the zero of times, for validation to refuse; the types here have no such zero, so that it is written down
+//! before they are read.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What stands for no time.
 const ZERO: &str = "1970-01-01T00:00:00Z";
-const TIME: &str = "lastTransitionTime";
+const OF_CONDITIONS: &str = "lastTransitionTime";
+const OF_SERIES: &str = "lastObservedTime";
 
-/// The text with a time for every condition that has none; `None` if each has one.
+/// The text with a time for all that has none; `None` if each has one.
 pub(crate) fn with_zero_times(json: &[u8]) -> Option<Vec<u8>> {
     let mut value: Value = serde_json::from_slice(json).ok()?;
     fill(&mut value).then(|| value.to_string().into_bytes())
@@ -20,7 +22,10 @@ fn fill(value: &mut Value) -> bool {
             let mut filled = false;
             for (name, value) in map {
                 filled |= match value {
-                    Value::Array(list) if name == "conditions" => list.iter_mut().fold(false, |f, c| f | date(c)),
+                    Value::Array(list) if name == "conditions" => {
+                        list.iter_mut().fold(false, |filled, condition| filled | date(condition, OF_CONDITIONS))
+                    }
+                    series @ Value::Object(_) if name == "series" => date(series, OF_SERIES),
                     value => fill(value),
                 };
             }
@@ -31,13 +36,12 @@ fn fill(value: &mut Value) -> bool {
     }
 }
 
-fn date(condition: &mut Value) -> bool {
-    let Value::Object(condition) = condition else { return false };
-    let is_dated = |condition: &Map<String, Value>| condition.get(TIME).is_some_and(|time| !time.is_null());
-    if is_dated(condition) {
+fn date(value: &mut Value, name: &str) -> bool {
+    let Value::Object(dated) = value else { return false };
+    if dated.get(name).is_some_and(|time| !time.is_null()) {
         return false;
     }
-    condition.insert(TIME.to_owned(), ZERO.into());
+    dated.insert(name.to_owned(), ZERO.into());
     true
 }
 
@@ -55,6 +59,8 @@ mod tests {
             filled(r#"{"status":{"conditions":[{"lastTransitionTime":null,"type":"A"}]}}"#).as_deref(),
             Some(one)
         );
+        let series = r#"{"series":{"count":2,"lastObservedTime":"1970-01-01T00:00:00Z"}}"#;
+        assert_eq!(filled(r#"{"series":{"count":2,"lastObservedTime":null}}"#).as_deref(), Some(series));
         assert_eq!(filled(one), None);
         assert_eq!(filled("[1"), None);
     }

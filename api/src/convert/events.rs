@@ -47,9 +47,11 @@ pub fn to_core(event: events::Event) -> core::Event {
         related: event.related,
         reporting_component: event.reporting_controller,
         reporting_instance: event.reporting_instance,
-        series: event
-            .series
-            .map(|s| core::EventSeries { count: Some(s.count), last_observed_time: Some(s.last_observed_time) }),
+        series: event.series.map(|s| core::EventSeries {
+            count: Some(s.count),
+            // The time before all times is none: it stands where none was given.
+            last_observed_time: Some(s.last_observed_time).filter(|time| time.0 != Timestamp::UNIX_EPOCH),
+        }),
         source: event.deprecated_source,
         type_: event.type_,
     }
