@@ -249,25 +249,32 @@ impl Api {
         Ok(asked.identity())
     }
 
-    /// Whose token this is: one lives no longer than the account that it speaks for, and the pod that it was made for.
+    /// Whose token this is: one lives no longer than the account that it speaks for, and what it was made for.
     fn service_account_of(&self, claims: &Claims) -> Option<Identity> {
-        let there = |plural, bound: &Bound| {
+        let there = |plural, namespace: &str, bound: &Bound| {
             let resource = self.resources.core(plural);
-            let found = resource.cache.get(&path(&claims.namespace, &bound.name))?;
+            let found = resource.cache.get(&path(namespace, &bound.name))?;
             let object = resource.load(&found).ok()?;
             (object.meta().uid.as_deref() == Some(&bound.uid)).then_some(())
         };
-        there("serviceaccounts", &claims.account)?;
-        if let Some(pod) = &claims.pod {
-            there("pods", pod)?;
+        let (namespace, holder) = (&claims.namespace, &claims.holder);
+        there("serviceaccounts", namespace, &claims.account)?;
+        for (plural, namespace, bound) in
+            [("pods", &**namespace, &holder.pod), ("secrets", namespace, &holder.secret), ("nodes", "", &holder.node)]
+        {
+            if let Some(bound) = bound {
+                there(plural, namespace, bound)?;
+            }
         }
         let mut identity = Identity::service_account(&claims.namespace, &claims.account.name);
         identity.uid.clone_from(&claims.account.uid);
         let mut say = |key: &str, value: &str| identity.extra.insert(key.to_owned(), vec![value.to_owned()]);
         say(auth::CREDENTIAL_ID, &format!("JTI={}", claims.id));
-        if let Some(pod) = &claims.pod {
-            say("authentication.kubernetes.io/pod-name", &pod.name);
-            say("authentication.kubernetes.io/pod-uid", &pod.uid);
+        for (kind, bound) in [("pod", &holder.pod), ("node", &holder.node)] {
+            if let Some(bound) = bound {
+                say(&format!("authentication.kubernetes.io/{kind}-name"), &bound.name);
+                say(&format!("authentication.kubernetes.io/{kind}-uid"), &bound.uid);
+            }
         }
         Some(identity)
     }

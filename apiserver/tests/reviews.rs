@@ -80,6 +80,54 @@ async fn whose_a_token_is() {
     assert_eq!(ask(json!({"token": token})).await.is(201)["status"]["authenticated"], Value::Null);
 }
 
+/// Tokens could be bound to no secret and no node, and to a pod of another account.
+#[tokio::test]
+async fn what_a_token_may_be_bound_to() {
+    let server = Server::start().await;
+    let client = server.client();
+    let core = "/api/v1/namespaces/default";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    client.post(&format!("{core}/pods"), pod).await.is(201);
+    client.post(&format!("{core}/secrets"), json!({"metadata": {"name": "s"}})).await.is(201);
+    client.post("/api/v1/nodes", json!({"metadata": {"name": "n"}})).await.is(201);
+    client.post(&format!("{core}/serviceaccounts"), json!({"metadata": {"name": "sa"}})).await.is(201);
+    let bind = async |account: &str, kind: &str, name: &str, uid: &str| {
+        let bound = json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": uid});
+        let request = review("authentication.k8s.io", "TokenRequest", json!({"boundObjectRef": bound}));
+        client.post(&format!("{core}/serviceaccounts/{account}/token"), request).await
+    };
+    for (account, kind, name, uid, code) in [
+        ("default", "Pod", "p", "", 201),
+        ("sa", "Pod", "p", "", 400),
+        ("sa", "Pod", "none", "", 404),
+        ("sa", "Secret", "none", "", 404),
+        ("sa", "ConfigMap", "c", "", 400),
+        ("default", "Pod", "p", "other", 409),
+    ] {
+        let answer = bind(account, kind, name, uid).await.is(code);
+        if code == 409 {
+            assert_eq!(answer["details"], json!({"kind": "Pod", "name": "p"}));
+        }
+    }
+    for (kind, name, path) in
+        [("Secret", "s", format!("{core}/secrets/s")), ("Node", "n", "/api/v1/nodes/n".to_owned())]
+    {
+        let token = bind("sa", kind, name, "").await.is(201)["status"]["token"].clone();
+        let ask = || review("authentication.k8s.io", "TokenReview", json!({"token": token}));
+        let reviews = format!("{AUTHENTICATION}/tokenreviews");
+        assert_eq!(client.post(&reviews, ask()).await.is(201)["status"]["authenticated"], true, "{kind}");
+        client.delete(&path).await.is(200);
+        assert_eq!(client.post(&reviews, ask()).await.is(201)["status"]["authenticated"], Value::Null, "{kind}");
+    }
+    let mut request = review("authentication.k8s.io", "TokenRequest", json!({}));
+    request["metadata"] = json!({"name": "other"});
+    let answer = client.post(&format!("{core}/serviceaccounts/sa/token"), request).await.is(422);
+    assert_eq!(
+        (&answer["details"]["name"], &answer["details"]["causes"][0]["field"]),
+        (&json!("sa"), &json!("metadata.name"))
+    );
+}
+
 #[tokio::test]
 async fn what_somebody_may_do() {
     let server = Server::start().await;

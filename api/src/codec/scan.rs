@@ -570,10 +570,7 @@ mod tests {
                 r#"{"spec":{"template":{"spec":{"overhead":{"cpu":"0"}}}}}"#,
             ),
             (r#"{"spec":{"selector":{ }}}"#, r#"{"spec":{"selector":{"matchLabels":{}}}}"#),
-            (
-                r#"{"spec":{"selector":{"matchLabels":null,"x":[null]}}}"#,
-                r#"{"spec":{"selector":{"matchLabels":{}}}}"#,
-            ),
+            (r#"{"spec":{"selector":{"matchLabels":null,"x":[null]}}}"#, r#"{"spec":{"selector":{"matchLabels":{}}}}"#),
             (
                 r#"{"spec":{"selector":{"matchLabels":{"a":null}}}}"#,
                 r#"{"spec":{"selector":{"matchLabels":{"a":""}}}}"#,

@@ -12,7 +12,7 @@ mod tokens;
 pub use authorize::{AllowAuthenticated, Attributes, Authorizer, Decision, ResourceAttributes, Rules};
 pub use certificate::identity_of_certificate;
 pub(crate) use impersonate::Impersonation;
-pub(crate) use service_account::{Bound, Claims, ISSUER, ServiceAccountTokens};
+pub(crate) use service_account::{Bound, Claims, Holder, ISSUER, ServiceAccountTokens};
 pub use tokens::Tokens;
 
 use std::collections::BTreeMap;

@@ -38,14 +38,25 @@ pub(crate) struct ServiceAccountTokens {
 pub(crate) struct Claims {
     pub(crate) namespace: String,
     pub(crate) account: Bound,
-    /// The pod that the token was made for, if any.
-    pub(crate) pod: Option<Bound>,
+    /// What the token was made for.
+    pub(crate) holder: Holder,
     pub(crate) audiences: Vec<String>,
     /// What tells this token from all others; empty until it is issued.
     pub(crate) id: String,
     /// Seconds since 1970.
     pub(crate) issued: i64,
     pub(crate) expires: i64,
+}
+
+/// The object that a token is bound to, if it is to any.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) pod: Option<Bound>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) secret: Option<Bound>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) node: Option<Bound>,
 }
 
 /// An object that a token is bound to: when it is gone, or another has its name, the token is worth nothing.
@@ -73,8 +84,8 @@ struct Payload {
 struct Kubernetes {
     namespace: String,
     serviceaccount: Bound,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pod: Option<Bound>,
+    #[serde(flatten)]
+    holder: Holder,
 }
 
 impl ServiceAccountTokens {
@@ -117,7 +128,7 @@ impl ServiceAccountTokens {
             kubernetes: Kubernetes {
                 namespace: claims.namespace.clone(),
                 serviceaccount: claims.account.clone(),
-                pod: claims.pod.clone(),
+                holder: claims.holder.clone(),
             },
         };
         let payload = serde_json::to_vec(&payload).map_err(|_| ring::error::Unspecified)?;
@@ -137,11 +148,11 @@ impl ServiceAccountTokens {
             .ok()?;
         let payload: Payload = serde_json::from_slice(&BASE64.decode(payload).ok()?).ok()?;
         let ours = payload.iss == ISSUER && payload.aud.iter().any(|own| own == audience);
-        let Kubernetes { namespace, serviceaccount: account, pod } = payload.kubernetes;
+        let Kubernetes { namespace, serviceaccount: account, holder } = payload.kubernetes;
         (ours && payload.nbf <= now && now < payload.exp).then_some(Claims {
             namespace,
             account,
-            pod,
+            holder,
             audiences: payload.aud,
             id: payload.jti,
             issued: payload.iat,
@@ -164,7 +175,7 @@ mod tests {
         Claims {
             namespace: "ns".to_owned(),
             account: bound("sa"),
-            pod: Some(bound("pod")),
+            holder: Holder { pod: Some(bound("pod")), ..Holder::default() },
             audiences: vec![ISSUER.to_owned()],
             id: String::new(),
             issued: 1000,
