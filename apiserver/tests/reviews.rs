@@ -86,11 +86,13 @@ async fn what_a_token_may_be_bound_to() {
     let server = Server::start().await;
     let client = server.client();
     let core = "/api/v1/namespaces/default";
+    for name in ["default", "sa"] {
+        client.post(&format!("{core}/serviceaccounts"), json!({"metadata": {"name": name}})).await.is(201);
+    }
     let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     client.post(&format!("{core}/pods"), pod).await.is(201);
     client.post(&format!("{core}/secrets"), json!({"metadata": {"name": "s"}})).await.is(201);
     client.post("/api/v1/nodes", json!({"metadata": {"name": "n"}})).await.is(201);
-    client.post(&format!("{core}/serviceaccounts"), json!({"metadata": {"name": "sa"}})).await.is(201);
     let bind = async |account: &str, kind: &str, name: &str, uid: &str| {
         let bound = json!({"apiVersion": "v1", "kind": kind, "name": name, "uid": uid});
         let request = review("authentication.k8s.io", "TokenRequest", json!({"boundObjectRef": bound}));
