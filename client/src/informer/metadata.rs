@@ -1,11 +1,13 @@
 //! Follows the metadata of a kind that this program need not know. Keeps nothing: who is told keeps what it needs.
 
 use bytes::Bytes;
+use coracle_api::Object;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta, OwnerReference, Time};
 use serde::Deserialize;
 
+use super::Selection;
 use super::reflector::{Reading, Reflector};
-use crate::Client;
+use crate::{Client, path};
 
 /// What happened to the objects of a kind. Of their metadata there are uid, name, namespace, resource version, owners,
 /// finalizers and the time of deletion.
@@ -24,7 +26,21 @@ pub enum MetadataChange {
 /// # Cancel safety
 /// Nothing is told after the future is dropped; who follows anew is told of everything.
 pub async fn follow_metadata(client: Client, path: String, mut tell: impl FnMut(MetadataChange)) {
-    let mut reflector = Reflector::of_metadata(client, path);
+    follow(Reflector::of_metadata(client, path, &Selection::default()), &mut tell).await;
+}
+
+/// Tells that one object of a namespace is there, has changed or is gone, for ever: once when it is known how it is, and
+/// then of each change. Asks for this object alone, which is all that a node may see of config maps and secrets.
+///
+/// # Cancel safety
+/// As [`follow_metadata`].
+pub async fn follow_object<K: Object>(client: Client, namespace: String, name: String, tell: impl Fn()) {
+    let path = path::collection::<K>(Some(&namespace));
+    let selection = Selection { field_selector: Some(format!("metadata.name={name}")), ..Selection::default() };
+    follow(Reflector::of_metadata(client, path, &selection), &mut |_| tell()).await;
+}
+
+async fn follow(mut reflector: Reflector, tell: &mut impl FnMut(MetadataChange)) {
     let mut listing = Vec::new();
     loop {
         match reflector.next().await {

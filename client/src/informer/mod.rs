@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::dispatch::Dispatch;
-pub use self::metadata::{MetadataChange, follow_metadata};
+pub use self::metadata::{MetadataChange, follow_metadata, follow_object};
 use self::reflector::Reflector;
 use crate::{Client, Key, path};
 

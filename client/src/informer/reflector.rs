@@ -109,8 +109,8 @@ impl Reflector {
     }
 
     /// Asks for the metadata of objects alone, which a server that cannot do that answers with whole objects.
-    pub(super) fn of_metadata(client: Client, path: String) -> Self {
-        Self { accept: HeaderValue::from_static(METADATA), ..Self::new(client, path, &Selection::default()) }
+    pub(super) fn of_metadata(client: Client, path: String, selection: &Selection) -> Self {
+        Self { accept: HeaderValue::from_static(METADATA), ..Self::new(client, path, selection) }
     }
 
     /// What there is to know next. Waits as long as it takes.

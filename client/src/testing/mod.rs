@@ -217,6 +217,7 @@ impl FakeServer {
                 self.write("MODIFIED", resource, object);
                 Ok(json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" }))
             }
+            (&Method::POST, Some("token")) => Ok(self.token(&body)),
             (&Method::PUT, _) => {
                 let expected = &body["metadata"]["resourceVersion"];
                 if !expected.is_null() && expected != &object["metadata"]["resourceVersion"] {
@@ -230,6 +231,19 @@ impl FakeServer {
             }
             _ => Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", String::new())),
         }
+    }
+
+    /// Each token is another.
+    fn token(&self, body: &Value) -> Value {
+        let mut state = self.state();
+        state.uids += 1;
+        let life = jiff::SignedDuration::from_secs(body["spec"]["expirationSeconds"].as_i64().unwrap_or(3600));
+        let mut answer = body.clone();
+        answer["status"] = json!({
+            "token": format!("token-{}", state.uids),
+            "expirationTimestamp": (jiff::Timestamp::now() + life).to_string(),
+        });
+        answer
     }
 
     fn create(&self, collection: Resource, body: Value) -> Result<Value, Refusal> {
