@@ -14,13 +14,14 @@ use crate::address::Addresses;
 use crate::config::Config;
 use crate::images::fetch::Fetcher;
 use crate::images::{ImageStore, Puller, StoreError};
-use crate::limits::STATUS_WRITES_MAX;
+use crate::limits::{STATUS_WRITES_MAX, VOLUME_WALKS_MAX};
 use crate::logs::Logs;
 use crate::names::cluster::Cluster;
 use crate::node::Machine;
 use crate::node::describe::{self, Description};
 use crate::node::heartbeat::Heartbeat;
 use crate::pod::admit::{Amount, Ledger};
+use crate::pod::volumes::follow::Follower;
 use crate::pod::{Host, Workers, report, volumes};
 use crate::proxy::Proxy;
 use crate::runtime::Runtime;
@@ -82,6 +83,10 @@ impl Kubelet {
             allocatable,
             node: report::Node { ip: config.node_ip, scheme: runtime.scheme() },
             writes: Semaphore::new(STATUS_WRITES_MAX),
+            services: informers.get(),
+            storage_bytes: machine.disk_bytes,
+            follower: Follower::new(client.clone()),
+            walks: Semaphore::new(VOLUME_WALKS_MAX),
             tasks: TaskTracker::new(),
             leaving: OnceLock::new(),
             config,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 /// Events that may wait for a pod's worker; whoever sends one more waits until the worker has read some.
 pub const WORKER_EVENTS_MAX: usize = 32;
 
@@ -63,6 +65,31 @@ pub const TERMINATION_MESSAGE_BYTES_MAX: usize = 4096;
 
 /// Bytes of one config map or secret volume, all files together.
 pub const VOLUME_BYTES_MAX: usize = 4 << 20;
+
+/// A change of a config map, a secret or a pod reaches the files of running pods so long after the watch has told of it,
+/// however often it changes meanwhile.
+pub const VOLUME_SETTLE: Duration = Duration::from_millis(100);
+/// First pause before files that could not be renewed are tried again; doubles up to [`VOLUME_RETRY_MAX`].
+pub const VOLUME_RETRY: Duration = Duration::from_millis(500);
+/// Longest pause between two attempts at renewing files. Source: kubelet, `exponentialbackoff` of volume operations.
+pub const VOLUME_RETRY_MAX: Duration = Duration::from_secs(122);
+/// Pause between two looks at what a pod with a limit has on the disk. Source: kubelet, the eviction manager's
+/// `monitoringInterval`.
+pub const VOLUME_USAGE_CHECK: Duration = Duration::from_secs(10);
+/// Folders that are counted at once; whoever wants one more counted waits.
+pub const VOLUME_WALKS_MAX: usize = 2;
+
+/// Share of its life after which a token is renewed. Source: kubelet, the token manager.
+pub const TOKEN_LIFE_PERCENT: i64 = 80;
+/// Longest time that a token is used. Source: kubelet, `maxTTL` of the token manager.
+pub const TOKEN_USE_MAX: SignedDuration = SignedDuration::from_hours(24);
+/// A pod renews up to so much earlier, so that not all do at once. Source: kubelet, `maxJitter` of the token manager.
+pub const TOKEN_JITTER: SignedDuration = SignedDuration::from_secs(10);
+/// Pause before a token that could not be renewed, and is good still, is asked for again.
+pub const TOKEN_RETRY: SignedDuration = SignedDuration::from_secs(10);
+
+/// Bytes of a file that variables are read from; a larger one is not read.
+pub const ENV_FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// How long the node's lease lasts, unless it is told otherwise. Source: kubelet, `nodeLeaseDurationSeconds`.
 pub const LEASE: Duration = Duration::from_secs(40);

@@ -68,6 +68,11 @@ impl Inspection {
         self.refusal().is_none()
     }
 
+    /// Whether it can open files: what it is granted of the file system is nothing to it otherwise.
+    pub fn opens_files(&self) -> bool {
+        self.imports.iter().any(|import| import.ends_with(".path_open") || import.starts_with("wasi:filesystem/"))
+    }
+
     /// Why this host cannot run it.
     pub(crate) fn refusal(&self) -> Option<LoadError> {
         if !self.not_offered.is_empty() {

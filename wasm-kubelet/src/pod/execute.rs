@@ -16,7 +16,7 @@ use super::host::Host;
 use super::probe::{self, Finding, Hear};
 use super::spec::{Container as ContainerSpecified, Spec};
 use super::state::{Effect, Event, Failure, Guest, Notice, ProbeKind};
-use super::volumes::{self, PodDir};
+use super::volumes::{CONFIG_ERROR, PodVolumes, Reads};
 use super::worker::{Message, Shared, Worker};
 use crate::images::pull::PullError;
 use crate::images::{Digest, Image, Reference};
@@ -52,13 +52,12 @@ impl Worker {
             let message = format!("no address is left in {}", self.host.config.pod_cidr);
             return Some(Event::Prepared(Err(Failure { reason: "FailedCreatePodSandBox", message })));
         };
-        if !self.has_volumes() {
+        if !PodVolumes::are_wanted(&self.pod) {
             return Some(Event::Prepared(Ok(address)));
         }
-        let (host, pod, dir, outbox) = (self.host.clone(), self.pod.clone(), self.dir(), self.outbox.clone());
+        let (volumes, pod, outbox) = (self.volumes.clone(), self.pod.clone(), self.outbox.clone());
         self.host.tasks.spawn(async move {
-            let facts = host.facts(&pod, address);
-            let made = volumes::prepare(&dir, facts, &host.client).await;
+            let made = volumes.prepare(pod, address).await;
             let _ = outbox.send(Message::Event(Event::Prepared(made.map(|()| address)))).await;
         });
         None
@@ -125,7 +124,7 @@ impl Worker {
             host: self.host.clone(),
             pod: self.pod.clone(),
             spec: state.spec.clone(),
-            dir: self.dir(),
+            volumes: self.volumes.clone(),
             logs: self.logs(),
             guest,
             image,
@@ -229,8 +228,9 @@ impl Worker {
         if let Some(amount) = self.booked.take() {
             self.host.ledger.release(amount);
         }
-        if self.has_volumes() {
-            let dir = self.dir();
+        self.volumes.let_go();
+        if self.has_folders() {
+            let dir = self.volumes.dir();
             self.host.tasks.spawn_blocking(move || dir.remove());
         }
         None
@@ -259,8 +259,8 @@ impl Worker {
             return;
         }
         self.release();
-        let (host, logs, dir) = (self.host.clone(), self.logs(), self.dir());
-        if logs.dir().exists() || self.has_volumes() {
+        let (host, logs, dir) = (self.host.clone(), self.logs(), self.volumes.dir());
+        if logs.dir().exists() || self.has_folders() {
             self.host.tasks.spawn_blocking(move || {
                 host.logs.remove(&logs);
                 dir.remove();
@@ -268,12 +268,9 @@ impl Worker {
         }
     }
 
-    fn has_volumes(&self) -> bool {
-        volumes::wanted(&self.pod).next().is_some()
-    }
-
-    fn dir(&self) -> PodDir {
-        PodDir::new(&self.host.config.root_dir, &self.shared.uid)
+    /// Whether there may be folders of it.
+    fn has_folders(&self) -> bool {
+        PodVolumes::are_wanted(&self.pod) || self.volumes.dir().exists()
     }
 
     fn logs(&self) -> PodLogs {
@@ -304,6 +301,7 @@ impl Host {
             host_ip: self.config.node_ip,
             node_cpu_millis: self.allocatable.cpu_millis,
             node_memory_bytes: self.allocatable.memory_bytes,
+            node_storage_bytes: self.storage_bytes,
         }
     }
 }
@@ -340,7 +338,7 @@ struct Start {
     host: Arc<Host>,
     pod: Arc<core::Pod>,
     spec: Arc<Spec>,
-    dir: PodDir,
+    volumes: Arc<PodVolumes>,
     logs: PodLogs,
     guest: Guest,
     image: Image,
@@ -351,16 +349,20 @@ impl Start {
     async fn run(&self) -> Result<Arc<dyn Container>, Failure> {
         let container = &self.spec.containers[self.guest.container];
         let written = container.written(&self.pod).ok_or_else(|| Failure {
-            reason: "CreateContainerConfigError",
+            reason: CONFIG_ERROR,
             message: "the pod has no such container any more".into(),
         })?;
         let module = self.host.runtime.load(&self.image, self.tell(container)).await;
         let module = module.map_err(|error| Failure { reason: "CreateContainerError", message: error.message })?;
         let sources = self.sources(written).await?;
         let environment = env::environment(written, self.host.facts(&self.pod, self.address), &sources)
-            .map_err(|message| Failure { reason: "CreateContainerConfigError", message })?;
-        let environment = self.image.program.environment(environment);
-        let mounts = volumes::mounts(&self.dir, &self.pod, written)?;
+            .map_err(|message| Failure { reason: CONFIG_ERROR, message })?;
+        self.tell_skipped(environment.skipped);
+        let environment = self.image.program.environment(environment.variables);
+        let restart = self.guest.restart;
+        let is_real = !self.host.runtime.takes_any_image();
+        let reads = if module.opens_files() && is_real { Reads::All } else { Reads::Volumes };
+        let mounts = self.volumes.mounts((&self.pod, self.address), written, restart, &environment, reads).await?;
         let log = self.host.logs.begin(&self.logs, &container.name, self.guest.restart);
         let limit = |kind: &str| amount(written, true, kind);
         let spec = ContainerSpec {
@@ -389,6 +391,13 @@ impl Start {
         })
     }
 
+    fn tell_skipped(&self, skipped: Vec<String>) {
+        for message in skipped {
+            let regarding = coracle_client::reference(&*self.pod);
+            self.host.recorder.event_on(regarding, EventType::Warning, env::INVALID_NAMES, message);
+        }
+    }
+
     /// Tells in events that a large image is being compiled, which happens once a node.
     fn tell(&self, container: &ContainerSpecified) -> Tell {
         let (recorder, image) = (self.host.recorder.clone(), container.image_text.clone());
@@ -408,15 +417,22 @@ impl Start {
         })
     }
 
-    /// Reads the config maps and secrets that the container's environment names.
+    /// Reads what the container's environment names.
     async fn sources(&self, container: &core::Container) -> Result<Sources, Failure> {
         let wanted = env::wanted(container);
         let config_maps = self.host.client.namespaced::<core::ConfigMap>(&self.spec.pod.namespace);
         let secrets = self.host.client.namespaced::<core::Secret>(&self.spec.pod.namespace);
         let maps = join_all(wanted.config_maps.iter().map(|name| config_maps.find(name))).await;
         let found = join_all(wanted.secrets.iter().map(|name| secrets.find(name))).await;
-        let failure = |error: Error| Failure { reason: "CreateContainerConfigError", message: error.to_string() };
-        let mut sources = Sources::default();
+        let failure = |error: Error| Failure { reason: CONFIG_ERROR, message: chain(&error) };
+        let mut sources = Sources { services: self.services().await, ..Sources::default() };
+        for (volume, path) in wanted.files {
+            let bytes = self.volumes.read(&volume, &path).await;
+            if let Err(error) = &bytes {
+                tracing::debug!(pod = self.spec.pod.name, volume, path, %error, "cannot read variables");
+            }
+            sources.files.insert((volume, path), bytes.ok());
+        }
         for (name, map) in wanted.config_maps.into_iter().zip(maps) {
             sources.config_maps.insert(name, map.map_err(failure)?);
         }
@@ -426,9 +442,15 @@ impl Start {
         Ok(sources)
     }
 
+    /// The variables of the services, once the node knows which there are.
+    async fn services(&self) -> Vec<(String, String)> {
+        self.host.services.synced().await;
+        let links = self.pod.spec.as_ref().and_then(|spec| spec.enable_service_links).unwrap_or(true);
+        env::service_variables(&self.host.services.list(), &self.spec.pod.namespace, links)
+    }
+
     fn hostname(&self) -> String {
-        let written = self.pod.spec.as_ref().and_then(|spec| spec.hostname.clone());
-        written.filter(|hostname| !hostname.is_empty()).unwrap_or_else(|| self.spec.pod.name.clone())
+        self.pod.spec.as_ref().map_or_else(String::new, |spec| env::hostname(spec, &self.spec.pod))
     }
 }
 

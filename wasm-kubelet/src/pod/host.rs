@@ -4,12 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use coracle_client::{Client, Clock, Informer, Recorder};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use super::admit::{Amount, Ledger};
 use super::report;
+use super::volumes::follow::Follower;
 use crate::address::Addresses;
 use crate::config::Config;
 use crate::images::Puller;
@@ -22,6 +23,8 @@ pub struct Host {
     pub config: Config,
     pub client: Client,
     pub pods: Informer<Pod>,
+    /// What pods are told of in their environment.
+    pub services: Informer<Service>,
     pub runtime: Arc<dyn Runtime>,
     pub puller: Arc<Puller>,
     pub addresses: Addresses,
@@ -30,6 +33,12 @@ pub struct Host {
     pub logs: Logs,
     pub ledger: Ledger,
     pub allocatable: Amount,
+    /// Size of the disk that holds the node's folder.
+    pub storage_bytes: u64,
+    /// Watches what pods have as files.
+    pub follower: Follower,
+    /// Who may count what folders hold now.
+    pub walks: Semaphore,
     pub recorder: Recorder,
     pub clock: Clock,
     pub node: report::Node,

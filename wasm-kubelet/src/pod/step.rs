@@ -12,6 +12,7 @@ use super::state::{
     Container, Deletion, Effect, Ended, Event, Failure, Guest, Life, Notice, Outcome, Phase, ProbeKind, Running,
     Sandbox, State, Stop, Trouble, Wish,
 };
+use super::volumes::CONFIG_ERROR;
 use crate::images::Image;
 use crate::limits::TERMINATION_MESSAGE_BYTES_MAX;
 use crate::runtime::Exit;
@@ -139,11 +140,15 @@ impl Step {
         self.state.sandbox = match result {
             Ok(address) => Sandbox::Ready(address),
             Err(failure) => {
-                self.notice(None, true, failure.reason, failure.message.clone());
+                match failure.reason {
+                    CONFIG_ERROR => self.notice(None, true, "Failed", format!("Error: {}", failure.message)),
+                    reason => self.notice(None, true, reason, failure.message.clone()),
+                }
                 let pause =
                     PREPARE_RETRY.saturating_mul(1 << self.state.prepare_failures.min(16)).min(PREPARE_RETRY_MAX);
                 self.state.prepare_failures += 1;
-                let retry = Some(self.later(pause));
+                // What the node does not do is refused, and not tried again.
+                let retry = (failure.reason != CONFIG_ERROR).then(|| self.later(pause));
                 Sandbox::Failing(Trouble { reason: failure.reason, message: failure.message, settles: None, retry })
             }
         };
@@ -326,7 +331,7 @@ impl Step {
         if self.state.sandbox != Sandbox::None {
             return;
         }
-        let (reason, message) = ("CreateContainerConfigError", self.state.spec.refusals.join("; "));
+        let (reason, message) = (CONFIG_ERROR, self.state.spec.refusals.join("; "));
         self.notice(None, true, "Failed", format!("Error: {message}"));
         self.state.sandbox = Sandbox::Failing(Trouble { reason, message, settles: None, retry: None });
     }
@@ -510,6 +515,7 @@ fn reason_of(reason: &str) -> &'static str {
         "OutOfmemory" => "OutOfmemory",
         "OutOfpods" => "OutOfpods",
         "DeadlineExceeded" => "DeadlineExceeded",
+        "Evicted" => "Evicted",
         _ => "Failed",
     }
 }

@@ -25,6 +25,7 @@ use super::restore::{restore, wish};
 use super::spec::Spec;
 use super::state::{Event, Guest, Life, State};
 use super::step::step;
+use super::volumes::PodVolumes;
 use crate::limits::{STATUS_RETRY, STATUS_RETRY_MAX, STATUS_SETTLE, WORKER_EVENTS_MAX};
 use crate::runtime::Container;
 
@@ -87,6 +88,7 @@ pub struct Worker {
     pub(super) host: Arc<Host>,
     pub(super) shared: Arc<Shared>,
     pub(super) pod: Arc<Pod>,
+    pub(super) volumes: Arc<PodVolumes>,
     /// There but while a step has it.
     state: Option<State>,
     conditions: Conditions,
@@ -124,10 +126,12 @@ impl Worker {
             guests: Mutex::new(restored.state.containers.iter().map(slot).collect()),
             newest: Mutex::default(),
         };
+        let volumes = PodVolumes::new(host.clone(), shared.key.clone(), shared.uid.clone(), outbox.clone());
         Self {
             host,
             shared: Arc::new(shared),
             pod,
+            volumes,
             state: Some(restored.state),
             conditions: restored.conditions,
             former_ip: restored.address,
@@ -214,6 +218,12 @@ impl Worker {
         let mut wish = wish(&pod, &self.state().spec);
         if pod.metadata.generation != self.pod.metadata.generation {
             wish.spec = Some(Arc::new(Spec::of(&pod, &self.host.config.host_paths)));
+        }
+        if pod.metadata.labels != self.pod.metadata.labels
+            || pod.metadata.annotations != self.pod.metadata.annotations
+            || pod.metadata.generation != self.pod.metadata.generation
+        {
+            self.volumes.pod_changed(&pod);
         }
         self.pod = pod;
         self.compare();

@@ -102,6 +102,10 @@ struct FakeModule {
 
 #[async_trait]
 impl Module for FakeModule {
+    fn opens_files(&self) -> bool {
+        true
+    }
+
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let (end, ended) = watch::channel(None);
         match &self.outcome {

@@ -8,6 +8,7 @@ pub mod wasm;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,6 +64,9 @@ pub enum Progress {
 /// A loaded image.
 #[async_trait]
 pub trait Module: Send + Sync {
+    /// Whether a guest of it can open files at all; one that cannot needs no mounts.
+    fn opens_files(&self) -> bool;
+
     /// Starts a container of it; it runs when this returns.
     ///
     /// # Errors
@@ -147,11 +151,13 @@ pub struct Exec {
 }
 
 /// A folder of the host that the guest sees.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Mount {
     pub host: PathBuf,
     pub guest: String,
     pub read_only: bool,
+    /// What makes `host` a path, where it names an open descriptor: to be kept as long as the container.
+    pub hold: Option<Arc<OwnedFd>>,
 }
 
 /// Takes what a guest writes; called on the guest's thread.

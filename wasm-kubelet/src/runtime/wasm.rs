@@ -69,9 +69,17 @@ struct WasmModule {
 
 #[async_trait]
 impl Module for WasmModule {
+    fn opens_files(&self) -> bool {
+        self.artifact.inspection().opens_files()
+    }
+
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         let mounts = spec.mounts.clone().into_boxed_slice();
-        let started = self.runtime.start(&self.artifact, translate(spec));
+        let mut spec = translate(spec);
+        if !self.opens_files() {
+            spec.mounts.clear();
+        }
+        let started = self.runtime.start(&self.artifact, spec);
         let container = started.map_err(|error| StartError { message: chain(&error) })?;
         Ok(WasmContainer::new(&self.runtime, container, mounts))
     }
@@ -79,7 +87,7 @@ impl Module for WasmModule {
 
 /// `requests.cpu` of one core weighs as much as no request: 1024, as with cgroups' shares.
 fn translate(spec: ContainerSpec) -> wasm::ContainerSpec {
-    let mount = |mount: super::Mount| wasm::Mount { host: mount.host, guest: mount.guest, read_only: mount.read_only };
+    let mount = |mount: Mount| wasm::Mount { host: mount.host, guest: mount.guest, read_only: mount.read_only };
     let weight = (spec.cpu_millis_requested > 0).then(|| (u64::from(spec.cpu_millis_requested) * 1024 / 1000).max(2));
     wasm::ContainerSpec {
         args: spec.args,

@@ -5,7 +5,9 @@
 mod burst;
 mod guests;
 mod lifecycle;
+mod pod_spec;
 mod registration;
+mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;

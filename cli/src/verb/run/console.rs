@@ -43,6 +43,10 @@ impl<R: Runtime> Runtime for OnConsole<R> {
 
 #[async_trait]
 impl Module for ModuleOnConsole {
+    fn opens_files(&self) -> bool {
+        self.0.opens_files()
+    }
+
     async fn start(&self, mut spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
         spec.stdout = Arc::new(Console::Stdout);
         spec.stderr = Arc::new(Console::Stderr);
