@@ -29,6 +29,8 @@ pub struct Config {
     pub host_paths: Vec<PathBuf>,
     /// Whether images may be named by `file://` and `https://`.
     pub image_sources: ImageSources,
+    /// Mirrors, insecure registries, trusted signers.
+    pub registries: Registries,
     /// Whether this node carries the cluster's service addresses; one node a machine should.
     pub proxy: Option<Proxy>,
     /// Capacity to claim instead of the machine's.
@@ -82,6 +84,33 @@ impl Default for ImageSources {
     }
 }
 
+/// How this node gets images from registries.
+#[derive(Clone, Debug, Default)]
+pub struct Registries {
+    /// The registry of names without one, `docker.io` say. Without it they name what somebody loaded into this node's
+    /// store, and nothing else.
+    pub default: Option<String>,
+    /// Where images are asked for before their own registry is; in this order.
+    pub mirrors: Vec<Mirror>,
+    /// Registries (`host:port`) that may be spoken to without TLS, beside those of this machine.
+    pub insecure: Vec<String>,
+    /// PEM texts of authorities that sign registries' certificates, beside the machine's.
+    pub authorities_pem: Vec<String>,
+    /// PEM texts of cosign's public keys. Where there are any, an image must be signed with one of them.
+    pub signers_pem: Vec<String>,
+    /// A docker `config.json` with the node's own credentials, read at each pull.
+    pub docker_config: Option<PathBuf>,
+}
+
+/// A registry that has what another one has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    /// The other one's `host[:port]`, or `*` for all.
+    pub registry: String,
+    /// `https://host[:port]`, or `http://…`.
+    pub url: String,
+}
+
 /// Capacity that overrides what the machine has.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Capacity {
@@ -116,6 +145,7 @@ impl Config {
             labels: Vec::new(),
             host_paths: Vec::new(),
             image_sources: ImageSources::default(),
+            registries: Registries::default(),
             proxy: Some(Proxy::default()),
             capacity: Capacity::default(),
             lease: crate::limits::LEASE,

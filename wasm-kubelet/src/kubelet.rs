@@ -12,13 +12,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::address::Addresses;
 use crate::config::Config;
-use crate::images::fetch::Fetcher;
+use crate::images::signature::SignerError;
 use crate::images::{ImageStore, Puller, StoreError};
 use crate::limits::{STATUS_WRITES_MAX, VOLUME_WALKS_MAX};
 use crate::logs::Logs;
 use crate::names::cluster::Cluster;
 use crate::node::Machine;
 use crate::node::describe::{self, Description};
+use crate::node::disk;
 use crate::node::heartbeat::Heartbeat;
 use crate::pod::admit::{Amount, Ledger};
 use crate::pod::volumes::follow::Follower;
@@ -35,6 +36,8 @@ const PORT: u16 = 10250;
 pub enum Error {
     #[error(transparent)]
     Images(#[from] StoreError),
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     #[error(transparent)]
     Server(#[from] server::ServeError),
 }
@@ -78,7 +81,7 @@ impl Kubelet {
             addresses: Addresses::new(config.pod_cidr),
             cluster: Arc::new(Cluster::new(informers.clone())),
             logs: Logs::new(config.root_dir.join("logs"), config.logs, clock),
-            puller: Arc::new(Puller::new(store, config.image_sources, Fetcher::default())),
+            puller: Arc::new(Puller::new(store, config.image_sources, config.registries.clone())?),
             ledger: Ledger::new(allocatable),
             allocatable,
             node: report::Node { ip: config.node_ip, scheme: runtime.scheme() },
@@ -135,6 +138,8 @@ impl Kubelet {
         }
         let workers = self.workers.clone();
         host.pods.on_change(move |delta| workers.changed(delta));
+        let collected = disk::collect_images(host.clone(), self.machine.clone());
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(collected));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(sweep(self.workers.clone())));
 
         let served = match self.api {
@@ -164,7 +169,14 @@ impl Kubelet {
             machine: self.machine.clone(),
             allocatable: host.allocatable,
         };
-        Heartbeat { client: host.client.clone(), clock: host.clock, config: Arc::new(config.clone()), description }
+        let images = self.images().clone();
+        Heartbeat {
+            client: host.client.clone(),
+            clock: host.clock,
+            config: Arc::new(config.clone()),
+            description,
+            images,
+        }
     }
 }
 

@@ -41,8 +41,44 @@ pub const IMAGE_BYTES_MAX: u64 = 512 << 20;
 pub const IMAGE_REDIRECTS_MAX: usize = 5;
 /// Longest silence of the other side while an image is fetched.
 pub const IMAGE_SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How often a transfer that broke off is gone on with before the pull has failed; what came is kept for the next pull.
+pub const IMAGE_RESUMES_MAX: u32 = 5;
+/// Pause before the first of these; each further one is twice as long.
+pub const IMAGE_RESUME_PAUSE: Duration = Duration::from_millis(100);
+/// Largest manifest or image configuration that is read. Source: the distribution specification asks for 4 MiB.
+pub const IMAGE_MANIFEST_BYTES_MAX: usize = 4 << 20;
+/// Largest token, error or signature that a registry's answer is read for.
+pub const IMAGE_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Most layers of a container image; all together they are bound by [`IMAGE_BYTES_MAX`].
+pub const IMAGE_LAYERS_MAX: usize = 128;
+/// Most bytes that the layers of a container image may unpack to, and most files in them.
+pub const IMAGE_UNPACKED_BYTES_MAX: u64 = 2 * IMAGE_BYTES_MAX;
+/// See [`IMAGE_UNPACKED_BYTES_MAX`].
+pub const IMAGE_FILES_MAX: usize = 20_000;
+/// Most credentials that are tried for one image.
+pub const IMAGE_CREDENTIALS_MAX: usize = 16;
 /// Images fetched at once; further ones wait.
 pub const IMAGE_FETCHES_MAX: usize = 4;
+
+/// Share of the disk in use from which unused images are removed, and down to which. Source: kubelet,
+/// `imageGCHighThresholdPercent` and `imageGCLowThresholdPercent`.
+pub const IMAGE_DISK_HIGH_PERCENT: u64 = 85;
+/// See [`IMAGE_DISK_HIGH_PERCENT`].
+pub const IMAGE_DISK_LOW_PERCENT: u64 = 80;
+const _: () = assert!(IMAGE_DISK_LOW_PERCENT < IMAGE_DISK_HIGH_PERCENT);
+/// An image that came so lately is not removed: its pod may be about to start. Source: kubelet, `imageMinimumGCAge`.
+pub const IMAGE_AGE_MIN: Duration = Duration::from_secs(120);
+/// Pause between two looks at the disk for images.
+pub const IMAGE_COLLECT_PERIOD: Duration = Duration::from_secs(60);
+/// Pause between two events that say that too little could be removed. Source: kubelet, `ImageGCPeriod`.
+pub const IMAGE_COLLECT_EVENTS: Duration = Duration::from_secs(300);
+/// How long what came of a broken download is kept.
+pub const IMAGE_PART_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Images that a node's status names, the largest first, and names of each. Source: kubelet, `nodeStatusMaxImages` and
+/// `MaxNamesPerImageInNodeStatus`.
+pub const NODE_STATUS_IMAGES_MAX: usize = 50;
+/// See [`NODE_STATUS_IMAGES_MAX`].
+pub const NODE_STATUS_IMAGE_NAMES_MAX: usize = 5;
 
 /// Bytes after which a container's log file is rotated. Source: kubelet, `containerLogMaxSize`.
 pub const LOG_FILE_BYTES_MAX: u64 = 10 << 20;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use coracle_kubelet::images::fetch::{FetchError, Fetcher};
+use coracle_kubelet::images::http::HttpError;
 use coracle_kubelet::images::{Digest, ImageStore, Reference, StoreError};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -67,7 +68,7 @@ async fn what_a_server_gives_is_stored_under_its_digest() {
         let reference = Reference::parse(&url).unwrap();
         let fetched = fetcher.fetch(&url, &reference, &store).await.unwrap();
         assert_eq!(fetched.hex(), hex, "{path}");
-        assert_eq!(store.resolve(&reference).unwrap().map(|digest| digest.hex()), Some(hex.clone()), "{path}");
+        assert_eq!(store.resolve(&reference).unwrap().map(|record| record.digest.hex()), Some(hex.clone()), "{path}");
         assert_eq!(std::fs::read(store.blob(&fetched)).unwrap(), IMAGE, "{path}");
     }
 }
@@ -83,11 +84,11 @@ async fn what_it_must_not_give_is_not_stored() {
     };
     let trusting = || Fetcher::trusting(trust.clone());
     assert!(matches!(fetch(trusting(), "none").await, FetchError::Status(_, status) if status == 404));
-    assert!(matches!(fetch(trusting(), "plain").await, FetchError::Address(_)));
+    assert!(matches!(fetch(trusting(), "plain").await, FetchError::Http(HttpError::Address(_))));
     assert!(matches!(fetch(trusting(), "vast").await, FetchError::Store(StoreError::TooLarge)));
     let other = format!("app.wasm#sha256={}", "0".repeat(64));
     assert!(matches!(fetch(trusting(), &other).await, FetchError::Store(_)));
     // The machine's own roots know nothing of this server.
-    assert!(matches!(fetch(Fetcher::default(), "app.wasm").await, FetchError::Connect { .. }));
+    assert!(matches!(fetch(Fetcher::default(), "app.wasm").await, FetchError::Http(HttpError::Connect { .. })));
     assert!(store.list().unwrap().is_empty());
 }

@@ -1,61 +1,43 @@
-//! Brings `https://` images into the store: TLS against the machine's own roots, a few redirects (https only), a bound
-//! on size and on silence.
+//! Brings `https://` images into the store. A transfer that breaks off goes on where it was, if the file is still the
+//! same.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, header};
 use hyper::body::Incoming as Body;
-use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio::sync::OnceCell;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
+use rustls::ClientConfig;
 
+use super::http::{Http, HttpError, host_of, piece};
 use super::reference::Reference;
-use super::store::{Digest, ImageStore, StoreError};
-use crate::limits::{IMAGE_BYTES_MAX, IMAGE_REDIRECTS_MAX, IMAGE_SILENCE_MAX};
+use super::store::{Digest, ImageStore, Incoming, StoreError};
+use crate::limits::{IMAGE_BYTES_MAX, IMAGE_RESUME_PAUSE, IMAGE_RESUMES_MAX};
 
 /// Why an image could not be brought.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    #[error("{0} is not an address to fetch from")]
-    Address(String),
-    #[error("cannot connect to {host}")]
-    Connect {
-        host: String,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("{host} broke the transfer off")]
-    Transfer {
-        host: String,
-        #[source]
-        source: hyper::Error,
-    },
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error("{0} answered {1}")]
     Status(String, StatusCode),
-    #[error("more than {IMAGE_REDIRECTS_MAX} redirects")]
-    Redirects,
-    #[error("{host} sent nothing for {} s", IMAGE_SILENCE_MAX.as_secs())]
-    Silence { host: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Fetches images; one a node. The machine's root certificates are read when they are first needed.
-#[derive(Default)]
+/// Fetches images; one a node.
+#[derive(Clone, Default)]
 pub struct Fetcher {
-    tls: OnceCell<Arc<ClientConfig>>,
+    http: Arc<Http>,
 }
 
 impl Fetcher {
     /// A fetcher that trusts `tls`' roots instead of the machine's.
     pub fn trusting(tls: Arc<ClientConfig>) -> Self {
-        Self { tls: OnceCell::new_with(Some(tls)) }
+        Self::over(Arc::new(Http::trusting(tls)))
+    }
+
+    /// A fetcher that goes this way.
+    pub fn over(http: Arc<Http>) -> Self {
+        Self { http }
     }
 
     /// Brings `url` into `store` under `reference`; answers its digest.
@@ -66,126 +48,88 @@ impl Fetcher {
     /// # Cancel safety
     /// Dropped half-way, it leaves nothing in the store.
     pub async fn fetch(&self, url: &str, reference: &Reference, store: &ImageStore) -> Result<Digest, FetchError> {
-        let mut url: Uri = url.parse().map_err(|_| FetchError::Address(url.to_owned()))?;
-        for _ in 0..=IMAGE_REDIRECTS_MAX {
-            let host = url.host().unwrap_or_default().to_owned();
-            let response = silence(&host, self.get(&url)).await??;
-            match redirect(&url, &response)? {
-                Some(next) => url = next,
-                None => return receive(&host, response, reference, store).await,
+        let address: Uri = url.parse().map_err(|_| HttpError::Address(url.to_owned()))?;
+        let mut incoming = store.begin()?;
+        download(&self.http, &address, &HeaderMap::new(), reference.digest().is_some(), &mut incoming).await?;
+        Ok(incoming.finish(reference)?)
+    }
+}
+
+/// Brings what is at `url` into `incoming`, behind what that has already. `is_fixed`: the bytes can only be one thing,
+/// as their digest is known; otherwise a second part is taken only if the server says that it belongs to the first.
+///
+/// # Errors
+/// When the other side does not give it, or the store does not take it.
+pub async fn download(
+    http: &Http,
+    url: &Uri,
+    headers: &HeaderMap,
+    is_fixed: bool,
+    incoming: &mut Incoming,
+) -> Result<(), FetchError> {
+    let mut version = None;
+    let mut broken = 0;
+    loop {
+        let attempt = once(http, url, headers, is_fixed, &mut version, incoming).await;
+        match attempt {
+            Err(FetchError::Http(error)) if error.is_broken_transfer() && broken < IMAGE_RESUMES_MAX => {
+                tracing::debug!(%url, bytes = incoming.bytes(), error = &error as &dyn std::error::Error, "goes on");
+                tokio::time::sleep(IMAGE_RESUME_PAUSE * (1 << broken)).await;
+                broken += 1;
             }
+            outcome => return outcome,
         }
-        Err(FetchError::Redirects)
-    }
-
-    async fn get(&self, url: &Uri) -> Result<Response<Body>, FetchError> {
-        let host = url.host().ok_or_else(|| FetchError::Address(url.to_string()))?.to_owned();
-        let connect_error = |source| FetchError::Connect { host: host.clone(), source };
-        let bare_host = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(bare_host.to_owned()).map_err(|_| FetchError::Address(url.to_string()))?;
-        let tcp = TcpStream::connect((bare_host, url.port_u16().unwrap_or(443))).await.map_err(connect_error)?;
-        tcp.set_nodelay(true).map_err(connect_error)?;
-        let tls = self.tls.get_or_init(|| async { machine_roots() }).await.clone();
-        let stream = TlsConnector::from(tls).connect(name, tcp).await.map_err(connect_error)?;
-
-        let transfer_error = |source| FetchError::Transfer { host: host.clone(), source };
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(transfer_error)?;
-        tokio::spawn(connection);
-        let path = url.path_and_query().map_or("/", |path| path.as_str());
-        let request = Request::get(path)
-            .header(header::HOST, url.authority().map_or(host.as_str(), |authority| authority.as_str()))
-            .header(header::USER_AGENT, concat!("coracle/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::<Bytes>::new())
-            .map_err(|_| FetchError::Address(url.to_string()))?;
-        sender.send_request(request).await.map_err(transfer_error)
     }
 }
 
-/// Where the answer sends us on, if it does.
-fn redirect(url: &Uri, response: &Response<Body>) -> Result<Option<Uri>, FetchError> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(None);
+async fn once(
+    http: &Http,
+    url: &Uri,
+    headers: &HeaderMap,
+    is_fixed: bool,
+    version: &mut Option<HeaderValue>,
+    incoming: &mut Incoming,
+) -> Result<(), FetchError> {
+    let mut headers = headers.clone();
+    let resumes = incoming.bytes() > 0 && (is_fixed || version.is_some());
+    if resumes {
+        let range = HeaderValue::from_str(&format!("bytes={}-", incoming.bytes()));
+        headers.insert(header::RANGE, range.map_err(|_| HttpError::Address(url.to_string()))?);
+        if let Some(version) = version.as_ref() {
+            headers.insert(header::IF_RANGE, version.clone());
+        }
     }
-    let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-    match location {
-        Some(location) if status.is_redirection() => resolve(url, location).map(Some),
-        _ => Err(FetchError::Status(url.to_string(), status)),
+    let response = http.get(url, &headers).await?;
+    match response.status() {
+        StatusCode::PARTIAL_CONTENT if resumes && starts_at(&response) == Some(incoming.bytes()) => {}
+        // Nothing is left to send: what is here is all, or is not what was asked for. The digest tells.
+        StatusCode::RANGE_NOT_SATISFIABLE if resumes => return Ok(()),
+        StatusCode::OK => incoming.restart()?,
+        StatusCode::PARTIAL_CONTENT => {
+            incoming.restart()?;
+            return Err(HttpError::Transfer { host: host_of(url), source: "it sent another part".into() }.into());
+        }
+        status => return Err(FetchError::Status(url.to_string(), status)),
     }
+    *version = response.headers().get(header::ETAG).filter(|etag| !etag.as_bytes().starts_with(b"W/")).cloned();
+    receive(&host_of(url), response, incoming).await
 }
 
-/// A `Location` seen from `base`: absolute and https, or a path on the same host.
-fn resolve(base: &Uri, location: &str) -> Result<Uri, FetchError> {
-    let error = || FetchError::Address(location.to_owned());
-    let absolute = if let Some(path) = location.strip_prefix('/').filter(|path| !path.starts_with('/')) {
-        format!("https://{}/{path}", base.authority().map_or("", |authority| authority.as_str()))
-    } else {
-        location.to_owned()
-    };
-    let next: Uri = absolute.parse().map_err(|_| error())?;
-    if next.scheme_str() == Some("https") && next.host().is_some() { Ok(next) } else { Err(error()) }
+/// Where the part begins that was sent. Source: RFC 9110, `Content-Range`.
+fn starts_at(response: &Response<Body>) -> Option<u64> {
+    let range = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }
 
-async fn receive(
-    host: &str,
-    response: Response<Body>,
-    reference: &Reference,
-    store: &ImageStore,
-) -> Result<Digest, FetchError> {
+async fn receive(host: &str, response: Response<Body>, incoming: &mut Incoming) -> Result<(), FetchError> {
     let announced =
         response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|bytes: u64| bytes > IMAGE_BYTES_MAX) {
+    if announced.is_some_and(|bytes: u64| bytes.saturating_add(incoming.bytes()) > IMAGE_BYTES_MAX) {
         return Err(StoreError::TooLarge.into());
     }
-    let mut incoming = store.begin()?;
     let mut body = response.into_body();
-    while let Some(frame) = silence(host, body.frame()).await? {
-        let frame = frame.map_err(|source| FetchError::Transfer { host: host.to_owned(), source })?;
-        if let Ok(piece) = frame.into_data() {
-            incoming.write(&piece)?;
-        }
+    while let Some(piece) = piece(host, &mut body).await? {
+        incoming.write(&piece)?;
     }
-    Ok(incoming.finish(reference)?)
-}
-
-async fn silence<T>(host: &str, work: impl Future<Output = T>) -> Result<T, FetchError> {
-    timeout(IMAGE_SILENCE_MAX, work).await.map_err(|_| FetchError::Silence { host: host.to_owned() })
-}
-
-fn machine_roots() -> Arc<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in found.errors {
-        tracing::debug!(%error, "a root certificate of this machine is unusable");
-    }
-    roots.add_parsable_certificates(found.certs);
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has suites for the default protocol versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Arc::new(config)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn redirects_stay_on_https() {
-        let base: Uri = "https://a.example:8443/x/y.wasm".parse().unwrap();
-        let table = [
-            ("/z.wasm", Some("https://a.example:8443/z.wasm")),
-            ("https://b.example/z.wasm", Some("https://b.example/z.wasm")),
-            ("http://b.example/z.wasm", None),
-            ("//b.example/z.wasm", None),
-            ("file:///etc/passwd", None),
-        ];
-        for (location, want) in table {
-            assert_eq!(resolve(&base, location).ok().map(|uri| uri.to_string()).as_deref(), want, "{location}");
-        }
-    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! From a container's `image` and `imagePullPolicy` to a file on this node.
+//! From a container's `image`, `imagePullPolicy` and pull secrets to a file on this node.
 //!
 //! A `file://` image is taken into the store when the file is new or changed; what was stored stays usable when the
 //! file goes away and the policy allows. A plain name has no origin but the store itself, so `Always` is satisfied by
@@ -10,12 +10,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
+use tokio::time::{Duration, Instant};
 
+use super::credentials::{Keyring, KeyringError};
 use super::fetch::{FetchError, Fetcher};
+use super::http::Http;
 use super::program::Program;
+use super::record::Record;
 use super::reference::Reference;
+use super::registry::{Registry, RegistryError, may_read};
+use super::signature::{Signer, SignerError};
 use super::store::{Digest, ImageStore, StoreError};
-use crate::config::ImageSources;
+use super::turns::Turns;
+use crate::config::{ImageSources, Registries};
 use crate::limits::IMAGE_FETCHES_MAX;
 
 /// `imagePullPolicy`.
@@ -51,23 +58,58 @@ impl Image {
 /// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
-    /// `imagePullPolicy: Never`, and the store has none.
+    /// `imagePullPolicy: Never`, and the store has none that this pod may have.
     #[error("Container image {0:?} is not present with pull policy of Never")]
     Never(String),
-    #[error("no image {0:?} in this node's store; `coracle image load` puts one there")]
+    #[error(
+        "no image {0:?} in this node's store; `coracle image load` puts one there, and a name that begins with a \
+         registry's host is pulled"
+    )]
     Unknown(String),
     #[error("this node takes no images from {0}")]
     Source(&'static str),
+    /// The node wants signatures, and there are none for files and addresses.
+    #[error("this node takes signed images only, and {0} has no signatures")]
+    Unsigned(&'static str),
     #[error("cannot read {path}")]
     File {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
+    #[error("image {image}")]
+    Registry {
+        image: String,
+        #[source]
+        source: RegistryError,
+    },
+    #[error("the credentials for it cannot be used")]
+    Keyring(#[from] KeyringError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl PullError {
+    /// Whether no later attempt ends differently.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Source(_) => true,
+            Self::Registry { source, .. } => source.is_final(),
+            _ => false,
+        }
+    }
+
+    /// As `waiting.reason` shows it. Source: `pkg/kubelet/images/types.go`, and the errors of `cri-api`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Never(_) => "ErrImageNeverPull",
+            Self::Unsigned(_) => "SignatureValidationFailed",
+            Self::Registry { source, .. } if source.is_unsigned() => "SignatureValidationFailed",
+            _ => "ErrImagePull",
+        }
+    }
 }
 
 /// How a pull went.
@@ -76,16 +118,21 @@ pub struct Pulled {
     pub image: Image,
     /// Whether bytes were moved; `false` when all was here.
     pub fetched: bool,
+    /// How long it took, once its turn had come.
+    pub took: Duration,
 }
 
 /// Pulls images; one a node.
 pub struct Puller {
     store: ImageStore,
     fetcher: Fetcher,
+    registry: Registry,
     sources: ImageSources,
+    settings: Registries,
+    signers: Vec<Signer>,
     permits: Semaphore,
     files: Mutex<HashMap<PathBuf, FileSeen>>,
-    fetching: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    fetching: Turns<String>,
 }
 
 /// A file as it was when it was last taken in.
@@ -105,15 +152,35 @@ struct FileSeen {
 
 impl Puller {
     /// A puller into `store`.
-    pub fn new(store: ImageStore, sources: ImageSources, fetcher: Fetcher) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When a signer's key is none.
+    pub fn new(store: ImageStore, sources: ImageSources, settings: Registries) -> Result<Self, SignerError> {
+        let http = Arc::new(Http::with_authorities(settings.authorities_pem.clone()));
+        Self::over(http, store, sources, settings)
+    }
+
+    /// As [`Puller::new`], with a way to other machines of its own.
+    ///
+    /// # Errors
+    /// When a signer's key is none.
+    pub fn over(
+        http: Arc<Http>,
+        store: ImageStore,
+        sources: ImageSources,
+        settings: Registries,
+    ) -> Result<Self, SignerError> {
+        Ok(Self {
             store,
-            fetcher,
+            fetcher: Fetcher::over(http.clone()),
+            registry: Registry::new(http, settings.clone()),
             sources,
+            signers: settings.signers_pem.iter().map(|pem| Signer::of_pem(pem)).collect::<Result<_, _>>()?,
+            settings,
             permits: Semaphore::new(IMAGE_FETCHES_MAX),
             files: Mutex::default(),
-            fetching: Mutex::default(),
-        }
+            fetching: Turns::default(),
+        })
     }
 
     /// The store that it pulls into.
@@ -121,58 +188,135 @@ impl Puller {
         &self.store
     }
 
-    /// The image, when no bytes need to be moved for it: quick enough to call from a worker.
+    /// Whether the credentials of a pod matter for an image.
+    pub fn wants_credentials(&self, reference: &Reference) -> bool {
+        self.full(reference).is_ok_and(|reference| reference.registry().is_some())
+    }
+
+    /// The digest of an image that the store has.
+    pub fn stored(&self, reference: &Reference) -> Option<Digest> {
+        let reference = self.full(reference).ok()?;
+        self.store.resolve(&reference).ok()?.map(|record| record.digest)
+    }
+
+    /// The node's own credentials.
+    ///
+    /// # Errors
+    /// When its docker configuration cannot be read; none at all is none.
+    pub fn keyring(&self) -> Result<Keyring, KeyringError> {
+        let mut keyring = Keyring::default();
+        let config = self.settings.docker_config.as_ref().and_then(|path| std::fs::read(path).ok());
+        config.map(|bytes| keyring.add_docker_config(&bytes)).transpose()?;
+        Ok(keyring)
+    }
+
+    /// The image, when no bytes need to be moved for it and everybody may have it: quick enough to call from a worker.
     ///
     /// # Errors
     /// When the policy forbids to look further, or the store cannot be read.
     pub fn present(&self, reference: &Reference, policy: Policy) -> Result<Option<Image>, PullError> {
-        let here = match (reference, policy) {
-            (_, Policy::Never) => match self.store.resolve(reference)? {
-                Some(digest) => Some(digest),
-                None => return Err(PullError::Never(reference.to_string())),
-            },
-            (Reference::Name { .. }, _) => match self.store.resolve(reference)? {
-                Some(digest) => Some(digest),
-                None => return Err(PullError::Unknown(reference.to_string())),
-            },
-            (Reference::File { path, digest }, Policy::Always) => self.unchanged(path, digest.as_ref()),
-            (Reference::Https { digest: Some(_), .. }, _) | (_, Policy::IfNotPresent) => {
-                self.store.resolve(reference)?
-            }
-            (Reference::Https { .. }, Policy::Always) => None,
-        };
-        Ok(here.map(|digest| self.image(reference, digest)))
+        self.present_for(&self.full(reference)?, policy, None)
     }
 
-    /// The image, fetched if [`Puller::present`] does not have it.
+    /// The image, fetched if [`Puller::present`] does not have it for whoever has this keyring.
     ///
     /// # Errors
     /// When its source does not give it.
-    pub async fn pull(self: &Arc<Self>, reference: &Reference, policy: Policy) -> Result<Pulled, PullError> {
-        let turn = self.turn(&reference.to_string());
-        let waiting = turn.try_lock().is_err();
+    pub async fn pull(
+        self: &Arc<Self>,
+        reference: &Reference,
+        policy: Policy,
+        keyring: &Keyring,
+    ) -> Result<Pulled, PullError> {
+        let reference = &self.full(reference)?;
+        let turn = self.fetching.of(reference.to_string());
+        let waiting = turn.is_taken();
         let _turn = turn.lock().await;
         // Whoever waited for another's transfer of the same image has what that one brought.
         let policy = if waiting && policy == Policy::Always { Policy::IfNotPresent } else { policy };
-        if let Some(image) = self.present(reference, policy)? {
-            return Ok(Pulled { image, fetched: false });
+        if let Some(image) = self.present_for(reference, policy, Some(keyring))? {
+            return Ok(Pulled { image, fetched: false, took: Duration::ZERO });
         }
         let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
-        let digest = match reference {
-            Reference::File { path, .. } => self.take_file(path.clone(), reference.clone()).await?,
-            Reference::Https { url, .. } if self.sources.https => {
-                self.fetcher.fetch(url, reference, &self.store).await?
+        let begun = Instant::now();
+        let (record, fetched) = self.bring(reference, keyring).await?;
+        Ok(Pulled { image: self.image(reference, &record), fetched, took: begun.elapsed() })
+    }
+
+    async fn bring(self: &Arc<Self>, reference: &Reference, keyring: &Keyring) -> Result<(Record, bool), PullError> {
+        match reference {
+            Reference::File { .. } if !self.sources.file => Err(PullError::Source("file://")),
+            Reference::Https { .. } if !self.sources.https => Err(PullError::Source("https://")),
+            Reference::File { .. } if !self.signers.is_empty() => Err(PullError::Unsigned("file://")),
+            Reference::Https { .. } if !self.signers.is_empty() => Err(PullError::Unsigned("https://")),
+            Reference::File { path, .. } => {
+                Ok((Record::of(self.take_file(path.clone(), reference.clone()).await?), true))
             }
-            Reference::Https { .. } => return Err(PullError::Source("https://")),
-            Reference::Name { .. } => return Err(PullError::Unknown(reference.to_string())),
+            Reference::Https { url, .. } => {
+                Ok((Record::of(self.fetcher.fetch(url, reference, &self.store).await?), true))
+            }
+            Reference::Name { .. } => {
+                let brought = self.registry.pull(reference, keyring, &self.signers, &self.store).await;
+                let of_image = |source| PullError::Registry { image: shown(reference), source };
+                brought.map(|brought| (brought.record, brought.fetched)).map_err(of_image)
+            }
+        }
+    }
+
+    fn present_for(
+        &self,
+        reference: &Reference,
+        policy: Policy,
+        keyring: Option<&Keyring>,
+    ) -> Result<Option<Image>, PullError> {
+        let never = || PullError::Never(reference.to_string());
+        let here = match (reference, policy) {
+            (Reference::File { path, digest }, Policy::Always) => self.unchanged(path, digest.as_ref()).map(Record::of),
+            (Reference::Https { digest: None, .. }, Policy::Always) => None,
+            // What somebody loaded here has no other origin.
+            (Reference::Name { .. }, Policy::Always) => {
+                self.store.resolve(reference)?.filter(|record| record.manifest.is_none())
+            }
+            _ => self.store.resolve(reference)?,
         };
-        Ok(Pulled { image: self.image(reference, digest), fetched: true })
+        match here {
+            Some(record) if self.may_have(&record, reference, keyring) => Ok(Some(self.image(reference, &record))),
+            // Whether a pod may have it shows only once its credentials are known.
+            Some(_) if keyring.is_some() && policy == Policy::Never => Err(never()),
+            None if policy == Policy::Never => Err(never()),
+            None if matches!(reference, Reference::Name { .. }) && reference.registry().is_none() => {
+                Err(PullError::Unknown(reference.to_string()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether an image of the store may be used without asking its registry again: signed, where that is wanted, and
+    /// given by the registry to everybody or to whom has this keyring.
+    /// Source: `KubeletEnsureSecretPulledImages`, with the policy `NeverVerifyPreloadedImages`.
+    fn may_have(&self, record: &Record, reference: &Reference, keyring: Option<&Keyring>) -> bool {
+        let by_trusted = |signer: &String| self.signers.iter().any(|own| own.fingerprint() == *signer);
+        let is_loaded = record.manifest.is_none() && matches!(reference, Reference::Name { .. });
+        let is_signed = self.signers.is_empty() || is_loaded || record.signer.as_ref().is_some_and(by_trusted);
+        is_signed && (record.is_for_all() || keyring.is_some_and(|keyring| may_read(record, reference, keyring)))
+    }
+
+    /// A name without a registry gets the default one, unless the store knows it as it is.
+    fn full(&self, reference: &Reference) -> Result<Reference, StoreError> {
+        match (reference, &self.settings.default) {
+            (Reference::Name { name, tag, digest }, Some(default)) if reference.registry().is_none() => {
+                if self.store.resolve(reference)?.is_some() {
+                    return Ok(reference.clone());
+                }
+                let is_short = default == "docker.io" && !name.contains('/');
+                let name = if is_short { format!("{default}/library/{name}") } else { format!("{default}/{name}") };
+                Ok(Reference::Name { name, tag: tag.clone(), digest: *digest })
+            }
+            _ => Ok(reference.clone()),
+        }
     }
 
     async fn take_file(self: &Arc<Self>, path: PathBuf, reference: Reference) -> Result<Digest, PullError> {
-        if !self.sources.file {
-            return Err(PullError::Source("file://"));
-        }
         let puller = self.clone();
         let taken = tokio::task::spawn_blocking(move || {
             let error = |source| PullError::File { path: path.clone(), source };
@@ -197,15 +341,21 @@ impl Puller {
         (same && self.store.blob(&seen.digest).exists()).then_some(seen.digest)
     }
 
-    fn image(&self, reference: &Reference, digest: Digest) -> Image {
-        Image::of(&reference.to_string(), digest, &self.store.blob(&digest))
+    fn image(&self, reference: &Reference, record: &Record) -> Image {
+        let image = Image::of(&reference.to_string(), record.digest, &self.store.blob(&record.digest));
+        match (reference, &record.manifest) {
+            (Reference::Name { name, .. }, Some(manifest)) => {
+                let program = Arc::new(record.program.clone());
+                Image { name: shown(reference).into(), id: format!("{name}@{manifest}").into(), program, ..image }
+            }
+            _ => image,
+        }
     }
+}
 
-    fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        fetching.retain(|_, turn| Arc::strong_count(turn) > 1);
-        fetching.entry(name.to_owned()).or_default().clone()
-    }
+/// As people know it: beside a digest, the tag says nothing.
+fn shown(reference: &Reference) -> String {
+    reference.exact_name().unwrap_or_else(|| reference.to_string())
 }
 
 impl Stamp {
@@ -221,7 +371,7 @@ mod tests {
 
     fn puller(dir: &Path) -> Arc<Puller> {
         let store = ImageStore::open(dir.join("images")).unwrap();
-        Arc::new(Puller::new(store, ImageSources { file: true, https: false }, Fetcher::default()))
+        Arc::new(Puller::new(store, ImageSources { file: true, https: false }, Registries::default()).unwrap())
     }
 
     #[tokio::test]
@@ -232,17 +382,20 @@ mod tests {
         let reference = Reference::parse(&format!("file://{}", file.display())).unwrap();
         let puller = puller(dir.path());
 
-        let first = puller.pull(&reference, Policy::Always).await.unwrap();
+        let first = puller.pull(&reference, Policy::Always, &Keyring::default()).await.unwrap();
         assert!(first.fetched);
-        assert!(!puller.pull(&reference, Policy::Always).await.unwrap().fetched, "unchanged");
+        assert!(!puller.pull(&reference, Policy::Always, &Keyring::default()).await.unwrap().fetched, "unchanged");
 
         std::fs::write(&file, b"longer").unwrap();
-        let second = puller.pull(&reference, Policy::Always).await.unwrap();
+        let second = puller.pull(&reference, Policy::Always, &Keyring::default()).await.unwrap();
         assert_eq!(second.image.digest, Digest::of(b"longer"));
 
         std::fs::remove_file(&file).unwrap();
-        assert!(matches!(puller.pull(&reference, Policy::Always).await, Err(PullError::File { .. })));
-        let kept = puller.pull(&reference, Policy::IfNotPresent).await.unwrap();
+        assert!(matches!(
+            puller.pull(&reference, Policy::Always, &Keyring::default()).await,
+            Err(PullError::File { .. })
+        ));
+        let kept = puller.pull(&reference, Policy::IfNotPresent, &Keyring::default()).await.unwrap();
         assert_eq!(kept.image.digest, second.image.digest, "the store has it still");
     }
 
@@ -250,7 +403,8 @@ mod tests {
     async fn what_a_policy_or_a_node_forbids_is_said() {
         let dir = tempfile::tempdir().unwrap();
         let puller = puller(dir.path());
-        let pull = async |text: &str, policy| puller.pull(&Reference::parse(text).unwrap(), policy).await;
+        let pull =
+            async |text: &str, policy| puller.pull(&Reference::parse(text).unwrap(), policy, &Keyring::default()).await;
         assert!(matches!(pull("hello", Policy::Never).await, Err(PullError::Never(_))));
         assert!(matches!(pull("hello", Policy::Always).await, Err(PullError::Unknown(_))));
         assert!(matches!(pull("https://x.example/a.wasm", Policy::Always).await, Err(PullError::Source(_))));

@@ -98,6 +98,23 @@ impl Reference {
         }
     }
 
+    /// The registry's host and the name there, for a name that has a host. Source: distribution references: the first
+    /// component is a host if there is a dot or a colon in it, or if it is `localhost`.
+    pub fn registry(&self) -> Option<(&str, &str)> {
+        let Self::Name { name, .. } = self else { return None };
+        let (host, path) = name.split_once('/')?;
+        let is_host = host.contains(['.', ':']) || host == "localhost" || host.bytes().any(|b| b.is_ascii_uppercase());
+        is_host.then_some((host, path))
+    }
+
+    /// The name by digest alone, under which the store keeps what a registry gave; the tag beside a digest says nothing.
+    pub fn exact_name(&self) -> Option<String> {
+        match self {
+            Self::Name { name, digest: Some(digest), .. } => Some(format!("{name}@{digest}")),
+            _ => None,
+        }
+    }
+
     /// The name under which the store keeps it: without the digest.
     pub fn store_name(&self) -> String {
         match self {

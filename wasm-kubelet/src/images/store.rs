@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! ROOT/images/blobs/<sha256 hex>     the bytes, written once, mode 0600
-//! ROOT/images/names/<escaped name>   one line: the digest
-//! ROOT/images/staging/…              files on their way in
+//! ROOT/images/names/<escaped name>   a [`Record`]: the digest, and what a registry said of the image
+//! ROOT/images/staging/<uuid>         files on their way in
+//! ROOT/images/staging/<hex>.part     the part of a download that has come so far
 //! ROOT/images/lock                   held while something is added or removed
 //! ```
 //!
@@ -15,13 +16,18 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 use sha2::{Digest as _, Sha256};
 
+use super::record::Record;
 use super::reference::{Reference, ReferenceError};
+
+mod incoming;
+
 use crate::limits::IMAGE_BYTES_MAX;
+pub use incoming::{Incoming, Staged};
 
 /// The SHA-256 of an image's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -93,6 +99,8 @@ pub enum StoreError {
     },
     #[error("the image is larger than the {} MiB that this node takes", IMAGE_BYTES_MAX >> 20)]
     TooLarge,
+    #[error("more came than the {bytes} bytes that were announced")]
+    TooLong { bytes: u64 },
     #[error("the image's digest is {got}, not the {want} that its reference asks for")]
     WrongDigest { want: Digest, got: Digest },
     #[error("no image {0} in the node's store")]
@@ -107,6 +115,8 @@ pub struct Listed {
     pub bytes: u64,
     /// When the name was last pointed at this digest.
     pub loaded: SystemTime,
+    /// Whether nothing but this store has it: somebody loaded it here.
+    pub is_loaded: bool,
 }
 
 /// An opened store; cheap to clone, and any number may be open on one folder, in any number of processes.
@@ -133,6 +143,11 @@ impl ImageStore {
         Ok(store)
     }
 
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Takes a file's bytes in, under `name` (anything that [`Reference::parse`] takes).
     ///
     /// # Errors
@@ -146,17 +161,9 @@ impl ImageStore {
     ///
     /// # Errors
     /// As [`ImageStore::load_file`].
-    pub fn load(&self, reference: &Reference, mut source: impl Read) -> Result<Digest, StoreError> {
+    pub fn load(&self, reference: &Reference, source: impl Read) -> Result<Digest, StoreError> {
         let mut incoming = self.begin()?;
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            match source.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => incoming.write(&buffer[..read])?,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(at(&incoming.path, "cannot read the image")(error)),
-            }
-        }
+        incoming.write_all(source)?;
         incoming.finish(reference)
     }
 
@@ -165,27 +172,39 @@ impl ImageStore {
     /// # Errors
     /// When no file can be made.
     pub fn begin(&self) -> Result<Incoming, StoreError> {
-        let path = self.dir.join("staging").join(uuid::Uuid::new_v4().to_string());
-        let file = private().create_new(true).open(&path).map_err(at(&path, "cannot create"))?;
-        Ok(Incoming { store: self.clone(), path, file, hash: Sha256::new(), bytes: 0, done: false })
+        Incoming::new(self.clone())
+    }
+
+    /// Goes on with a download of bytes that have this digest: what came of them before is there already. Dropped
+    /// unfinished, it leaves what it has for the next attempt. Nobody else may have the same under way. There are to
+    /// be no more than `bytes`.
+    ///
+    /// # Errors
+    /// When no file can be made or read.
+    pub fn resume(&self, digest: Digest, bytes: u64) -> Result<Incoming, StoreError> {
+        Incoming::resumed(self.clone(), digest, bytes)
     }
 
     /// What `reference` points at, if it is here.
     ///
     /// # Errors
-    /// When the store cannot be read, or the name points at another digest than the reference fixes.
-    pub fn resolve(&self, reference: &Reference) -> Result<Option<Digest>, StoreError> {
-        if let Some(digest) = reference.digest()
-            && self.blob(digest).exists()
+    /// When the store cannot be read.
+    pub fn resolve(&self, reference: &Reference) -> Result<Option<Record>, StoreError> {
+        let is_here = |record: &Record| self.blob(&record.digest).exists();
+        let Some(want) = reference.digest() else {
+            return Ok(self.record(&reference.store_name())?.filter(is_here));
+        };
+        if let Some(exact) = reference.exact_name()
+            && let Some(record) = self.record(&exact)?.filter(is_here)
         {
-            return Ok(Some(*digest));
+            return Ok(Some(record));
         }
-        let named = self.read_name(&self.name_path(&reference.store_name()))?;
-        match (named, reference.digest()) {
-            (Some(got), Some(want)) if got != *want => Ok(None),
-            (Some(digest), _) if self.blob(&digest).exists() => Ok(Some(digest)),
-            _ => Ok(None),
+        // A digest of the module itself: so are files and what was loaded by hand named.
+        if reference.registry().is_none() && self.blob(want).exists() {
+            return Ok(Some(Record::of(*want)));
         }
+        let named = self.record(&reference.store_name())?;
+        Ok(named.filter(|record| record.digest == *want && is_here(record)))
     }
 
     /// The file with these bytes; whether it exists is not looked at.
@@ -202,14 +221,38 @@ impl ImageStore {
         let mut listed = Vec::new();
         for entry in fs::read_dir(&dir).map_err(at(&dir, "cannot list"))? {
             let entry = entry.map_err(at(&dir, "cannot list"))?;
-            let Some(digest) = self.read_name(&entry.path())? else { continue };
+            let Some(record) = self.read_record(&entry.path())? else { continue };
             let Some(name) = entry.file_name().to_str().and_then(unescape) else { continue };
             let loaded = entry.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
-            let Ok(blob) = fs::metadata(self.blob(&digest)) else { continue };
-            listed.push(Listed { name, digest, bytes: blob.len(), loaded });
+            let Ok(blob) = fs::metadata(self.blob(&record.digest)) else { continue };
+            let is_loaded = record.manifest.is_none() && !name.contains("://");
+            listed.push(Listed { name, digest: record.digest, bytes: blob.len(), loaded, is_loaded });
         }
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(listed)
+    }
+
+    /// Puts a file whose bytes have this digest where it belongs, without a name.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn adopt(&self, staged: Staged, digest: &Digest) -> Result<(), StoreError> {
+        let blob = self.blob(digest);
+        let _lock = self.lock()?;
+        staged.open()?.sync_data().map_err(at(staged.path(), "cannot sync the image"))?;
+        fs::rename(staged.path(), &blob).map_err(at(&blob, "cannot place the image"))
+    }
+
+    /// Points names at an image whose bytes are here.
+    ///
+    /// # Errors
+    /// When the names cannot be written, or the bytes have gone meanwhile.
+    pub fn name(&self, names: &[String], record: &Record) -> Result<(), StoreError> {
+        let _lock = self.lock()?;
+        if !self.blob(&record.digest).exists() {
+            return Err(StoreError::Unknown(record.digest.to_string()));
+        }
+        names.iter().try_for_each(|name| self.write_name(name, record))
     }
 
     /// Forgets a name, and the bytes when no other name points at them.
@@ -218,13 +261,60 @@ impl ImageStore {
     /// [`StoreError::Unknown`] when there is no such name.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
         let reference = Reference::parse(name)?;
-        let path = self.name_path(&reference.store_name());
         let _lock = self.lock()?;
-        let Some(digest) = self.read_name(&path)? else { return Err(StoreError::Unknown(reference.store_name())) };
+        let exact = reference.exact_name().filter(|exact| self.name_path(exact).exists());
+        let path = self.name_path(&exact.unwrap_or_else(|| reference.store_name()));
+        let Some(record) = self.read_record(&path)? else { return Err(StoreError::Unknown(reference.store_name())) };
         fs::remove_file(&path).map_err(at(&path, "cannot remove"))?;
-        if self.list()?.iter().all(|other| other.digest != digest) {
-            let blob = self.blob(&digest);
-            fs::remove_file(&blob).or_else(absent_is_fine).map_err(at(&blob, "cannot remove"))?;
+        let mut others = self.list()?;
+        others.retain(|other| other.digest == record.digest);
+        // The name by digest that came with the tag goes with it.
+        if others.iter().all(|other| other.name.contains('@')) {
+            self.forget(&record.digest, &others)?;
+        }
+        Ok(())
+    }
+
+    /// Removes an image with all its names; the bytes that are free now.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn remove_image(&self, digest: &Digest) -> Result<u64, StoreError> {
+        let _lock = self.lock()?;
+        let mut names = self.list()?;
+        names.retain(|name| name.digest == *digest);
+        let bytes = fs::metadata(self.blob(digest)).map_or(0, |blob| blob.len());
+        self.forget(digest, &names)?;
+        Ok(bytes)
+    }
+
+    /// Removes what nothing names and nobody has touched for `age`: what a kubelet leaves that is killed in a download.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn sweep(&self, age: Duration) -> Result<(), StoreError> {
+        let _lock = self.lock()?;
+        let named: std::collections::HashSet<String> =
+            self.list()?.into_iter().map(|listed| listed.digest.hex()).collect();
+        for part in ["blobs", "staging"] {
+            let dir = self.dir.join(part);
+            for entry in fs::read_dir(&dir).map_err(at(&dir, "cannot list"))?.flatten() {
+                let is_named = entry.file_name().to_str().is_some_and(|name| named.contains(name));
+                let modified = entry.metadata().and_then(|meta| meta.modified());
+                let is_old = modified.is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed >= age));
+                if is_old && (part == "staging" || !is_named) {
+                    let path = entry.path();
+                    fs::remove_file(&path).or_else(absent_is_fine).map_err(at(&path, "cannot remove"))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&self, digest: &Digest, names: &[Listed]) -> Result<(), StoreError> {
+        let paths = names.iter().map(|name| self.name_path(&name.name)).chain([self.blob(digest)]);
+        for path in paths {
+            fs::remove_file(&path).or_else(absent_is_fine).map_err(at(&path, "cannot remove"))?;
         }
         Ok(())
     }
@@ -240,78 +330,31 @@ impl ImageStore {
         self.dir.join("names").join(escape(name))
     }
 
-    fn read_name(&self, path: &Path) -> Result<Option<Digest>, StoreError> {
+    fn record(&self, name: &str) -> Result<Option<Record>, StoreError> {
+        self.read_record(&self.name_path(name))
+    }
+
+    fn read_record(&self, path: &Path) -> Result<Option<Record>, StoreError> {
         match fs::read_to_string(path) {
-            Ok(text) => Ok(text.trim_end().parse().ok()),
+            Ok(text) => Ok(text.parse().ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(at(path, "cannot read")(error)),
         }
     }
 
-    fn write_name(&self, name: &str, digest: &Digest) -> Result<(), StoreError> {
-        let staged = self.dir.join("staging").join(uuid::Uuid::new_v4().to_string());
+    fn write_name(&self, name: &str, record: &Record) -> Result<(), StoreError> {
+        let staged = self.staging().join(uuid::Uuid::new_v4().to_string());
         let write = || -> io::Result<()> {
             let mut file = private().create_new(true).open(&staged)?;
-            writeln!(file, "{digest}")?;
+            write!(file, "{record}")?;
             file.sync_data()?;
             fs::rename(&staged, self.name_path(name))
         };
         write().map_err(at(&staged, "cannot write the image's name"))
     }
-}
 
-/// An image on its way into the store.
-pub struct Incoming {
-    store: ImageStore,
-    path: PathBuf,
-    file: File,
-    hash: Sha256,
-    bytes: u64,
-    done: bool,
-}
-
-impl Incoming {
-    /// Takes the next piece.
-    ///
-    /// # Errors
-    /// When the disk does not take it, or the image grew past [`IMAGE_BYTES_MAX`].
-    pub fn write(&mut self, piece: &[u8]) -> Result<(), StoreError> {
-        self.bytes += piece.len() as u64;
-        if self.bytes > IMAGE_BYTES_MAX {
-            return Err(StoreError::TooLarge);
-        }
-        self.hash.update(piece);
-        self.file.write_all(piece).map_err(at(&self.path, "cannot write the image"))
-    }
-
-    /// Makes the image visible under `reference`.
-    ///
-    /// # Errors
-    /// When the digest is not what `reference` fixes, or the disk fails.
-    pub fn finish(mut self, reference: &Reference) -> Result<Digest, StoreError> {
-        let digest = Digest(std::mem::take(&mut self.hash).finalize().into());
-        if let Some(want) = reference.digest()
-            && *want != digest
-        {
-            return Err(StoreError::WrongDigest { want: *want, got: digest });
-        }
-        let _lock = self.store.lock()?;
-        let blob = self.store.blob(&digest);
-        if !blob.exists() {
-            self.file.sync_data().map_err(at(&self.path, "cannot sync the image"))?;
-            fs::rename(&self.path, &blob).map_err(at(&blob, "cannot place the image"))?;
-            self.done = true;
-        }
-        self.store.write_name(&reference.store_name(), &digest)?;
-        Ok(digest)
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        if !self.done {
-            let _ = fs::remove_file(&self.path);
-        }
+    fn staging(&self) -> PathBuf {
+        self.dir.join("staging")
     }
 }
 
@@ -392,9 +435,9 @@ mod tests {
         let hello = Reference::parse("hello").unwrap();
         store.load(&hello, &b"one"[..]).unwrap();
         let two = store.load(&hello, &b"two"[..]).unwrap();
-        assert_eq!(store.resolve(&hello).unwrap(), Some(two));
+        assert_eq!(store.resolve(&hello).unwrap(), Some(Record::of(two)));
         let one = Reference::parse(&format!("hello@{}", Digest::of(b"one"))).unwrap();
-        assert_eq!(store.resolve(&one).unwrap(), Some(Digest::of(b"one")), "by digest it is still here");
+        assert_eq!(store.resolve(&one).unwrap(), Some(Record::of(Digest::of(b"one"))), "by digest it is still here");
     }
 
     #[test]
@@ -414,5 +457,40 @@ mod tests {
             assert_eq!(unescape(&escaped).as_deref(), Some(name));
         }
         assert!(escape(&"x/".repeat(300)).len() < 255);
+    }
+
+    #[test]
+    fn what_came_of_a_download_is_kept_and_checked() {
+        let (dir, store) = store();
+        let whole = Digest::of(b"one two");
+        let mut first = store.resume(whole, 7).unwrap();
+        first.write(b"one ").unwrap();
+        drop(first);
+        let mut second = store.resume(whole, 7).unwrap();
+        assert_eq!(second.bytes(), 4, "a killed download goes on");
+        second.write(b"two").unwrap();
+        let record = Record { manifest: Some(Digest::of(b"manifest")), ..Record::of(whole) };
+        let names = ["reg.example/x:v1".to_owned(), format!("reg.example/x@{}", Digest::of(b"manifest"))];
+        second.place(&whole).unwrap();
+        store.name(&names, &record).unwrap();
+        for name in &names {
+            assert_eq!(store.resolve(&Reference::parse(name).unwrap()).unwrap().as_ref(), Some(&record), "{name}");
+        }
+
+        let mut endless = store.resume(Digest::of(b"short"), 5).unwrap();
+        assert!(matches!(endless.write(b"longer"), Err(StoreError::TooLong { bytes: 5 })));
+        drop(endless);
+        let mut spoiled = store.resume(Digest::of(b"other"), 99).unwrap();
+        spoiled.write(b"not the other").unwrap();
+        assert!(matches!(spoiled.place(&Digest::of(b"other")), Err(StoreError::WrongDigest { .. })));
+        assert_eq!(fs::read_dir(dir.path().join("images/staging")).unwrap().count(), 0, "nothing to go on with");
+
+        store.sweep(Duration::ZERO).unwrap();
+        assert!(store.blob(&whole).exists(), "what is named stays");
+        store.remove("reg.example/x:v1").unwrap();
+        assert!(
+            !store.blob(&whole).exists() && store.list().unwrap().is_empty(),
+            "the name by digest went with the tag"
+        );
     }
 }

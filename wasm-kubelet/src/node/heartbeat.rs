@@ -8,13 +8,15 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::describe::{Condition, Description, conditions, labels_patch, node, status_patch};
+use super::disk;
 use super::machine::Free;
 use crate::config::Config;
+use crate::images::ImageStore;
 use crate::limits::{LEASE_RENEW_MIN, LEASE_RENEWALS, NODE_STATUS_CHECK, NODE_STATUS_REPORT};
 
 /// Where leases of nodes live.
@@ -28,6 +30,8 @@ pub struct Heartbeat {
     pub clock: Clock,
     pub config: Arc<Config>,
     pub description: Description,
+    /// What the node has of images.
+    pub images: ImageStore,
 }
 
 /// What was last written.
@@ -35,6 +39,7 @@ pub struct Heartbeat {
 struct Reported {
     uid: String,
     conditions: Vec<(Condition, Timestamp)>,
+    images: Value,
     at: Option<Instant>,
 }
 
@@ -68,7 +73,7 @@ impl Heartbeat {
             Err(error) if error.is_already_exists() => {
                 let patch = Patch::Strategic(labels_patch(&self.description));
                 let there = nodes.patch(&self.description.name, &patch).await?;
-                self.write(&conditions).await?;
+                self.write(&conditions, &self.images()).await?;
                 there
             }
             other => other?,
@@ -80,7 +85,8 @@ impl Heartbeat {
 
     /// Goes on until `shutdown`.
     pub async fn run(&self, uid: String, shutdown: CancellationToken) {
-        let mut reported = Reported { uid, conditions: self.now_true(&[]), at: Some(Instant::now()) };
+        let mut reported =
+            Reported { uid, conditions: self.now_true(&[]), images: json!([]), at: Some(Instant::now()) };
         let mut lease = ticks((self.config.lease / LEASE_RENEWALS).max(LEASE_RENEW_MIN));
         let mut status = ticks(NODE_STATUS_CHECK);
         loop {
@@ -101,18 +107,24 @@ impl Heartbeat {
     /// Writes the status if it has changed, or was not written for long; registers again when the node was deleted.
     async fn check(&self, reported: &mut Reported) -> Result<(), Error> {
         let now_true = self.now_true(&reported.conditions);
+        let images = self.images();
         let is_old = reported.at.is_none_or(|at| at.elapsed() >= NODE_STATUS_REPORT);
         let is_there = self.client.all::<Node>().find(&self.description.name).await?;
         let is_ours = is_there.as_ref().is_some_and(|node| node.metadata.uid.as_deref() == Some(&reported.uid));
         if !is_ours {
             tracing::info!(node = self.description.name, "the node is not in the API any more: registering it again");
             reported.uid = self.try_register().await?;
-        } else if is_old || now_true != reported.conditions || is_there.is_some_and(|node| !says_ready(&node)) {
-            self.write(&now_true).await?;
+        } else if is_old
+            || now_true != reported.conditions
+            || images != reported.images
+            || is_there.is_some_and(|node| !says_ready(&node))
+        {
+            self.write(&now_true, &images).await?;
         } else {
             return Ok(());
         }
-        *reported = Reported { uid: std::mem::take(&mut reported.uid), conditions: now_true, at: Some(Instant::now()) };
+        let uid = std::mem::take(&mut reported.uid);
+        *reported = Reported { uid, conditions: now_true, images, at: Some(Instant::now()) };
         Ok(())
     }
 
@@ -133,8 +145,15 @@ impl Heartbeat {
             .collect()
     }
 
-    async fn write(&self, conditions: &[(Condition, Timestamp)]) -> Result<(), Error> {
-        let patch = Patch::Strategic(status_patch(&self.description, conditions, self.clock.wall()));
+    /// As `status.images` has them.
+    fn images(&self) -> Value {
+        disk::images(self.images.list().unwrap_or_default())
+    }
+
+    async fn write(&self, conditions: &[(Condition, Timestamp)], images: &Value) -> Result<(), Error> {
+        let mut status = status_patch(&self.description, conditions, self.clock.wall());
+        status["status"]["images"] = images.clone();
+        let patch = Patch::Strategic(status);
         self.client.all::<Node>().patch_status(&self.description.name, &patch).await.map(drop)
     }
 

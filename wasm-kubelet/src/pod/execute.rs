@@ -14,11 +14,11 @@ use tokio::time::sleep;
 use super::env::{self, Facts, Sources};
 use super::host::Host;
 use super::probe::{self, Finding, Hear};
+use super::pulling::{Pulling, failed};
 use super::spec::{Container as ContainerSpecified, Spec};
 use super::state::{Effect, Event, Failure, Guest, Notice, ProbeKind};
 use super::volumes::{CONFIG_ERROR, PodVolumes, Reads};
 use super::worker::{Message, Shared, Worker};
-use crate::images::pull::PullError;
 use crate::images::{Digest, Image, Reference};
 use crate::limits::{COMPILE_TOLD_BYTES_MIN, STATUS_RETRY, STATUS_RETRY_MAX};
 use crate::logs::PodLogs;
@@ -91,29 +91,24 @@ impl Worker {
                 self.fetch(at, reference, container);
                 None
             }
-            Err(error) => answer(Err(pull_failure(&error, container))),
+            Err(error) => Some(failed(at, &error, container)),
         }
     }
 
     fn fetch(&self, at: usize, reference: Reference, container: &ContainerSpecified) {
-        let (host, outbox, container) = (self.host.clone(), self.outbox.clone(), container.clone());
-        let regarding = self.regarding(Some(at));
+        let pulling = Pulling {
+            host: self.host.clone(),
+            pod: self.pod.clone(),
+            container: container.clone(),
+            regarding: self.regarding(Some(at)),
+        };
+        let outbox = self.outbox.clone();
         self.host.tasks.spawn(async move {
-            let begun = host.clock.now();
-            let result = match host.puller.pull(&reference, container.pull).await {
-                Ok(pulled) => {
-                    let took = spoken(host.clock.now().duration_since(begun).as_millis());
-                    let bytes = std::fs::metadata(&pulled.image.path).map_or(0, |file| file.len());
-                    let message = format!(
-                        "Successfully pulled image \"{}\" in {took} ({took} including waiting). Image size: {bytes} bytes.",
-                        container.image_text
-                    );
-                    host.recorder.event_on(regarding, EventType::Normal, "Pulled", message);
-                    Ok(pulled.image)
-                }
-                Err(error) => Err(pull_failure(&error, &container)),
+            let answer = match pulling.run(&reference).await {
+                Ok(image) => Event::Pulled { container: at, result: Ok(image) },
+                Err(error) => failed(at, &error, &pulling.container),
             };
-            let _ = outbox.send(Message::Event(Event::Pulled { container: at, result })).await;
+            let _ = outbox.send(Message::Event(answer)).await;
         });
     }
 
@@ -477,31 +472,6 @@ fn http_addresses(container: &core::Container, address: Ipv4Addr) -> Vec<std::ne
 fn imagined(reference: &Reference) -> Image {
     let name = reference.to_string();
     Image::of(&name, Digest::of(name.as_bytes()), std::path::Path::new(""))
-}
-
-/// A time as Go writes it, in minutes at most.
-fn spoken(millis: u128) -> String {
-    let (minutes, millis) = (millis / 60_000, millis % 60_000);
-    let (seconds, fraction) = (millis / 1000, format!(".{:03}", millis % 1000));
-    match (minutes, seconds, millis) {
-        (0, 0, 1..) => format!("{millis}ms"),
-        (0, ..) => format!("{seconds}{}s", fraction.trim_end_matches(['0', '.'])),
-        _ => format!("{minutes}m{seconds}{}s", fraction.trim_end_matches(['0', '.'])),
-    }
-}
-
-fn pull_failure(error: &PullError, container: &ContainerSpecified) -> Failure {
-    let reason = match error {
-        PullError::Never(_) => "ErrImageNeverPull",
-        _ => "ErrImagePull",
-    };
-    let message = match error {
-        PullError::Never(_) => {
-            format!("Container image \"{}\" is not present with pull policy of Never", container.image_text)
-        }
-        other => chain(other),
-    };
-    Failure { reason, message }
 }
 
 /// An error with its causes, in one line.

@@ -16,6 +16,7 @@ pub mod execute;
 pub mod host;
 pub mod overwritten;
 pub mod probe;
+pub mod pulling;
 pub mod refuse;
 pub mod report;
 pub mod restore;

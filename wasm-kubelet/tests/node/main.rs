@@ -4,10 +4,13 @@
 
 mod burst;
 mod guests;
+mod images;
 mod lifecycle;
 mod pod_spec;
 mod registration;
 mod volumes;
+#[path = "../images/fake.rs"]
+mod registry;
 
 use std::sync::Arc;
 use std::time::Duration;
