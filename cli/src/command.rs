@@ -44,6 +44,8 @@ enum Verb {
     Inspect(verb::inspect::Options),
     /// The modules that a node has
     Image(verb::image::Options),
+    /// Put a module into a registry
+    Push(verb::push::Options),
 
     /// Make objects be as manifests say
     Apply(verb::apply::Options),
@@ -125,6 +127,7 @@ impl Arguments {
             }
             Verb::Kubelet(options) => cluster_runtime()?.block_on(verb::kubelet::run(options, &access))?,
 
+            Verb::Push(options) => client_runtime()?.block_on(verb::push::run(options, out))?,
             Verb::Apply(options) => client_runtime()?.block_on(verb::apply::run(options, &access, out))?,
             Verb::Get(options) => client_runtime()?.block_on(verb::get::run(options, &access, out))?,
             Verb::Describe(options) => client_runtime()?.block_on(verb::describe::run(options, &access, out))?,
@@ -192,6 +195,7 @@ mod tests {
             "coracle kubelet --kubeconfig f --node-name n --root-dir d --pod-cidr 127.65.0.0/16 --listen 127.0.0.1:0",
             "coracle image load a.wasm -t app:v1 --data-dir d",
             "coracle inspect app.wasm -o json",
+            "coracle push app.wasm localhost:5000/team/app:v1 -u me --password-stdin",
             "coracle kubeconfig --show",
         ] {
             Arguments::try_parse_from(line.split_whitespace()).unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use coracle_kubelet::images::ImageStore;
+use coracle_kubelet::images::{ImageStore, Listed};
 
 use crate::age;
 use crate::data_dir::DataDir;
@@ -106,7 +106,12 @@ pub fn load(images: &ImageStore, file: &Path, tag: Option<&str>) -> Result<(Stri
 
 fn list(images: &ImageStore, out: Out<'_>) -> Result {
     let mut lines = vec!["NAME\tDIGEST\tSIZE\tLOADED".to_owned()];
-    for image in images.list().context("cannot list the images")? {
+    // What a tag names has a name by digest too.
+    let (exact, named): (Vec<_>, Vec<_>) =
+        images.list().context("cannot list the images")?.into_iter().partition(|image| image.name.contains('@'));
+    let is_named = |image: &Listed| named.iter().any(|other| other.digest == image.digest);
+    let unnamed: Vec<_> = exact.into_iter().filter(|image| !is_named(image)).collect();
+    for image in named.iter().chain(&unnamed) {
         let age = image.loaded.elapsed().map_or_else(|_| "0s".to_owned(), |it| age::human(it.as_secs().cast_signed()));
         lines.push(format!("{}\t{:.12}\t{}\t{age}", image.name, image.digest.hex(), image.bytes));
     }

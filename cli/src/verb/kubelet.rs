@@ -17,6 +17,7 @@ use crate::cluster;
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, Result};
 use crate::server::Access;
+use crate::verb::registries::Registries;
 use crate::verb::run::time;
 use crate::verb::scheduler::{client, until_signal};
 
@@ -72,6 +73,9 @@ pub struct Options {
     /// Leave the addresses of services to another node of this machine
     #[arg(long)]
     no_proxy: bool,
+
+    #[command(flatten)]
+    registries: Registries,
 }
 
 /// Runs the verb, until a signal; the pods then end within their grace periods.
@@ -111,6 +115,7 @@ impl Options {
         config.max_pods = self.max_pods.unwrap_or(config.max_pods);
         config.lease = self.node_lease_duration.unwrap_or(config.lease);
         config.host_paths = self.host_paths.clone();
+        self.registries.apply(&mut config)?;
         config.proxy = (!self.no_proxy).then(ProxyConfig::default);
         Ok(config)
     }

@@ -12,6 +12,8 @@ pub mod inspect;
 pub mod kubeconfig;
 pub mod kubelet;
 pub mod logs;
+pub mod push;
+pub mod registries;
 pub mod rollout;
 pub mod run;
 pub mod scale;

@@ -25,6 +25,7 @@ use crate::manifest::{Filenames, wasm_beside};
 use crate::server::Server;
 use crate::verb::apply::{Applied, Applier, Validate};
 use crate::verb::image;
+use crate::verb::registries::Registries;
 use crate::verb::up::progress::Progress;
 use crate::verb::up::throwaway::Throwaway;
 
@@ -59,6 +60,9 @@ pub struct Options {
     /// Manifests to apply, or folders of them; the modules that lie with them become the node's images
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    registries: Registries,
 
     #[command(flatten)]
     throwaway: Throwaway,
@@ -110,10 +114,9 @@ fn whole(options: &Options, data: &DataDir) -> Result<cluster::Options> {
     let root = data.node(&options.node_name);
     let config = coracle_runtime::Config { cache_dir: Some(root.join("cache")), ..coracle_runtime::Config::default() };
     let runtime = Arc::new(WasmRuntime::new(Runtime::new(config)?));
-    let node = coracle_kubelet::Config {
-        pod_cidr: options.pod_cidr,
-        ..coracle_kubelet::Config::new(&options.node_name, root)
-    };
+    let mut node = coracle_kubelet::Config::new(&options.node_name, root);
+    node.pod_cidr = options.pod_cidr;
+    options.registries.apply(&mut node)?;
     Ok(cluster::Options {
         storage: Storage::Folder(data.clone()),
         listen: Some(options.listen.unwrap_or(LISTEN)),
