@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::env::{self, Facts, Sources};
 use super::host::Host;
 use super::probe::{self, Finding, Hear};
-use super::pulling::{Pulling, failed};
+use super::pulling::{Pulling, failed, spoken};
 use super::spec::{Container as ContainerSpecified, Spec};
 use super::state::{Effect, Event, Failure, Guest, Notice, ProbeKind};
 use super::volumes::{CONFIG_ERROR, PodVolumes, Reads};

@@ -95,7 +95,7 @@ pub fn failed(container: usize, error: &PullError, spec: &Container) -> Event {
 }
 
 /// A time as Go writes it, in minutes at most.
-fn spoken(millis: u128) -> String {
+pub fn spoken(millis: u128) -> String {
     let (minutes, millis) = (millis / 60_000, millis % 60_000);
     let (seconds, fraction) = (millis / 1000, format!(".{:03}", millis % 1000));
     match (minutes, seconds, millis) {

@@ -8,9 +8,9 @@ mod images;
 mod lifecycle;
 mod pod_spec;
 mod registration;
-mod volumes;
 #[path = "../images/fake.rs"]
 mod registry;
+mod volumes;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use coracle_kubelet::Runtime;
 use coracle_kubelet::images::Image;
-use coracle_kubelet::runtime::{Container, ContainerSpec, LoadError, Module, Sink, StartError};
+use coracle_kubelet::runtime::{Container, ContainerSpec, LoadError, Module, Sink, StartError, Tell};
 
 /// Another runtime, with its guests' output led here.
 pub struct OnConsole<R>(pub R);
@@ -36,8 +36,8 @@ impl<R: Runtime> Runtime for OnConsole<R> {
         self.0.takes_any_image()
     }
 
-    async fn load(&self, image: &Image) -> Result<Arc<dyn Module>, LoadError> {
-        Ok(Arc::new(ModuleOnConsole(self.0.load(image).await?)))
+    async fn load(&self, image: &Image, tell: Tell) -> Result<Arc<dyn Module>, LoadError> {
+        Ok(Arc::new(ModuleOnConsole(self.0.load(image, tell).await?)))
     }
 }
 
