@@ -14,7 +14,7 @@ use crate::limits::{CPU_PERIOD, CPU_WEIGHT_DEFAULT, INTERACTIVE};
 /// The memories and tables of a container, within its bound and that of the account above it.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    bytes_max: u64,
+    bytes_max: AtomicU64,
     bytes: AtomicU64,
     bytes_peak: AtomicU64,
     refused: AtomicBool,
@@ -24,7 +24,7 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(bytes_max: Option<u64>, above: Option<Arc<Memory>>) -> Self {
         Self {
-            bytes_max: bytes_max.unwrap_or(u64::MAX),
+            bytes_max: AtomicU64::new(bytes_max.unwrap_or(u64::MAX)),
             bytes: AtomicU64::new(0),
             bytes_peak: AtomicU64::new(0),
             refused: AtomicBool::new(false),
@@ -37,7 +37,12 @@ impl Memory {
     }
 
     pub(crate) fn bytes_max(&self) -> u64 {
-        self.bytes_max
+        self.bytes_max.load(Relaxed)
+    }
+
+    /// Another bound from now on. What is held beyond it stays; there is no more of it until some is given back.
+    pub(crate) fn resize(&self, bytes_max: Option<u64>) {
+        self.bytes_max.store(bytes_max.unwrap_or(u64::MAX), Relaxed);
     }
 
     pub(crate) fn bytes_peak(&self) -> u64 {
@@ -59,7 +64,7 @@ impl Memory {
     }
 
     fn take_here(&self, bytes: u64) -> bool {
-        let within = |held: u64| held.checked_add(bytes).filter(|total| *total <= self.bytes_max);
+        let within = |held: u64| held.checked_add(bytes).filter(|total| *total <= self.bytes_max());
         let Ok(held) = self.bytes.try_update(Relaxed, Relaxed, within) else { return false };
         self.bytes_peak.fetch_max(held + bytes, Relaxed);
         true
@@ -105,7 +110,7 @@ impl Holding {
             return false;
         }
         let bytes = (desired.saturating_sub(current) as u64).saturating_mul(unit as u64);
-        self.exceeds = self.bytes.saturating_add(bytes) > self.account.bytes_max;
+        self.exceeds = self.bytes.saturating_add(bytes) > self.account.bytes_max();
         let granted = self.account.take(bytes);
         self.account.refused.store(!granted, Relaxed);
         self.granted = if granted { bytes } else { 0 };
@@ -150,13 +155,28 @@ impl Drop for Holding {
 /// The time that a container has spent inside its guest, and how much more it may.
 #[derive(Debug)]
 pub(crate) struct Cpu {
-    /// Time a period, if there is a limit.
-    quota: Option<Duration>,
-    weight: u32,
+    share: Mutex<Share>,
     used_ns: AtomicU64,
     /// Time used divided by weight: who has the least goes next.
     virtual_ns: AtomicU64,
     window: Mutex<Window>,
+}
+
+/// What a container may use of the CPU.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    /// Time a period, if there is a limit.
+    quota: Option<Duration>,
+    weight: u32,
+}
+
+impl Share {
+    fn of(millis_max: Option<u32>, weight: Option<u32>) -> Self {
+        Self {
+            quota: millis_max.map(|millis| CPU_PERIOD * millis.max(1) / 1000),
+            weight: weight.unwrap_or(CPU_WEIGHT_DEFAULT).max(1),
+        }
+    }
 }
 
 /// The current period and what was spent in it, overdrafts of earlier periods included.
@@ -169,12 +189,20 @@ struct Window {
 impl Cpu {
     pub(crate) fn new(millis_max: Option<u32>, weight: Option<u32>, now: Instant) -> Self {
         Self {
-            quota: millis_max.map(|millis| CPU_PERIOD * millis.max(1) / 1000),
-            weight: weight.unwrap_or(CPU_WEIGHT_DEFAULT).max(1),
+            share: Mutex::new(Share::of(millis_max, weight)),
             used_ns: AtomicU64::new(0),
             virtual_ns: AtomicU64::new(0),
             window: Mutex::new(Window { start: now, spent: Duration::ZERO }),
         }
+    }
+
+    /// Another quota and weight from now on.
+    pub(crate) fn resize(&self, millis_max: Option<u32>, weight: Option<u32>) {
+        *self.share.lock().unwrap_or_else(PoisonError::into_inner) = Share::of(millis_max, weight);
+    }
+
+    fn share(&self) -> Share {
+        *self.share.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn used(&self) -> Duration {
@@ -191,16 +219,17 @@ impl Cpu {
     pub(crate) fn charge(&self, spent: Duration, now: Instant) {
         let ns = spent.as_nanos() as u64;
         self.used_ns.fetch_add(ns, Relaxed);
-        let weighted = ns.saturating_mul(CPU_WEIGHT_DEFAULT.into()) / u64::from(self.weight);
+        let Share { quota, weight } = self.share();
+        let weighted = ns.saturating_mul(CPU_WEIGHT_DEFAULT.into()) / u64::from(weight);
         self.virtual_ns.fetch_add(weighted, Relaxed);
         let mut window = self.window();
-        *window = window.at(now, self.quota.unwrap_or(CPU_PERIOD));
+        *window = window.at(now, quota.unwrap_or(CPU_PERIOD));
         window.spent += spent;
     }
 
     /// When the guest may go on, if it has used up its quota.
     pub(crate) fn exhausted_until(&self) -> Option<Instant> {
-        let quota = self.quota?;
+        let quota = self.share().quota?;
         let window = *self.window();
         let periods = (window.spent.as_nanos() / quota.as_nanos()) as u32;
         (periods > 0).then(|| window.start + CPU_PERIOD * periods)

@@ -7,15 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 
 use crate::artifact::{Artifact, Program};
 use crate::exit::Exit;
 use crate::inspect::World;
+use crate::limits::{HTTP_DOOR_BYTES, HTTP_DOOR_MAX};
 use crate::sandbox::{Guest, Host, MountError, Sandbox};
 use crate::schedule::{Meter, Metered};
 use crate::spec::{ContainerSpec, ExecSpec, HttpServe, Stdin};
@@ -96,6 +98,8 @@ struct Shared {
     artifact: Arc<Artifact>,
     sandbox: Arc<Sandbox>,
     addresses: Vec<SocketAddr>,
+    /// Where those come in who are served without a socket.
+    door: Option<mpsc::Sender<DuplexStream>>,
     stop: CancellationToken,
     started: AtomicBool,
     exit: OnceLock<Exit>,
@@ -143,10 +147,26 @@ impl Container {
         self.shared.sandbox.killed.cancel();
     }
 
+    /// Gives the container other limits, for what it takes from now on: see [`ContainerSpec`].
+    pub fn resize(&self, memory_bytes_max: Option<u64>, cpu_millis_max: Option<u32>, cpu_weight: Option<u32>) {
+        let Sandbox { cpu, memory, .. } = &*self.shared.sandbox;
+        memory.resize(memory_bytes_max);
+        cpu.resize(cpu_millis_max, cpu_weight);
+    }
+
     /// What the container has used so far.
     pub fn usage(&self) -> Usage {
         let Sandbox { cpu, memory, .. } = &*self.shared.sandbox;
         Usage { cpu_time: cpu.used(), memory_bytes: memory.bytes(), memory_bytes_peak: memory.bytes_peak() }
+    }
+
+    /// A connection to a `wasi:http` guest that is served on `port`, without a socket. `None` when it is not served there,
+    /// or when too many come in this way at once: a socket will do then.
+    pub fn connect(&self, port: u16) -> Option<DuplexStream> {
+        let is_served = self.shared.addresses.iter().any(|address| address.port() == port);
+        let door = self.shared.door.as_ref().filter(|_| is_served && !self.shared.stop.is_cancelled())?;
+        let (ours, theirs) = tokio::io::duplex(HTTP_DOOR_BYTES);
+        door.try_send(theirs).ok().map(|()| ours)
     }
 
     /// The addresses that a `wasi:http` guest is served on, with the ports that were taken for 0.
@@ -233,17 +253,23 @@ fn made(
     sandbox: Arc<Sandbox>,
     work: Work,
 ) -> (Container, impl Future<Output = ()> + Send + 'static) {
+    let addresses = work.addresses();
+    let (door, entrance) = match work {
+        Work::Serve(_) => Some(mpsc::channel(HTTP_DOOR_MAX)).unzip(),
+        Work::Run(..) => (None, None),
+    };
     let shared = Arc::new(Shared {
         artifact: artifact.clone(),
         sandbox,
-        addresses: work.addresses(),
+        addresses,
+        door,
         stop: CancellationToken::new(),
         started: AtomicBool::new(false),
         exit: OnceLock::new(),
         changed: Notify::new(),
     });
     let container = Container { shared: shared.clone() };
-    (container, live(shared, artifact, work))
+    (container, live(shared, artifact, work, entrance))
 }
 
 /// What a container does, with what it needs for it at hand.
@@ -277,7 +303,12 @@ impl Work {
 }
 
 /// The life of a container, from its first instruction to its exit.
-async fn live(shared: Arc<Shared>, artifact: Arc<Artifact>, work: Work) {
+async fn live(
+    shared: Arc<Shared>,
+    artifact: Arc<Artifact>,
+    work: Work,
+    entrance: Option<mpsc::Receiver<DuplexStream>>,
+) {
     let end = End(shared.clone());
     let exit = match work {
         Work::Run(store, meter) => {
@@ -286,7 +317,8 @@ async fn live(shared: Arc<Shared>, artifact: Arc<Artifact>, work: Work) {
         }
         Work::Serve(listeners) => {
             let started = || shared.set_started();
-            let served = http::serve(artifact, shared.sandbox.clone(), listeners, shared.stop.clone(), started);
+            let (sandbox, stop) = (shared.sandbox.clone(), shared.stop.clone());
+            let served = http::serve(artifact, sandbox, listeners, entrance, stop, started);
             Some(served.await).filter(|exit| *exit == Exit::OutOfMemory || !shared.sandbox.killed.is_cancelled())
         }
     };

@@ -121,6 +121,12 @@ pub const HTTP_IDLE_INSTANCES_MAX: usize = 4;
 /// Requests that such an instance handles, one after the other, before a fresh one takes its place.
 pub const HTTP_INSTANCE_REQUESTS_MAX: u32 = 128;
 
+/// Connections without a socket that wait for one container; one more is told to use a socket.
+pub const HTTP_DOOR_MAX: usize = 4;
+
+/// Bytes of such a connection that wait in each direction; then the writer does.
+pub const HTTP_DOOR_BYTES: usize = 16 << 10;
+
 const _: () = {
     assert!(WASM_STACK_BYTES * 2 <= FIBER_STACK_BYTES, "host calls need room below the guest");
     assert!(SLICE.as_millis() >= EPOCH_TICK.as_millis(), "a slice is measured in ticks");

@@ -24,9 +24,10 @@ use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -62,6 +63,7 @@ pub(crate) async fn serve(
     artifact: Arc<Artifact>,
     sandbox: Arc<Sandbox>,
     listeners: Vec<TcpListener>,
+    entrance: Option<mpsc::Receiver<DuplexStream>>,
     stop: CancellationToken,
     started: impl FnOnce(),
 ) -> Exit {
@@ -83,6 +85,9 @@ pub(crate) async fn serve(
     });
     for listener in listeners {
         tasks.execute(server.clone().accept(listener));
+    }
+    if let Some(entrance) = entrance {
+        tasks.execute(server.clone().admit(entrance));
     }
     tasks.tracker.close();
     started();
@@ -140,6 +145,8 @@ impl Server {
     async fn accept(self: Arc<Self>, listener: TcpListener) {
         while let Some(place) = self.place().await {
             match self.stop.run_until_cancelled(listener.accept()).await {
+                // One that cannot be told so has a client that is gone already.
+                Some(Ok((stream, _))) if stream.set_nodelay(true).is_err() => {}
                 Some(Ok((stream, _))) => {
                     // Where the process has no descriptor to spare for guests, the client is turned away.
                     let Some(taken) = Taken::one(self.sandbox.descriptors.clone()) else { continue };
@@ -159,10 +166,20 @@ impl Server {
         self.stop.run_until_cancelled(self.connections.clone().acquire_owned()).await?.ok()
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, _held: (OwnedSemaphorePermit, Taken)) {
-        if stream.set_nodelay(true).is_err() {
-            return; // The client is gone already.
+    /// Serves those who come from within this process.
+    async fn admit(self: Arc<Self>, mut entrance: mpsc::Receiver<DuplexStream>) {
+        while let Some(Some(stream)) = self.stop.run_until_cancelled(entrance.recv()).await {
+            let Some(place) = self.place().await else { return };
+            self.tasks.execute(self.clone().connection(stream, place));
         }
+    }
+
+    /// Serves one connection; what it `_held` is given back with it.
+    async fn connection(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        _held: impl Send + 'static,
+    ) {
         let server = self.clone();
         let service = service_fn(move |request| server.clone().handle(request));
         let mut builder = auto::Builder::new(self.tasks.clone());

@@ -93,6 +93,20 @@ async fn each_request_is_answered_by_a_fresh_instance() {
 }
 
 #[tokio::test]
+async fn who_is_in_the_same_process_needs_no_socket() {
+    let (container, address) = serve(&runtime(), samples::read("web"), ContainerSpec::default()).await;
+    assert!(container.connect(address.port().wrapping_add(1)).is_none(), "it is served on one port");
+    let mut stream = container.connect(address.port()).unwrap();
+    stream.write_all(b"GET /x HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("you asked for /x"), "{answer}");
+    container.stop();
+    assert!(container.connect(address.port()).is_none(), "it stops");
+    assert_eq!(container.wait().await, Exit::Code(0));
+}
+
+#[tokio::test]
 async fn a_connection_is_kept_for_the_next_request() {
     let (_container, address) = serve(&runtime(), samples::read("web"), ContainerSpec::default()).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
