@@ -23,7 +23,7 @@ use crate::node::disk;
 use crate::node::heartbeat::Heartbeat;
 use crate::pod::admit::{Amount, Ledger};
 use crate::pod::volumes::follow::Follower;
-use crate::pod::{Host, Workers, report, volumes};
+use crate::pod::{Host, Workers, farewell, report, volumes};
 use crate::proxy::Proxy;
 use crate::runtime::Runtime;
 use crate::server;
@@ -99,6 +99,7 @@ impl Kubelet {
             recorder,
             clock,
         };
+        farewell::sweep(&host.config.root_dir);
         Ok(Self { workers: Workers::new(Arc::new(host)), informers, machine, api })
     }
 

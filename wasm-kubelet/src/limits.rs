@@ -98,6 +98,10 @@ pub const STDIN_PIECES_MAX: usize = 4;
 
 /// Longest `terminated.message`. Source: kubelet, `MaxContainerTerminationMessageLength`.
 pub const TERMINATION_MESSAGE_BYTES_MAX: usize = 4096;
+/// The end of a log that stands for `terminated.message`. Source: kubelet, `MaxContainerTerminationMessageLogLength`.
+pub const TERMINATION_LOG_BYTES_MAX: usize = 2048;
+/// The same in lines. Source: kubelet, `MaxContainerTerminationMessageLogLines`.
+pub const TERMINATION_LOG_LINES_MAX: u64 = 80;
 
 /// Bytes of one config map or secret volume, all files together.
 pub const VOLUME_BYTES_MAX: usize = 4 << 20;
@@ -178,3 +182,5 @@ pub const NAME_QUERIES_MAX: usize = 2;
 
 /// Most bytes of an answer that an HTTP probe reads. Source: kubelet, `maxRespBodyLength`.
 pub const PROBE_BODY_BYTES_MAX: usize = 10 << 10;
+/// Requests that one HTTP probe makes at most, when it is sent on. Source: `net/http`, and kubelet's `RedirectChecker`.
+pub const PROBE_REDIRECTS_MAX: usize = 10;

@@ -10,7 +10,7 @@ use coracle_api::quantity::parse_or_zero;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::state::Outcome;
+use super::state::{Lack, Outcome};
 
 /// An amount of what pods share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,6 +107,30 @@ impl Ledger {
         Ok(())
     }
 
+    /// Books `wanted` for a pod instead of what it `had`, if the node has it.
+    ///
+    /// # Errors
+    /// What is lacking, and whether it ever can be had.
+    pub fn exchange(&self, had: Amount, wanted: Amount) -> Result<(), Lack> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = taken.minus(had);
+        let never = [
+            ("cpu", wanted.cpu_millis, self.allocatable.cpu_millis),
+            ("memory", wanted.memory_bytes, self.allocatable.memory_bytes),
+        ];
+        if let Some((resource, requested, capacity)) = never.into_iter().find(|(_, wanted, all)| wanted > all) {
+            let message =
+                format!("Node didn't have enough capacity: {resource}, requested: {requested}, capacity: {capacity}");
+            return Err(Lack { is_infeasible: true, message });
+        }
+        if let Some(outcome) = lack(wanted, others, self.allocatable) {
+            let message = outcome.message.trim_start_matches("Pod was rejected: ").to_owned();
+            return Err(Lack { is_infeasible: false, message });
+        }
+        *taken = others.plus(wanted);
+        Ok(())
+    }
+
     /// Gives back what a pod had booked.
     pub fn release(&self, amount: Amount) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
@@ -125,7 +149,7 @@ fn lack(wanted: Amount, taken: Amount, allocatable: Amount) -> Option<Outcome> {
     let message = format!(
         "Pod was rejected: Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
     );
-    Some(Outcome { is_failed: true, reason: format!("OutOf{resource}"), message })
+    Some(Outcome { is_failed: true, reason: format!("OutOf{resource}"), message, is_disruption: false })
 }
 
 #[cfg(test)]
@@ -162,5 +186,25 @@ mod tests {
         assert_eq!(ledger.admit(pod(0, 0)).unwrap_err().reason, "OutOfpods");
         ledger.release(pod(600, 10));
         ledger.admit(pod(600, 100)).unwrap();
+    }
+
+    #[test]
+    fn a_resize_is_booked_refused_for_now_or_for_good() {
+        let ledger = Ledger::new(Amount { cpu_millis: 1000, memory_bytes: 100, pods: 2 });
+        let pod = |cpu_millis| Amount { cpu_millis, memory_bytes: 10, pods: 1 };
+        ledger.admit(pod(400)).unwrap();
+        ledger.admit(pod(400)).unwrap();
+        let message = |result: Result<(), Lack>| result.map_err(|lack| (lack.is_infeasible, lack.message));
+        assert_eq!(
+            message(ledger.exchange(pod(400), pod(700))),
+            Err((false, "Node didn't have enough resource: cpu, requested: 700, used: 400, capacity: 1000".into()))
+        );
+        assert_eq!(
+            message(ledger.exchange(pod(400), pod(1001))),
+            Err((true, "Node didn't have enough capacity: cpu, requested: 1001, capacity: 1000".into()))
+        );
+        assert_eq!(message(ledger.exchange(pod(400), pod(600))), Ok(()));
+        assert_eq!(ledger.admit(pod(1)).unwrap_err().reason, "OutOfpods");
+        assert_eq!(message(ledger.exchange(pod(400), pod(401))).map_err(|(infeasible, _)| infeasible), Err(false));
     }
 }

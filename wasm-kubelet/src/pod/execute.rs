@@ -3,28 +3,29 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use coracle_api::quantity::parse_or_zero;
 use coracle_client::{DeleteOptions, Error, EventType};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Preconditions;
-use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use super::admit::Amount;
 use super::env::{self, Facts, Sources};
+use super::farewell;
 use super::host::Host;
-use super::probe::{self, Finding, Hear};
 use super::pulling::{Pulling, failed, spoken};
+use super::report::container_id;
+use super::spec::Resources;
 use super::spec::{Container as ContainerSpecified, Spec};
-use super::state::{Effect, Event, Failure, Guest, Notice, ProbeKind};
+use super::state::{Effect, Event, Failure, Guest, Lack, Notice};
 use super::volumes::{CONFIG_ERROR, PodVolumes, Reads};
-use super::worker::{Message, Shared, Worker};
+use super::worker::{Message, Worker};
 use crate::images::{Digest, Image, Reference};
 use crate::limits::{COMPILE_TOLD_BYTES_MIN, STATUS_RETRY, STATUS_RETRY_MAX};
 use crate::logs::PodLogs;
 use crate::logs::format::Source;
 use crate::names::PodNames;
-use crate::runtime::{Container, ContainerSpec, Progress, Tell};
+use crate::runtime::{Container, ContainerSpec, Limits, Progress, Tell};
 
 /// Where a guest that serves HTTP listens when its container names no port.
 const HTTP_PORT_DEFAULT: u16 = 8080;
@@ -36,8 +37,12 @@ impl Worker {
             Effect::Prepare => self.prepare(),
             Effect::Pull { container } => self.pull(container),
             Effect::Start { guest } => self.start(guest),
-            Effect::Stop { guest } => self.with_live(guest, |live| live.stop()),
-            Effect::Kill { guest } => self.with_live(guest, |live| live.kill()),
+            Effect::Hook { guest, kind } => self.hook(guest, kind),
+            Effect::Probe { guest } => self.probe(guest),
+            Effect::Allocate => Some(Event::Allocated(self.allocate())),
+            Effect::Resize { guest } => self.resize(guest),
+            Effect::Stop { guest } => self.stop(guest),
+            Effect::Kill { guest } => self.kill(guest),
             Effect::Notice(notice) => self.tell(&notice),
             Effect::Release => self.release(),
             Effect::Delete => self.delete(),
@@ -123,6 +128,7 @@ impl Worker {
             logs: self.logs(),
             guest,
             image,
+            resources: state.containers[guest.container].resources.clone(),
             address: self.address.unwrap_or(Ipv4Addr::UNSPECIFIED),
         };
         let outbox = self.outbox.clone();
@@ -136,71 +142,6 @@ impl Worker {
         None
     }
 
-    /// Keeps a container that was started, waits for its end, and probes it.
-    pub(super) fn attend(&mut self, guest: Guest, container: Arc<dyn Container>) {
-        let (host, logs, outbox) = (self.host.clone(), self.logs(), self.outbox.clone());
-        let (shared, waited) = (self.shared.clone(), container.clone());
-        self.host.tasks.spawn(async move {
-            tokio::select! {
-                biased;
-                () = waited.ready() => {
-                    let _ = outbox.send(Message::Event(Event::Up(guest))).await;
-                }
-                _ = waited.wait() => {}
-            }
-            let exit = waited.wait().await;
-            host.logs.end(&logs, &shared.containers[guest.container], guest.restart);
-            let _ = outbox.send(Message::Event(Event::Exited { guest, exit })).await;
-        });
-        let prober = self.probe(guest);
-        let slot = &mut self.shared.guests()[guest.container];
-        slot.newest = Some(guest.restart);
-        slot.live = Some(container);
-        slot.prober = prober;
-    }
-
-    /// Lets go of a container that has ended.
-    pub(super) fn bury(&mut self, guest: Guest) {
-        let slot = &mut self.shared.guests()[guest.container];
-        if slot.newest == Some(guest.restart) {
-            slot.live = None;
-            if let Some(prober) = slot.prober.take() {
-                prober.abort();
-            }
-        }
-    }
-
-    fn probe(&self, guest: Guest) -> Option<tokio::task::AbortHandle> {
-        let probes = self.state().spec.containers[guest.container].probes.clone();
-        let address = self.address?;
-        if probes.is_empty() {
-            return None;
-        }
-        let tell = Prober {
-            guest,
-            host: self.host.clone(),
-            outbox: self.outbox.clone(),
-            regarding: self.regarding(Some(guest.container)),
-        };
-        let task = self.host.tasks.spawn(probe::watch(probes, address, tell));
-        Some(task.abort_handle())
-    }
-
-    fn with_live(&self, guest: Guest, act: impl Fn(&dyn Container)) -> Option<Event> {
-        let live = {
-            let guests = self.shared.guests();
-            let slot = &guests[guest.container];
-            if let Some(prober) = &slot.prober {
-                prober.abort();
-            }
-            slot.live.clone().filter(|_| slot.newest == Some(guest.restart))
-        };
-        if let Some(live) = live {
-            act(&*live);
-        }
-        None
-    }
-
     fn notice(&self, at: usize, reason: &'static str, message: String) {
         self.tell(&Notice { container: Some(at), is_warning: false, reason, message });
     }
@@ -211,9 +152,17 @@ impl Worker {
         None
     }
 
-    fn regarding(&self, container: Option<usize>) -> core::ObjectReference {
+    pub(super) fn regarding(&self, container: Option<usize>) -> core::ObjectReference {
         let field_path = container.map(|at| self.state().spec.containers[at].field_path());
         core::ObjectReference { field_path, ..coracle_client::reference(&*self.pod) }
+    }
+
+    /// Books what the pod requests now instead of what it had booked.
+    fn allocate(&mut self) -> Result<(), Lack> {
+        let amount = self.pod.spec.as_ref().map(Amount::of).unwrap_or_default();
+        self.host.ledger.exchange(self.booked.unwrap_or_default(), amount)?;
+        self.booked = Some(amount);
+        Ok(())
     }
 
     fn release(&mut self) -> Option<Event> {
@@ -268,22 +217,8 @@ impl Worker {
         PodVolumes::are_wanted(&self.pod) || self.volumes.dir().exists()
     }
 
-    fn logs(&self) -> PodLogs {
+    pub(super) fn logs(&self) -> PodLogs {
         self.host.logs.pod(&self.shared.key.namespace, &self.shared.key.name, &self.shared.uid)
-    }
-}
-
-impl Shared {
-    /// Ends everything of a pod whose worker has failed.
-    pub(super) fn abandon(&self) {
-        for slot in self.guests().iter_mut() {
-            if let Some(live) = slot.live.take() {
-                live.kill();
-            }
-            if let Some(prober) = slot.prober.take() {
-                prober.abort();
-            }
-        }
     }
 }
 
@@ -301,33 +236,6 @@ impl Host {
     }
 }
 
-/// Tells a worker what its container's prober finds.
-struct Prober {
-    guest: Guest,
-    host: Arc<Host>,
-    outbox: mpsc::Sender<Message>,
-    regarding: core::ObjectReference,
-}
-
-impl Hear for Prober {
-    async fn hear(&self, finding: Finding) {
-        match finding {
-            Finding::Verdict(kind, result) => {
-                let _ = self.outbox.send(Message::Event(Event::Probed { guest: self.guest, kind, result })).await;
-            }
-            Finding::Failure(kind, reason) => {
-                let what = match kind {
-                    ProbeKind::Startup => "Startup",
-                    ProbeKind::Readiness => "Readiness",
-                    ProbeKind::Liveness => "Liveness",
-                };
-                let message = format!("{what} probe failed: {reason}");
-                self.host.recorder.event_on(self.regarding.clone(), EventType::Warning, "Unhealthy", message);
-            }
-        }
-    }
-}
-
 /// Everything that starting a container takes.
 struct Start {
     host: Arc<Host>,
@@ -337,6 +245,7 @@ struct Start {
     logs: PodLogs,
     guest: Guest,
     image: Image,
+    resources: Arc<Resources>,
     address: Ipv4Addr,
 }
 
@@ -347,6 +256,7 @@ impl Start {
             reason: CONFIG_ERROR,
             message: "the pod has no such container any more".into(),
         })?;
+        let written = &*written;
         let module = self.host.runtime.load(&self.image, self.tell(container)).await;
         let module = module.map_err(|error| Failure { reason: "CreateContainerError", message: error.message })?;
         let sources = self.sources(written).await?;
@@ -357,9 +267,16 @@ impl Start {
         let restart = self.guest.restart;
         let is_real = !self.host.runtime.takes_any_image();
         let reads = if module.opens_files() && is_real { Reads::All } else { Reads::Volumes };
-        let mounts = self.volumes.mounts((&self.pod, self.address), written, restart, &environment, reads).await?;
+        let mut mounts = self.volumes.mounts((&self.pod, self.address), written, restart, &environment, reads).await?;
+        let id = container_id(&self.spec, self.guest);
+        if module.opens_files() && module.is_program() {
+            let last_words = farewell::mount(&self.host.config.root_dir, &id, container, &mounts);
+            mounts.extend(last_words.map_err(|error| Failure {
+                reason: "CreateContainerError",
+                message: format!("cannot make a place for {}: {error}", container.farewell.path),
+            })?);
+        }
         let log = self.host.logs.begin(&self.logs, &container.name, self.guest.restart);
-        let limit = |kind: &str| amount(written, true, kind);
         let spec = ContainerSpec {
             args: env::arguments(written, &environment, &self.image.program),
             env: environment,
@@ -367,11 +284,7 @@ impl Start {
             stdin: (written.stdin == Some(true)).then(|| log.open_stdin(written.stdin_once == Some(true))),
             stdout: log.stream(Source::Stdout),
             stderr: log.stream(Source::Stderr),
-            memory_bytes_max: limit("memory").map(|memory| memory.bytes()),
-            cpu_millis_max: limit("cpu").and_then(|cpu| u32::try_from(cpu.milli()).ok()),
-            cpu_millis_requested: amount(written, false, "cpu")
-                .and_then(|cpu| cpu.milli().try_into().ok())
-                .unwrap_or(0),
+            limits: Limits::of(&self.resources),
             http: http_addresses(written, self.address),
             address: Some(self.address.into()),
             names: Arc::new(PodNames::new(&self.pod, self.address.into(), self.host.cluster.clone())),
@@ -382,6 +295,7 @@ impl Start {
         let started = module.start(spec).await;
         started.map_err(|error| {
             self.host.logs.end(&self.logs, &container.name, self.guest.restart);
+            farewell::forget(&self.host.config.root_dir, &id);
             Failure { reason: "RunContainerError", message: error.message }
         })
     }
@@ -449,10 +363,15 @@ impl Start {
     }
 }
 
-fn amount(container: &core::Container, is_limit: bool, resource: &str) -> Option<coracle_api::quantity::Quantity> {
-    let resources = container.resources.as_ref()?;
-    let map = if is_limit { resources.limits.as_ref()? } else { resources.requests.as_ref()? };
-    map.get(resource).map(|written| parse_or_zero(Some(written)))
+impl Limits {
+    /// What a container's resources mean to the runtime.
+    pub(super) fn of(resources: &Resources) -> Self {
+        Self {
+            memory_bytes_max: resources.memory_bytes_max(),
+            cpu_millis_max: resources.cpu_millis_max(),
+            cpu_millis_requested: resources.cpu_millis_requested(),
+        }
+    }
 }
 
 fn http_addresses(container: &core::Container, address: Ipv4Addr) -> Vec<std::net::SocketAddr> {

@@ -10,9 +10,12 @@
 //! what the API remembers, which is all that survives a kubelet. What an effect ends in comes back as an event.
 
 pub mod admit;
+pub mod ask;
 pub mod backoff;
 pub mod env;
 pub mod execute;
+pub mod farewell;
+pub mod guest;
 pub mod host;
 pub mod overwritten;
 pub mod probe;

@@ -58,7 +58,7 @@ pub fn version(pod: &Pod) -> Option<u64> {
 /// Whether the conditions that the kubelet owns are as it said.
 fn agrees(pod: &Pod, said: &Conditions) -> bool {
     let there = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    said.0.iter().all(|said| {
+    said.held.iter().all(|said| {
         let status = if said.is_true { "True" } else { "False" };
         there.iter().any(|condition| condition.type_ == said.kind && condition.status == status)
     })
@@ -78,7 +78,8 @@ mod tests {
 
     fn ready() -> Conditions {
         let since = Timestamp::UNIX_EPOCH;
-        Conditions(vec![Condition { kind: "Ready", is_true: true, reason: "", message: String::new(), since }])
+        let held = vec![Condition { kind: "Ready", is_true: true, reason: "", message: String::new(), since }];
+        Conditions { held, lifted: Vec::new() }
     }
 
     #[test]

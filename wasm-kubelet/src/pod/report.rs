@@ -10,8 +10,9 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::spec::Resources;
 use super::spec::{Role, Spec};
-use super::state::{Container, Ended, Guest, Life, Phase, PodPhase, Sandbox, State};
+use super::state::{Container, Ended, Gate, Guest, Life, PodPhase, PostStart, Resize, Sandbox, State};
 
 /// What all reports of a node share.
 #[derive(Clone, Debug)]
@@ -23,7 +24,11 @@ pub struct Node {
 
 /// The conditions that the kubelet owns, as they were last reported. Empty for a new pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Conditions(pub Vec<Condition>);
+pub struct Conditions {
+    pub held: Vec<Condition>,
+    /// Types that were reported once and hold no longer: they are taken out by name, since others' conditions stay.
+    pub lifted: Vec<&'static str>,
+}
 
 /// One condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +41,22 @@ pub struct Condition {
     pub since: Timestamp,
 }
 
-/// The condition types of the kubelet. Source: `PodConditionByKubelet`.
-pub const KINDS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"];
+/// The condition types of the kubelet: those that every pod has, and those that come and go. Source:
+/// `PodConditionByKubelet`, `PodConditionSharedByKubelet`.
+pub const KINDS: [&str; 8] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "DisruptionTarget",
+    "PodResizePending",
+    "PodResizeInProgress",
+    "AllContainersRestarting",
+];
+
+/// All of a pod's containers share this much room for the messages of their ends. Source: kubelet,
+/// `MaxPodTerminationMessageLogLength`.
+const MESSAGES_BYTES_MAX: usize = 12 << 10;
 
 /// A pod's whole status as this node sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +72,7 @@ pub struct Report {
 pub fn report(state: &State, node: &Node, before: &Conditions, former_ip: Option<Ipv4Addr>, now: Timestamp) -> Report {
     let phase = state.phase();
     let conditions = conditions(state, phase, before, now);
-    let is_ready = conditions.0.iter().any(|condition| condition.kind == "Ready" && condition.is_true);
+    let is_ready = conditions.held.iter().any(|condition| condition.kind == "Ready" && condition.is_true);
     let mut status = Map::new();
     status.insert("phase".into(), phase.as_str().into());
     status.insert("observedGeneration".into(), state.generation.into());
@@ -67,16 +86,24 @@ pub fn report(state: &State, node: &Node, before: &Conditions, former_ip: Option
         status.insert("podIP".into(), address.to_string().into());
         status.insert("podIPs".into(), pod_ips(address, former_ip));
     }
-    let written = conditions.0.iter().map(|condition| condition.to_json(state.generation)).collect();
-    status.insert("conditions".into(), Value::Array(written));
+    let written = conditions.held.iter().map(|condition| condition.to_json(state.generation));
+    let lifted = conditions.lifted.iter().map(|kind| json!({"$patch": "delete", "type": kind}));
+    status.insert("conditions".into(), Value::Array(written.chain(lifted).collect()));
     let containers: Vec<(Role, Value)> =
         state.each().map(|(at, container, role)| (role, container_status(state, at, container, node))).collect();
-    let (init, main): (Vec<_>, Vec<_>) = containers.into_iter().partition(|(role, _)| *role != Role::Main);
-    let values = |list: Vec<(Role, Value)>| Value::Array(list.into_iter().map(|(_, value)| value).collect());
-    if !init.is_empty() {
-        status.insert("initContainerStatuses".into(), values(init));
+    let mut lists: [(&str, Vec<Value>); 3] =
+        ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"].map(|list| (list, Vec::new()));
+    for (role, container) in containers {
+        let list = match role {
+            Role::Init | Role::Sidecar => 0,
+            Role::Main => 1,
+            Role::Ephemeral => 2,
+        };
+        lists[list].1.push(container);
     }
-    status.insert("containerStatuses".into(), values(main));
+    for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+        status.insert(name.into(), Value::Array(list));
+    }
     Report { phase, is_ready, conditions, status: Value::Object(status) }
 }
 
@@ -121,34 +148,57 @@ fn container_status(state: &State, at: usize, container: &Container, node: &Node
     let image = container.image.as_ref();
     let (current, last) = states(state, at, container, &id);
     let is_done = spec.role == Role::Init && container.is_over() && container.has_succeeded();
+    let serves = spec.role != Role::Ephemeral;
     let mut status = json!({
         "name": &*spec.name,
         "image": image.map_or(&*spec.image_text, |image| &*image.name),
         "imageID": image.map_or("", |image| &*image.id),
         "restartCount": container.restarts,
-        "ready": is_done || container.is_ready(),
-        "started": running.is_some_and(|running| running.is_started),
+        "ready": is_done || serves && container.is_ready(),
         "state": current,
         "lastState": last,
     });
+    if serves {
+        status["started"] = running.is_some_and(|running| running.is_there() && running.is_started).into();
+    }
+    let resources = running.map_or(&container.resources, |running| &running.resources);
+    status["resources"] = resources_json(resources);
+    if !container.resources.requests.is_empty() {
+        status["allocatedResources"] = json!(container.resources.requests);
+    }
     if !current_id.is_empty() {
         status["containerID"] = current_id.into();
     }
     status
 }
 
+fn resources_json(resources: &Resources) -> Value {
+    let mut written = Map::new();
+    for (name, map) in [("limits", &resources.limits), ("requests", &resources.requests)] {
+        if !map.is_empty() {
+            written.insert(name.into(), json!(map));
+        }
+    }
+    Value::Object(written)
+}
+
 /// `state` and `lastState`.
 fn states(state: &State, at: usize, container: &Container, id: &impl Fn(&str) -> String) -> (Value, Value) {
-    let ended = |ended: &Option<Box<Ended>>| ended.as_ref().map_or(json!({}), |ended| ended.to_json(id));
-    if let Some(running) = container.running() {
+    let serving = state.spec.containers.iter().filter(|container| container.role != Role::Ephemeral).count();
+    let message_bytes_max = MESSAGES_BYTES_MAX / serving.max(1);
+    let ended =
+        |ended: &Option<Box<Ended>>| ended.as_ref().map_or(json!({}), |ended| ended.to_json(id, message_bytes_max));
+    if let Some(running) = container.running().filter(|running| running.post_start == PostStart::Done) {
         return (json!({"running": {"startedAt": time(running.since)}}), ended(&container.ended_before));
     }
     if let Some((reason, message)) = waiting(state, at, container) {
+        // The end before this wait is the last state, and so it is while a hook keeps the next instance waiting.
+        let last = container.ended.as_ref().or(container.ended_before.as_ref());
         let mut waiting = json!({"reason": reason});
         if !message.is_empty() {
             waiting["message"] = message.into();
         }
-        return (json!({"waiting": waiting}), ended(&container.ended));
+        return (json!({"waiting": waiting}), ended(&last.cloned()));
     }
     (ended(&container.ended), ended(&container.ended_before))
 }
@@ -156,11 +206,14 @@ fn states(state: &State, at: usize, container: &Container, id: &impl Fn(&str) ->
 /// Why a container that does not run waits; `None` when it ended and that is what is to be shown.
 fn waiting(state: &State, at: usize, container: &Container) -> Option<(&'static str, String)> {
     let role = state.spec.containers[at].role;
+    if let Some(PostStart::Failed(message)) = container.running().map(|running| &running.post_start) {
+        return Some(("PostStartHookError", message.to_string()));
+    }
     if let Some(trouble) = &container.trouble {
         return Some((trouble.reason, trouble.message.clone()));
     }
     if let Some(ended) = &container.ended {
-        let restarts = state.wants_to_run() && container.is_over() && state.restarts(role, container);
+        let restarts = state.wants_to_run() && container.is_over() && state.restarts(at);
         let delay = container.crashes.delay_seconds(ended.finished_at);
         let is_past = state.is_initialized && role == Role::Init;
         return (restarts && delay > 0 && !is_past).then(|| ("CrashLoopBackOff", crash_loop(state, at, delay)));
@@ -171,8 +224,12 @@ fn waiting(state: &State, at: usize, container: &Container) -> Option<(&'static 
     {
         return Some((trouble.reason, trouble.message.clone()));
     }
-    let waits_for_init =
-        !state.is_initialized && (role == Role::Main || !matches!(container.phase, Phase::Pulling | Phase::Starting));
+    let is_coming = container.is_on_its_way();
+    let waits_for_init = match role {
+        Role::Main => !state.is_initialized,
+        Role::Init | Role::Sidecar => !state.is_initialized && !is_coming,
+        Role::Ephemeral => false,
+    };
     Some((if waits_for_init { "PodInitializing" } else { "ContainerCreating" }, String::new()))
 }
 
@@ -186,7 +243,7 @@ fn crash_loop(state: &State, at: usize, delay_seconds: u32) -> String {
 }
 
 impl Ended {
-    fn to_json(&self, id: &impl Fn(&str) -> String) -> Value {
+    fn to_json(&self, id: &impl Fn(&str) -> String, message_bytes_max: usize) -> Value {
         let mut ended = json!({
             "exitCode": self.exit_code,
             "reason": self.reason,
@@ -194,7 +251,7 @@ impl Ended {
             "startedAt": self.started_at.map_or(Value::Null, time),
         });
         if !self.message.is_empty() {
-            ended["message"] = self.message.clone().into();
+            ended["message"] = self.message[..self.message.floor_char_boundary(message_bytes_max)].into();
         }
         if !self.container_id.is_empty() {
             ended["containerID"] = id(&self.container_id).into();
@@ -224,25 +281,61 @@ type Said = (bool, &'static str, String);
 fn conditions(state: &State, phase: PodPhase, before: &Conditions, now: Timestamp) -> Conditions {
     let has_sandbox = matches!(state.sandbox, Sandbox::Ready(_));
     let containers_ready = containers_ready(state, phase);
-    let said: [Said; 4] = [
-        (has_sandbox, "", String::new()),
-        initialized(state, phase),
-        ready(state, &containers_ready),
-        containers_ready,
+    let said: [Option<Said>; KINDS.len()] = [
+        Some((has_sandbox, "", String::new())),
+        Some(initialized(state, phase)),
+        Some(ready(state, &containers_ready)),
+        Some(containers_ready),
+        disruption(state),
+        resize_pending(state),
+        resize_in_progress(state),
+        state.is_starting_over.then(|| (true, "", String::new())),
     ];
-    let each = KINDS.iter().zip(said).map(|(kind, (is_true, reason, message))| {
-        let same = before.0.iter().find(|condition| condition.kind == *kind && condition.is_true == is_true);
-        Condition { kind, is_true, reason, message, since: same.map_or(now, |condition| condition.since) }
-    });
-    Conditions(each.collect())
+    let of = |kind: &str| before.held.iter().find(|condition| condition.kind == kind);
+    let mut conditions = Conditions { held: Vec::with_capacity(4), lifted: before.lifted.clone() };
+    for (kind, said) in KINDS.into_iter().zip(said) {
+        match said {
+            Some((is_true, reason, message)) => {
+                let since = of(kind).filter(|before| before.is_true == is_true).map_or(now, |before| before.since);
+                conditions.held.push(Condition { kind, is_true, reason, message, since });
+                conditions.lifted.retain(|lifted| *lifted != kind);
+            }
+            None if of(kind).is_some() && kind != "DisruptionTarget" => conditions.lifted.push(kind),
+            None => {}
+        }
+    }
+    conditions
+}
+
+/// Source: kubelet, eviction and node shutdown.
+fn disruption(state: &State) -> Option<Said> {
+    let outcome = state.outcome.as_ref().filter(|outcome| outcome.is_disruption)?;
+    Some((true, "TerminationByKubelet", outcome.message.clone()))
+}
+
+fn resize_pending(state: &State) -> Option<Said> {
+    match state.resize.as_deref()? {
+        Resize::Pending { lack, .. } => {
+            Some((true, if lack.is_infeasible { "Infeasible" } else { "Deferred" }, lack.message.clone()))
+        }
+        Resize::Asked | Resize::Under { .. } => None,
+    }
+}
+
+fn resize_in_progress(state: &State) -> Option<Said> {
+    match state.resize.as_deref()? {
+        Resize::Under { error: Some(error) } => Some((true, "Error", error.clone())),
+        Resize::Under { error: None } => Some((true, "", String::new())),
+        Resize::Asked | Resize::Pending { .. } => None,
+    }
 }
 
 /// Source: kubelet, `GeneratePodInitializedCondition`.
 fn initialized(state: &State, phase: PodPhase) -> Said {
     let names = |container: &Container, role: Role| match role {
         Role::Init => !container.has_succeeded(),
-        Role::Sidecar => !container.running().is_some_and(|running| running.is_started),
-        Role::Main => false,
+        Role::Sidecar => !container.running().is_some_and(|running| running.is_there() && running.is_started),
+        Role::Main | Role::Ephemeral => false,
     };
     match phase {
         PodPhase::Succeeded => (true, "PodCompleted", String::new()),
@@ -256,7 +349,7 @@ fn initialized(state: &State, phase: PodPhase) -> Said {
 
 /// Source: kubelet, `GenerateContainersReadyCondition`.
 fn containers_ready(state: &State, phase: PodPhase) -> Said {
-    let unready = named(state, |container, role| role != Role::Init && !container.is_ready());
+    let unready = named(state, |container, role| matches!(role, Role::Main | Role::Sidecar) && !container.is_ready());
     match phase {
         PodPhase::Succeeded => (false, "PodCompleted", String::new()),
         PodPhase::Failed => (false, "PodFailed", String::new()),
@@ -273,11 +366,11 @@ fn ready(state: &State, containers_ready: &Said) -> Said {
     if state.unmet_gates.is_empty() {
         return (true, "", String::new());
     }
-    let each: Vec<String> = state
-        .unmet_gates
-        .iter()
-        .map(|gate| format!("corresponding condition of pod readiness gate \"{gate}\" does not exist or is not True."))
-        .collect();
+    let why = |Gate { kind, status }: &Gate| match status {
+        None => format!("corresponding condition of pod readiness gate {kind:?} does not exist."),
+        Some(status) => format!("the status of pod readiness gate {kind:?} is not \"True\", but {status}"),
+    };
+    let each: Vec<String> = state.unmet_gates.iter().map(why).collect();
     (false, "ReadinessGatesNotReady", each.join(", "))
 }
 

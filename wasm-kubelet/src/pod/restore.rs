@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 
 use super::report::{Condition, Conditions, KINDS};
-use super::spec::{Role, Spec};
-use super::state::{Container, Ended, Life, Outcome, Phase, State, Wish};
+use super::spec::{Resources, Role, Spec};
+use super::state::{Container, Ended, Gate, Life, Outcome, Phase, State, Wish};
 
 /// A pod as its status remembers it.
 #[derive(Debug)]
@@ -31,10 +31,11 @@ pub fn restore(spec: Arc<Spec>, pod: &core::Pod, now: Timestamp) -> Restored {
         state.start_time = start_time.0;
     }
     let init = status.init_container_statuses.iter().flatten();
-    let statuses: Vec<_> = init.chain(status.container_statuses.iter().flatten()).collect();
+    let rest = status.container_statuses.iter().chain(&status.ephemeral_container_statuses).flatten();
+    let statuses: Vec<_> = init.chain(rest).collect();
     for (container, spec) in state.containers.iter_mut().zip(state.spec.containers.iter()) {
         if let Some(status) = statuses.iter().find(|status| status.name == *spec.name) {
-            *container = restore_container(status, now);
+            *container = restore_container(status, spec, now);
         }
     }
     let init_done = state.each().all(|(_, container, role)| role != Role::Init || container.has_succeeded());
@@ -47,12 +48,16 @@ pub fn restore(spec: Arc<Spec>, pod: &core::Pod, now: Timestamp) -> Restored {
     }
     let conditions = status.conditions.iter().flatten().filter_map(restore_condition).collect();
     let address = status.pod_ip.as_deref().and_then(|address| address.parse().ok());
-    Restored { state, conditions: Conditions(conditions), address }
+    Restored { state, conditions: Conditions { held: conditions, lifted: Vec::new() }, address }
 }
 
-fn restore_container(status: &core::ContainerStatus, now: Timestamp) -> Container {
+fn restore_container(status: &core::ContainerStatus, spec: &super::spec::Container, now: Timestamp) -> Container {
     let terminated = |state: &Option<core::ContainerState>| state.as_ref().and_then(|state| state.terminated.clone());
-    let mut container = Container::new();
+    let mut container = Container::of(spec);
+    if let Some(resources) = &status.resources {
+        // What the node had given it: what it was asked for since then is asked of the node again.
+        container.resources = Arc::new(Resources::of(Some(resources)));
+    }
     container.restarts = u32::try_from(status.restart_count).unwrap_or(0);
     let current = status.state.as_ref();
     let ended = if let Some(running) = current.and_then(|state| state.running.as_ref()) {
@@ -108,15 +113,16 @@ fn restore_condition(condition: &core::PodCondition) -> Option<Condition> {
 /// What the API's object asks for now.
 pub fn wish(pod: &core::Pod, spec: &Spec) -> Wish {
     let status = pod.status.as_ref();
-    let is_met = |gate: &String| {
+    let unmet = |kind: &String| {
         let mut conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-        conditions.any(|condition| condition.type_ == *gate && condition.status == "True")
+        let status = conditions.find(|condition| condition.type_ == *kind).map(|condition| condition.status.clone());
+        (status.as_deref() != Some("True")).then(|| Gate { kind: kind.clone(), status })
     };
     let meta = &pod.metadata;
     Wish {
         generation: meta.generation.unwrap_or(0),
         spec: None,
-        unmet_gates: spec.readiness_gates.iter().filter(|gate| !is_met(gate)).cloned().collect(),
+        unmet_gates: spec.readiness_gates.iter().filter_map(unmet).collect(),
         deletion_grace_seconds: meta
             .deletion_timestamp
             .as_ref()
@@ -132,5 +138,11 @@ fn final_outcome(status: &core::PodStatus) -> Option<Outcome> {
         _ => return None,
     };
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    Some(Outcome { is_failed, reason: text(&status.reason), message: text(&status.message) })
+    let mut conditions = status.conditions.iter().flatten();
+    let is_disruption =
+        conditions.any(|it| it.type_ == "DisruptionTarget" && it.reason.as_deref() == Some("TerminationByKubelet"));
+    Some(Outcome { is_failed, reason: text(&status.reason), message: text(&status.message), is_disruption })
 }
+
+#[cfg(test)]
+mod tests;

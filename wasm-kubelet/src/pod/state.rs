@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::backoff::Backoff;
-use super::spec::{Restart, Role, Spec};
+use super::spec::{Resources, Restart, Role, Spec};
 use crate::images::Image;
 use crate::runtime::Exit;
 
@@ -20,7 +20,7 @@ pub struct State {
     /// The newest `metadata.generation` seen.
     pub generation: i64,
     /// Readiness gates whose condition is not `True`.
-    pub unmet_gates: Box<[String]>,
+    pub unmet_gates: Box<[Gate]>,
     pub sandbox: Sandbox,
     /// How often in a row the address or the volumes could not be had.
     pub prepare_failures: u32,
@@ -28,10 +28,40 @@ pub struct State {
     pub containers: Box<[Container]>,
     /// Whether the init containers are behind us: they are not run again.
     pub is_initialized: bool,
+    /// All containers end, and then all start anew, init containers first.
+    pub is_starting_over: bool,
     /// Why the pod ends whatever its containers do: it was rejected, or was active for too long.
     pub outcome: Option<Outcome>,
     pub deletion: Option<Deletion>,
+    /// Other resources that were asked for and are not there yet.
+    pub resize: Option<Box<Resize>>,
     pub life: Life,
+}
+
+/// A readiness gate, and what its condition says instead of `True`, if there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gate {
+    pub kind: String,
+    pub status: Option<String>,
+}
+
+/// Resources on their way to what the spec wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resize {
+    /// The node has been asked, and has not answered.
+    Asked,
+    /// The node does not have them.
+    Pending { lack: Lack, retry: Option<Timestamp> },
+    /// They are the pod's, but containers still run with others.
+    Under { error: Option<String> },
+}
+
+/// Why a node does not give a pod more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// It never will.
+    pub is_infeasible: bool,
+    pub message: String,
 }
 
 /// How far towards its end the pod is.
@@ -75,6 +105,8 @@ pub struct Outcome {
     pub is_failed: bool,
     pub reason: String,
     pub message: String,
+    /// The node ends it for its own sake: `DisruptionTarget`.
+    pub is_disruption: bool,
 }
 
 /// One container of the pod.
@@ -84,6 +116,8 @@ pub struct Container {
     /// How often it was started again.
     pub restarts: u32,
     pub image: Option<Image>,
+    /// What the node has given it; what the spec wants is another while a resize is pending.
+    pub resources: Arc<Resources>,
     /// How the newest instance ended, until the next one runs.
     pub ended: Option<Box<Ended>>,
     /// How the instance before that one ended; `lastState`.
@@ -101,6 +135,8 @@ pub enum Phase {
     Idle,
     /// The image is on its way.
     Pulling,
+    /// The image is there; containers before it start first.
+    Pulled,
     /// The runtime has it.
     Starting,
     Running(Running),
@@ -115,6 +151,9 @@ pub struct Running {
     pub restart: u32,
     /// The guest is there: its first instruction ran, or its server listens.
     pub is_up: bool,
+    pub post_start: PostStart,
+    /// What it runs with.
+    pub resources: Arc<Resources>,
     /// Its startup probe has succeeded, or there is none.
     pub is_started: bool,
     /// What its readiness probe says, if there is one.
@@ -122,11 +161,36 @@ pub struct Running {
     pub stop: Option<Stop>,
 }
 
-/// A container that was asked to stop.
+/// How far a container's `postStart` hook is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PostStart {
+    /// It comes once the guest is there, or runs.
+    Pending,
+    /// There is none, or it has ended well.
+    Done,
+    Failed(Box<str>),
+}
+
+/// A container that is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stop {
+    pub since: Timestamp,
+    /// Until when it was to end, as it was last asked for.
+    pub wanted: Timestamp,
+    /// When it is brought to its next stage, whatever happens.
     pub deadline: Timestamp,
-    pub is_killed: bool,
+    pub stage: Stage,
+}
+
+/// How far the end of a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its `preStop` hook runs.
+    Hook,
+    /// It waits for those that end before it.
+    Turn,
+    Asked,
+    Killed,
 }
 
 /// How an instance ended; `state.terminated`.
@@ -174,7 +238,7 @@ pub struct Wish {
     pub generation: i64,
     /// The spec, where it is another than before: images and `activeDeadlineSeconds` may change.
     pub spec: Option<Arc<Spec>>,
-    pub unmet_gates: Box<[String]>,
+    pub unmet_gates: Box<[Gate]>,
     /// Grace of a deletion that was asked for.
     pub deletion_grace_seconds: Option<i64>,
     /// Somebody ended the pod in the API.
@@ -188,7 +252,7 @@ pub enum Event {
     Changed(Wish),
     /// The API has the pod no more.
     Gone,
-    /// This node does not take the pod.
+    /// This node does not take the pod, or not any longer.
     Rejected(Outcome),
     /// Answers [`Effect::Prepare`].
     Prepared(Result<Ipv4Addr, Failure>),
@@ -200,8 +264,14 @@ pub enum Event {
     Started { guest: Guest, result: Result<(), Failure> },
     /// The guest is there.
     Up(Guest),
-    /// The guest has ended.
-    Exited { guest: Guest, exit: Exit },
+    /// A hook has ended; `Err` is what it says.
+    Hooked { guest: Guest, kind: HookKind, result: Result<(), String> },
+    /// The guest has ended, with these last words.
+    Exited { guest: Guest, exit: Exit, message: String },
+    /// Answers [`Effect::Allocate`].
+    Allocated(Result<(), Lack>),
+    /// Answers [`Effect::Resize`].
+    Resized { guest: Guest, result: Result<(), String> },
     /// A probe changed its mind.
     Probed { guest: Guest, kind: ProbeKind, result: Result<(), String> },
     /// A time came that [`State::wake`] named.
@@ -220,6 +290,13 @@ pub enum ProbeKind {
     Liveness,
 }
 
+/// Which of a container's hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookKind {
+    PostStart,
+    PreStop,
+}
+
 /// What a pod wants done. None of these waits; each that can fail is answered by an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -229,6 +306,21 @@ pub enum Effect {
         container: usize,
     },
     Start {
+        guest: Guest,
+    },
+    /// Run a hook.
+    Hook {
+        guest: Guest,
+        kind: HookKind,
+    },
+    /// Begin to probe it.
+    Probe {
+        guest: Guest,
+    },
+    /// Book what the spec requests now.
+    Allocate,
+    /// Have it run with what its container has been given.
+    Resize {
         guest: Guest,
     },
     /// Ask it to end.
@@ -285,7 +377,7 @@ impl PodPhase {
 impl State {
     /// A pod that this node has just been given.
     pub fn new(spec: Arc<Spec>, now: Timestamp) -> Self {
-        let containers = spec.containers.iter().map(|_| Container::new()).collect();
+        let containers = spec.containers.iter().map(Container::of).collect();
         let is_initialized = spec.init_count() == 0;
         Self {
             spec,
@@ -296,8 +388,10 @@ impl State {
             prepare_failures: 0,
             containers,
             is_initialized,
+            is_starting_over: false,
             outcome: None,
             deletion: None,
+            resize: None,
             life: Life::Active,
         }
     }
@@ -324,7 +418,7 @@ impl State {
         }
         let all_ended = self.is_finished();
         let is_ending = self.deletion.is_some() && matches!(self.life, Life::Settled | Life::Reported | Life::Deleting);
-        if all_ended || is_ending && self.has_run() {
+        if all_ended || is_ending {
             let is_success = self.mains().all(|main| main.ended.as_ref().is_some_and(|ended| ended.exit_code == 0));
             return if is_success { PodPhase::Succeeded } else { PodPhase::Failed };
         }
@@ -333,26 +427,27 @@ impl State {
 
     /// Whether the containers have come to an end by themselves: all have run as often as `restartPolicy` lets them.
     pub fn is_finished(&self) -> bool {
-        let init_failed = self.each().any(|(_, container, role)| {
-            role == Role::Init
-                && container.is_over()
-                && !container.has_succeeded()
-                && self.spec.restart == Restart::Never
+        if self.is_starting_over {
+            return false;
+        }
+        let init_failed = self.each().any(|(at, container, role)| {
+            role == Role::Init && container.is_over() && !container.has_succeeded() && !self.restarts(at)
         });
         let mains_over = self.is_initialized
-            && self.each().all(|(_, container, role)| {
-                role != Role::Main || container.is_over() && !self.restarts(role, container)
-            });
+            && self.each().all(|(at, container, role)| role != Role::Main || container.is_over() && !self.restarts(at));
         init_failed || mains_over
     }
 
-    /// Whether a container that ended is started again.
-    pub fn restarts(&self, role: Role, container: &Container) -> bool {
+    /// Whether a container that ended is started again. Source: kubelet, `ShouldContainerBeRestarted`.
+    pub fn restarts(&self, at: usize) -> bool {
+        let (container, spec) = (&self.containers[at], &self.spec.containers[at]);
         let failed = !container.has_succeeded();
-        match (role, self.spec.restart) {
+        let is_meant = container.ended.as_ref().is_some_and(|ended| spec.rules.about(ended.exit_code).is_some());
+        match (spec.role, spec.rules.policy.unwrap_or(self.spec.restart)) {
+            (Role::Ephemeral, _) => false,
             (Role::Sidecar, _) | (Role::Main, Restart::Always) => true,
-            (Role::Init, Restart::Always) | (Role::Init | Role::Main, Restart::OnFailure) => failed,
-            (Role::Init | Role::Main, Restart::Never) => false,
+            (Role::Init, Restart::Always) | (Role::Init | Role::Main, Restart::OnFailure) => failed || is_meant,
+            (Role::Init | Role::Main, Restart::Never) => is_meant,
         }
     }
 
@@ -365,8 +460,8 @@ impl State {
     pub fn is_in_motion(&self) -> bool {
         let preparing = self.sandbox == Sandbox::Preparing;
         let moving = |container: &Container| match &container.phase {
-            Phase::Pulling | Phase::Starting => container.trouble.is_none(),
-            Phase::Running(running) => !running.is_up || running.stop.is_some(),
+            Phase::Pulling | Phase::Pulled | Phase::Starting => container.trouble.is_none(),
+            Phase::Running(running) => !running.is_there() || running.stop.is_some(),
             Phase::Idle | Phase::Ended => false,
         };
         self.life == Life::Active && (preparing || self.containers.iter().any(moving))
@@ -388,15 +483,21 @@ impl State {
         };
         let deadline = self.deadline().filter(|_| wants_to_run);
         let is_driven = wants_to_run && matches!(self.sandbox, Sandbox::Ready(_));
-        let containers = self.each().filter_map(|(_, container, role)| self.wake_of(container, role, is_driven));
-        sandbox.into_iter().chain(deadline).chain(containers).min()
+        let containers = self.each().filter_map(|(at, container, role)| self.wake_of(at, container, role, is_driven));
+        let resize = match self.resize.as_deref() {
+            Some(Resize::Pending { retry, .. }) if wants_to_run => *retry,
+            _ => None,
+        };
+        sandbox.into_iter().chain(deadline).chain(containers).chain(resize).min()
     }
 
-    fn wake_of(&self, container: &Container, role: Role, is_driven: bool) -> Option<Timestamp> {
+    fn wake_of(&self, at: usize, container: &Container, role: Role, is_driven: bool) -> Option<Timestamp> {
         let is_driven = is_driven && (role == Role::Main) <= self.is_initialized;
         match &container.phase {
-            Phase::Running(Running { stop: Some(stop), .. }) => Some(stop.deadline).filter(|_| !stop.is_killed),
-            Phase::Running(_) | Phase::Pulling | Phase::Starting => None,
+            Phase::Running(Running { stop: Some(stop), .. }) => {
+                Some(stop.deadline).filter(|_| stop.stage != Stage::Killed)
+            }
+            Phase::Running(_) | Phase::Pulling | Phase::Pulled | Phase::Starting => None,
             Phase::Idle => {
                 let trouble = container.trouble.as_ref()?;
                 trouble.settles.into_iter().chain(trouble.retry.filter(|_| is_driven)).min()
@@ -404,8 +505,9 @@ impl State {
             Phase::Ended => {
                 let ended = container.ended.as_ref()?;
                 let is_past = self.is_initialized && role == Role::Init;
-                let is_due = is_driven && !is_past && self.restarts(role, container);
-                is_due.then(|| container.crashes.due(ended.finished_at))
+                let is_due = is_driven && !is_past && self.restarts(at);
+                let due = is_due.then(|| container.crashes.due(ended.finished_at));
+                due.into_iter().chain(container.trouble.as_ref().and_then(|trouble| trouble.settles)).min()
             }
         }
     }
@@ -417,21 +519,18 @@ impl State {
     }
 
     fn mains(&self) -> impl Iterator<Item = &Container> {
-        self.containers.iter().skip(self.spec.init_count())
-    }
-
-    fn has_run(&self) -> bool {
-        self.containers.iter().any(Container::has_run)
+        self.each().filter(|(.., role)| *role == Role::Main).map(|(_, container, _)| container)
     }
 }
 
 impl Container {
     /// One that was never started.
-    pub fn new() -> Self {
+    pub fn of(spec: &super::spec::Container) -> Self {
         Self {
             phase: Phase::Idle,
             restarts: 0,
             image: None,
+            resources: spec.resources.clone(),
             ended: None,
             ended_before: None,
             crashes: Backoff::default(),
@@ -471,12 +570,20 @@ impl Container {
         self.running().is_some() || self.ended.is_some()
     }
 
-    /// Ready to serve. Source: kubelet's readiness manager: without a probe, whoever runs is ready.
+    /// Ready to serve. Source: kubelet's readiness manager: without a probe, whoever runs is ready, to its very end.
     pub fn is_ready(&self) -> bool {
-        let is_ready = |running: &Running| {
-            running.stop.is_none() && running.is_up && running.is_started && running.probed_ready != Some(false)
-        };
+        let is_ready =
+            |running: &Running| running.is_there() && running.is_started && running.probed_ready != Some(false);
         self.running().is_some_and(is_ready)
+    }
+
+    /// Whether those that start after it have to wait: it is neither started nor failing to.
+    pub fn is_on_its_way(&self) -> bool {
+        match &self.phase {
+            Phase::Pulling | Phase::Pulled | Phase::Starting => true,
+            Phase::Running(running) => running.post_start == PostStart::Pending,
+            Phase::Idle | Phase::Ended => false,
+        }
     }
 
     /// The number of the instance that would start next.
@@ -485,8 +592,9 @@ impl Container {
     }
 }
 
-impl Default for Container {
-    fn default() -> Self {
-        Self::new()
+impl Running {
+    /// Whether it counts as running: the guest is there, and its `postStart` hook has ended.
+    pub fn is_there(&self) -> bool {
+        self.is_up && self.post_start == PostStart::Done
     }
 }

@@ -4,13 +4,17 @@
 //! ([`Step::advance`]), so that an event that comes twice, late or not at all does no harm.
 //! Source: kubelet, `computePodActions` and `syncPod`.
 
+mod hooks;
+mod resize;
+mod stop;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::report::container_id;
 use super::spec::Role;
 use super::state::{
-    Container, Deletion, Effect, Ended, Event, Failure, Guest, Life, Notice, Outcome, Phase, ProbeKind, Running,
-    Sandbox, State, Stop, Trouble, Wish,
+    Container, Deletion, Effect, Ended, Event, Failure, Guest, Life, Notice, Outcome, Phase, PostStart, ProbeKind,
+    Running, Sandbox, State, Trouble, Wish,
 };
 use super::volumes::CONFIG_ERROR;
 use crate::images::Image;
@@ -49,6 +53,8 @@ struct Step {
 enum Aim {
     /// Its containers run.
     Run,
+    /// Its containers end, and then run again from the first.
+    StartOver,
     /// It asks for what this node does not do.
     Refuse,
     /// It stays as it is.
@@ -70,12 +76,11 @@ impl Step {
             Event::Pulled { container, result } => self.pulled(container, result),
             Event::Refused { container, failure } => self.refused(container, failure),
             Event::Started { guest, result } => self.started(guest, result),
-            Event::Up(guest) => {
-                if let Some(running) = self.running(guest) {
-                    running.is_up = true;
-                }
-            }
-            Event::Exited { guest, exit } => self.exited(guest, exit),
+            Event::Up(guest) => self.up(guest),
+            Event::Hooked { guest, kind, result } => self.hooked(guest, kind, result),
+            Event::Exited { guest, exit, message } => self.exited(guest, exit, message),
+            Event::Allocated(result) => self.allocated(result),
+            Event::Resized { guest, result } => self.resized(guest, result),
             Event::Probed { guest, kind, result } => self.probed(guest, kind, result),
             Event::Tick => self.tick(),
             Event::Reported => {
@@ -103,6 +108,9 @@ impl Step {
         {
             self.end(outcome, false);
         }
+        if self.state.resize.is_none() {
+            self.resize();
+        }
         let Some(grace_seconds) = wish.deletion_grace_seconds else { return };
         let is_shorter = self.state.deletion.is_none_or(|deletion| grace_seconds < deletion.grace_seconds);
         if is_shorter {
@@ -112,23 +120,31 @@ impl Step {
         }
     }
 
-    /// A container whose image was changed is started again with the new one.
+    /// A container whose image was changed is started again with the new one; ephemeral containers join; other resources
+    /// are asked for.
     fn respecified(&mut self, spec: std::sync::Arc<super::spec::Spec>) {
         let old = std::mem::replace(&mut self.state.spec, spec.clone());
+        let joined = spec.containers.iter().skip(self.state.containers.len()).map(Container::of);
+        self.state.containers = self.state.containers.iter().cloned().chain(joined).collect();
         for (at, (old, new)) in old.containers.iter().zip(spec.containers.iter()).enumerate() {
             if old.image_text != new.image_text {
-                self.state.containers[at].trouble = None;
+                let container = &mut self.state.containers[at];
+                container.trouble = None;
+                if matches!(container.phase, Phase::Pulled) {
+                    container.phase = if container.ended.is_some() { Phase::Ended } else { Phase::Idle };
+                }
                 let message = format!("Container {} definition changed, will be restarted", new.name);
-                let deadline = self.later(SignedDuration::try_from(spec.grace).unwrap_or(SignedDuration::MAX));
-                self.stop(at, deadline, message);
+                self.stop(at, self.after(spec.grace), message);
             }
         }
+        self.resize();
     }
 
-    fn end(&mut self, outcome: Outcome, is_warning: bool) {
-        if is_warning {
+    fn end(&mut self, outcome: Outcome, is_told: bool) {
+        if is_told {
             let reason = reason_of(&outcome.reason);
-            self.notice(None, true, reason, outcome.message.clone());
+            let is_warning = reason != "DeadlineExceeded";
+            self.notice(None, is_warning, reason, outcome.message.clone());
         }
         self.state.outcome = Some(outcome);
     }
@@ -162,9 +178,7 @@ impl Step {
             Ok(image) => {
                 let container = &mut self.state.containers[at];
                 container.image = Some(image);
-                container.phase = Phase::Starting;
-                let guest = Guest { container: at, restart: container.next_restart() };
-                self.effects.push(Effect::Start { guest });
+                container.phase = Phase::Pulled;
             }
             Err(failure) => self.failed(at, failure),
         }
@@ -206,8 +220,8 @@ impl Step {
 
     fn started(&mut self, guest: Guest, result: Result<(), Failure>) {
         let now = self.now;
-        let has_startup_probe = self.state.spec.containers[guest.container].probes.startup.is_some();
-        let has_readiness_probe = self.state.spec.containers[guest.container].probes.readiness.is_some();
+        let spec = self.state.spec.clone();
+        let spec = &spec.containers[guest.container];
         let container = &mut self.state.containers[guest.container];
         if !matches!(container.phase, Phase::Starting) || container.next_restart() != guest.restart {
             return;
@@ -226,26 +240,49 @@ impl Step {
             since: now,
             restart: guest.restart,
             is_up: false,
-            is_started: !has_startup_probe,
-            probed_ready: has_readiness_probe.then_some(false),
+            post_start: if spec.hooks.post_start.is_some() { PostStart::Pending } else { PostStart::Done },
+            resources: container.resources.clone(),
+            is_started: spec.probes.startup.is_none(),
+            probed_ready: spec.probes.readiness.is_some().then_some(false),
             stop: None,
         });
         self.notice(Some(guest.container), false, "Created", "Container created".into());
         self.notice(Some(guest.container), false, "Started", "Container started".into());
     }
 
-    fn exited(&mut self, guest: Guest, exit: Exit) {
+    fn exited(&mut self, guest: Guest, exit: Exit, message: String) {
         let now = self.now;
+        let settles = self.later(SETTLE);
         let container_id = container_id(&self.state.spec, guest);
         let Some(running) = self.running(guest) else { return };
-        let ended = ended(exit, running.since, now, container_id);
+        let (exit_code, reason) = outcome_of(&exit);
+        // What the guest left as its last words says more than how it trapped.
+        let mut message = match exit {
+            Exit::Trap { message: trap } if message.is_empty() => trap,
+            _ => message,
+        };
+        message.truncate(message.floor_char_boundary(TERMINATION_MESSAGE_BYTES_MAX));
+        let (reason, started_at) = (reason.into(), Some(running.since));
+        let ended = Ended { exit_code, reason, message, started_at, finished_at: now, container_id };
+        let unhooked = match &running.post_start {
+            PostStart::Failed(message) => Some(message.to_string()),
+            _ => None,
+        };
         let container = &mut self.state.containers[guest.container];
         container.ended = Some(Box::new(ended));
         container.phase = Phase::Ended;
-        let role = self.state.spec.containers[guest.container].role;
-        let container = &self.state.containers[guest.container];
-        let is_restarted = self.state.wants_to_run() && self.state.restarts(role, container);
-        if is_restarted && container.crashes.delay_seconds(now) > 0 {
+        let rule = self.state.spec.containers[guest.container].rules.about(exit_code);
+        let is_for_all = rule.is_some_and(|rule| rule.is_for_all);
+        let is_restarted = self.state.wants_to_run() && self.state.restarts(guest.container);
+        self.state.is_starting_over |= is_restarted && is_for_all;
+        let is_restarted = is_restarted && !self.state.is_starting_over;
+        let container = &mut self.state.containers[guest.container];
+        let is_delayed = is_restarted && container.crashes.delay_seconds(now) > 0;
+        if let Some(message) = unhooked.filter(|_| is_delayed) {
+            let trouble = Trouble { reason: "PostStartHookError", message, settles: Some(settles), retry: None };
+            container.trouble = Some(Box::new(trouble));
+        }
+        if is_delayed {
             let pod = &self.state.spec.pod;
             let name = &self.state.spec.containers[guest.container].name;
             let message = format!(
@@ -254,6 +291,7 @@ impl Step {
             );
             self.notice(Some(guest.container), true, "BackOff", message);
         }
+        self.settle_resize();
     }
 
     fn probed(&mut self, guest: Guest, kind: ProbeKind, result: Result<(), String>) {
@@ -274,8 +312,7 @@ impl Step {
         };
         let grace = probe.as_ref().and_then(|probe| probe.grace).unwrap_or(self.state.spec.grace);
         let message = format!("Container {} failed {what} probe, will be restarted", container.name);
-        let deadline = self.later(SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX));
-        self.stop(guest.container, deadline, message);
+        self.stop(guest.container, self.after(grace), message);
     }
 
     fn tick(&mut self) {
@@ -283,6 +320,10 @@ impl Step {
             let now = self.now;
             let trouble = self.state.containers[at].trouble.as_mut();
             if let Some(trouble) = trouble.filter(|trouble| trouble.settles.is_some_and(|settles| settles <= now)) {
+                if trouble.reason == "PostStartHookError" {
+                    self.state.containers[at].trouble = None;
+                    continue;
+                }
                 trouble.settles = None;
                 let failure = std::mem::replace(&mut trouble.reason, "ImagePullBackOff");
                 let image = &self.state.spec.containers[at].image_text;
@@ -295,18 +336,21 @@ impl Step {
         let is_over_time = self.state.deadline().is_some_and(|deadline| deadline <= self.now);
         if is_over_time && self.state.outcome.is_none() && !self.state.phase().is_final() {
             let message = "Pod was active on the node longer than the specified deadline".to_owned();
-            self.end(Outcome { is_failed: true, reason: "DeadlineExceeded".into(), message }, true);
+            let reason = "DeadlineExceeded".to_owned();
+            self.end(Outcome { is_failed: true, reason, message, is_disruption: false }, true);
         }
+        self.retry_resize();
     }
 
     fn advance(&mut self) {
         match self.aim() {
             Aim::Stay => {}
             Aim::Run => self.run(),
+            Aim::StartOver => self.start_over(),
             Aim::Refuse => self.refuse(),
             Aim::End { grace } => self.wind_down(grace),
         }
-        self.kill_overdue();
+        self.advance_stops();
         if self.state.life == Life::Reported && self.state.deletion.is_some() {
             self.state.life = Life::Deleting;
             self.effects.push(Effect::Delete);
@@ -321,6 +365,7 @@ impl Step {
             (Life::Leaving { deadline }, _) => Aim::End { grace: Some(deadline) },
             (Life::Active, Some(deletion)) => Aim::End { grace: Some(deletion.deadline) },
             (Life::Active, None) if state.outcome.is_some() || state.is_finished() => Aim::End { grace: None },
+            (Life::Active, None) if state.is_starting_over => Aim::StartOver,
             (Life::Active, None) if !state.spec.refusals.is_empty() => Aim::Refuse,
             (Life::Active, None) => Aim::Run,
         }
@@ -351,21 +396,30 @@ impl Step {
 
     fn run_containers(&mut self) {
         let spec = self.state.spec.clone();
+        let ephemeral = (0..spec.containers.len()).filter(|at| spec.containers[*at].role == Role::Ephemeral);
+        for at in ephemeral {
+            self.drive(at, true);
+        }
+        // Images come at once; instances start one after the other.
+        let mut may_start = true;
         for (at, container) in spec.containers.iter().enumerate() {
             let is_past = self.state.is_initialized && container.role == Role::Init;
-            if is_past {
+            if is_past || container.role == Role::Ephemeral {
                 continue;
             }
-            self.drive(at, container.role);
+            self.drive(at, may_start);
             let now = &self.state.containers[at];
             let lets_next = match container.role {
-                Role::Init => now.is_over() && now.has_succeeded(),
-                Role::Sidecar => self.state.is_initialized || now.running().is_some_and(|r| r.is_up && r.is_started),
-                Role::Main => true,
+                Role::Init => now.is_over() && now.has_succeeded() && !self.state.restarts(at),
+                Role::Sidecar => {
+                    self.state.is_initialized || now.running().is_some_and(|r| r.is_there() && r.is_started)
+                }
+                Role::Main | Role::Ephemeral => true,
             };
             if !lets_next {
                 return;
             }
+            may_start = may_start && !now.is_on_its_way();
             if at + 1 == spec.init_count() {
                 self.state.is_initialized = true;
             }
@@ -373,14 +427,15 @@ impl Step {
     }
 
     /// Starts a container whose time has come.
-    fn drive(&mut self, at: usize, role: Role) {
+    fn drive(&mut self, at: usize, may_start: bool) {
         let container = &self.state.containers[at];
         let is_due = match &container.phase {
-            Phase::Pulling | Phase::Starting | Phase::Running(_) => false,
+            Phase::Pulled if may_start => return self.start(at),
+            Phase::Pulling | Phase::Pulled | Phase::Starting | Phase::Running(_) => false,
             Phase::Idle => container.trouble.as_ref().is_none_or(|t| t.retry.is_some_and(|retry| retry <= self.now)),
             Phase::Ended => {
                 let finished = container.ended.as_ref().map_or(self.now, |ended| ended.finished_at);
-                self.state.restarts(role, container) && container.crashes.due(finished) <= self.now
+                self.state.restarts(at) && container.crashes.due(finished) <= self.now
             }
         };
         if is_due {
@@ -389,82 +444,19 @@ impl Step {
         }
     }
 
-    /// Ends all containers, the sidecars after those whom they serve, and settles once nothing runs.
-    fn wind_down(&mut self, grace: Option<Timestamp>) {
-        let own = SignedDuration::try_from(self.state.spec.grace).unwrap_or(SignedDuration::MAX);
-        let deadline = grace.unwrap_or_else(|| self.later(own));
-        for container in &mut self.state.containers {
-            match container.phase {
-                Phase::Pulling if container.ended.is_some() => container.phase = Phase::Ended,
-                Phase::Pulling => container.phase = Phase::Idle,
-                _ => {}
-            }
-        }
-        let served = |(_, container, role): (usize, &Container, Role)| {
-            role != Role::Sidecar && matches!(container.phase, Phase::Starting | Phase::Running(_))
-        };
-        let has_served = self.state.each().any(served);
-        let stopping: Vec<usize> = self
-            .state
-            .each()
-            .filter(|(_, container, role)| container.running().is_some() && (*role != Role::Sidecar || !has_served))
-            .map(|(at, ..)| at)
-            .collect();
-        for at in stopping {
-            let name = &self.state.spec.containers[at].name;
-            let message = format!("Stopping container {name}");
-            self.stop(at, deadline, message);
-        }
-        if !self.state.is_busy() {
-            self.settle();
-        }
-    }
-
-    fn settle(&mut self) {
-        self.state.life = match self.state.life {
-            Life::Leaving { deadline } => Life::Leaving { deadline },
-            Life::Gone { .. } => Life::Gone { is_settled: true },
-            _ => Life::Settled,
-        };
-        if matches!(self.state.life, Life::Leaving { .. }) {
-            return;
-        }
-        let address = self.state.address();
-        if self.state.sandbox != Sandbox::None {
-            self.effects.push(Effect::Release);
-        }
-        self.state.sandbox = Sandbox::Released(address);
-    }
-
-    /// Asks a container to end, once; a second time may only bring its deadline nearer.
-    fn stop(&mut self, at: usize, deadline: Timestamp, message: String) {
-        let Some(running) = self.state.containers[at].running_mut() else { return };
-        let guest = Guest { container: at, restart: running.restart };
-        match &mut running.stop {
-            Some(stop) => stop.deadline = stop.deadline.min(deadline),
-            None => {
-                running.stop = Some(Stop { deadline, is_killed: false });
-                self.effects.push(Effect::Stop { guest });
-                self.notice(Some(at), false, "Killing", message);
-            }
-        }
-    }
-
-    fn kill_overdue(&mut self) {
-        let now = self.now;
-        for (at, container) in self.state.containers.iter_mut().enumerate() {
-            let Some(running) = container.running_mut() else { continue };
-            let guest = Guest { container: at, restart: running.restart };
-            let overdue = running.stop.as_mut().filter(|stop| stop.deadline <= now && !stop.is_killed);
-            if let Some(stop) = overdue {
-                stop.is_killed = true;
-                self.effects.push(Effect::Kill { guest });
-            }
-        }
+    fn start(&mut self, at: usize) {
+        let container = &mut self.state.containers[at];
+        container.phase = Phase::Starting;
+        let guest = Guest { container: at, restart: container.next_restart() };
+        self.effects.push(Effect::Start { guest });
     }
 
     fn running(&mut self, guest: Guest) -> Option<&mut Running> {
         self.state.containers.get_mut(guest.container)?.running_mut().filter(|running| running.restart == guest.restart)
+    }
+
+    fn after(&self, grace: std::time::Duration) -> Timestamp {
+        self.later(SignedDuration::try_from(grace).unwrap_or(SignedDuration::MAX))
     }
 
     fn later(&self, after: SignedDuration) -> Timestamp {
@@ -478,17 +470,15 @@ impl Step {
 
 /// Source: kubelet's reasons and exit codes; a trap is shown as what aborts a native program (134), a stop and a kill
 /// as the signals they stand for (143, 137).
-fn ended(exit: Exit, since: Timestamp, now: Timestamp, container_id: String) -> Ended {
-    let (exit_code, reason, mut message) = match exit {
-        Exit::Code(0) => (0, "Completed", String::new()),
-        Exit::Code(code) => (code, "Error", String::new()),
-        Exit::OutOfMemory => (137, "OOMKilled", String::new()),
-        Exit::Trap { message } => (134, "Error", message),
-        Exit::Stopped => (143, "Error", String::new()),
-        Exit::Killed => (137, "Error", String::new()),
-    };
-    message.truncate(message.floor_char_boundary(TERMINATION_MESSAGE_BYTES_MAX));
-    Ended { exit_code, reason: reason.into(), message, started_at: Some(since), finished_at: now, container_id }
+fn outcome_of(exit: &Exit) -> (i32, &'static str) {
+    match exit {
+        Exit::Code(0) => (0, "Completed"),
+        Exit::Code(code) => (*code, "Error"),
+        Exit::OutOfMemory => (137, "OOMKilled"),
+        Exit::Trap { .. } => (134, "Error"),
+        Exit::Stopped => (143, "Error"),
+        Exit::Killed => (137, "Error"),
+    }
 }
 
 /// What is said when a container cannot start: of its image in one event, and then why.
@@ -516,6 +506,7 @@ fn reason_of(reason: &str) -> &'static str {
         "OutOfpods" => "OutOfpods",
         "DeadlineExceeded" => "DeadlineExceeded",
         "Evicted" => "Evicted",
+        "Preempting" => "Preempting",
         _ => "Failed",
     }
 }

@@ -3,6 +3,7 @@
 //! It owns the pod's [`State`]; what others may look at is in [`Shared`]. It ends when the API has the pod no more and
 //! nothing of it runs here.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coracle_client::{Key, Patch};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
@@ -22,7 +23,7 @@ use super::host::Host;
 use super::overwritten::{Overwritten, version};
 use super::report::{Conditions, is_worth_writing, report};
 use super::restore::{restore, wish};
-use super::spec::Spec;
+use super::spec::{Role, Spec};
 use super::state::{Event, Guest, Life, State};
 use super::step::step;
 use super::volumes::PodVolumes;
@@ -33,21 +34,28 @@ use crate::runtime::Container;
 pub struct Shared {
     pub key: Key,
     pub uid: String,
-    /// The names of its containers, init containers first.
-    pub containers: Box<[Arc<str>]>,
     /// Wakes the worker: the API's object is another, or the kubelet stops.
     pub changed: Notify,
-    guests: Mutex<Box<[Slot]>>,
+    guests: Mutex<Vec<Slot>>,
     newest: Mutex<Option<Written>>,
 }
 
 /// One container's instances.
-#[derive(Default)]
 pub struct Slot {
+    pub name: Arc<str>,
     /// The number of the newest instance that ever ran.
     pub newest: Option<u32>,
     pub live: Option<Arc<dyn Container>>,
+    /// When it started.
+    pub(super) since: Option<Instant>,
     pub(super) prober: Option<AbortHandle>,
+    pub(super) hook: Option<AbortHandle>,
+}
+
+impl Slot {
+    fn of(name: Arc<str>) -> Self {
+        Self { name, newest: None, live: None, since: None, prober: None, hook: None }
+    }
 }
 
 /// A status, with what tells it from another one.
@@ -73,9 +81,14 @@ pub(super) enum Message {
 }
 
 impl Shared {
-    /// The slots of its containers.
-    pub fn guests(&self) -> MutexGuard<'_, Box<[Slot]>> {
+    /// The slots of its containers, init containers first and ephemeral ones last.
+    pub fn guests(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a container is among them.
+    pub fn position(&self, container: &str) -> Option<usize> {
+        self.guests().iter().position(|slot| *slot.name == *container)
     }
 
     fn newest(&self) -> MutexGuard<'_, Option<Written>> {
@@ -113,17 +126,17 @@ impl Worker {
         let now = host.clock.wall();
         let spec = Arc::new(Spec::of(&pod, &host.config.host_paths));
         let restored = restore(spec.clone(), &pod, now);
-        let slot = |container: &super::state::Container| Slot {
-            newest: container.has_run().then_some(container.restarts),
-            ..Slot::default()
-        };
+        let slots = restored.state.containers.iter().zip(&spec.containers).map(|(container, spec)| {
+            let newest = container.has_run().then_some(container.restarts);
+            Slot { newest, ..Slot::of(spec.name.clone()) }
+        });
+        let guests = Mutex::new(slots.collect());
         let (outbox, inbox) = mpsc::channel(WORKER_EVENTS_MAX);
         let shared = Shared {
             key: Key::of(&*pod),
             uid: spec.pod.uid.clone(),
-            containers: spec.containers.iter().map(|container| container.name.clone()).collect(),
             changed: Notify::new(),
-            guests: Mutex::new(restored.state.containers.iter().map(slot).collect()),
+            guests,
             newest: Mutex::default(),
         };
         let volumes = PodVolumes::new(host.clone(), shared.key.clone(), shared.uid.clone(), outbox.clone());
@@ -196,7 +209,7 @@ impl Worker {
         if state.life != Life::Active || self.pod.metadata.deletion_timestamp.is_some() {
             return None;
         }
-        let amount = self.pod.spec.as_ref().map(Amount::of).unwrap_or_default();
+        let amount = self.pod.spec.as_ref().map(|spec| Amount::of(&allocated(spec, state))).unwrap_or_default();
         let ran_before = self.former_ip.is_some();
         if ran_before {
             self.host.ledger.book(amount);
@@ -217,7 +230,12 @@ impl Worker {
         let Some(pod) = newest else { return self.process(Event::Gone) };
         let mut wish = wish(&pod, &self.state().spec);
         if pod.metadata.generation != self.pod.metadata.generation {
-            wish.spec = Some(Arc::new(Spec::of(&pod, &self.host.config.host_paths)));
+            let spec = Spec::of(&pod, &self.host.config.host_paths);
+            let mut guests = self.shared.guests();
+            let joined = spec.containers.iter().skip(guests.len()).map(|container| Slot::of(container.name.clone()));
+            guests.extend(joined);
+            drop(guests);
+            wish.spec = Some(Arc::new(spec));
         }
         if pod.metadata.labels != self.pod.metadata.labels
             || pod.metadata.annotations != self.pod.metadata.annotations
@@ -313,6 +331,26 @@ impl Worker {
         let left = at.duration_since(self.host.clock.wall());
         Instant::now() + Duration::try_from(left).unwrap_or(LEAST).max(LEAST)
     }
+}
+
+/// A pod's spec with what the node had given its containers: what was asked for since then is not booked yet.
+fn allocated<'a>(spec: &'a PodSpec, state: &State) -> Cow<'a, PodSpec> {
+    let mut spec = Cow::Borrowed(spec);
+    for (container, specified) in state.containers.iter().zip(&state.spec.containers) {
+        if container.resources.differences(&specified.resources).is_empty() {
+            continue;
+        }
+        let spec = spec.to_mut();
+        let list = match specified.role {
+            Role::Init | Role::Sidecar => spec.init_containers.as_mut(),
+            Role::Main => Some(&mut spec.containers),
+            Role::Ephemeral => None,
+        };
+        if let Some(written) = list.and_then(|list| list.get_mut(specified.position)) {
+            written.resources.get_or_insert_default().requests = Some(container.resources.requests.clone());
+        }
+    }
+    spec
 }
 
 async fn until(wake: Option<Instant>) {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 
-use super::{Container, ContainerSpec, Exec, Exit, LoadError, Module, Mount, Runtime, StartError, Tell, Usage};
+use super::{Container, ContainerSpec, Exec, Exit, Limits, LoadError, Module, Mount, Runtime, StartError, Tell, Usage};
 use crate::images::Image;
 
 /// What becomes of the containers of an image.
@@ -120,6 +120,10 @@ impl Module for FakeModule {
         let listens = !matches!(self.outcome, Outcome::Ignores);
         Ok(Arc::new(FakeContainer { end, ended, listens, mounts: spec.mounts, shared: self.shared.clone() }))
     }
+
+    fn is_program(&self) -> bool {
+        false
+    }
 }
 
 /// What a further run does, by its first argument: `echo` prints the others, `cat` what it reads, `exit` ends with the
@@ -185,6 +189,10 @@ impl Container for FakeContainer {
 
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+
+    fn resize(&self, _limits: Limits) -> Result<(), StartError> {
+        Ok(())
     }
 
     fn mounts(&self) -> &[Mount] {

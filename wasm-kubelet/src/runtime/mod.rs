@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, DuplexStream};
 
 use crate::images::Image;
 
@@ -72,6 +72,9 @@ pub trait Module: Send + Sync {
     /// # Errors
     /// [`StartError`], when it cannot.
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError>;
+
+    /// Whether a guest of it runs from start to end: one that serves has an instance a request, and no last words.
+    fn is_program(&self) -> bool;
 }
 
 /// Why an image cannot run here. The texts go into container statuses as they are.
@@ -100,10 +103,7 @@ pub struct ContainerSpec {
     pub stdin: Option<Input>,
     pub stdout: Arc<dyn Sink>,
     pub stderr: Arc<dyn Sink>,
-    pub memory_bytes_max: Option<u64>,
-    pub cpu_millis_max: Option<u32>,
-    /// The share under contention, as `requests.cpu` in thousandths.
-    pub cpu_millis_requested: u32,
+    pub limits: Limits,
     /// Where a guest that serves HTTP is to be reached.
     pub http: Vec<SocketAddr>,
     /// The pod's own address.
@@ -150,6 +150,15 @@ pub struct Exec {
     pub tty: bool,
 }
 
+/// How much a container may use. It may change while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    pub memory_bytes_max: Option<u64>,
+    pub cpu_millis_max: Option<u32>,
+    /// The share under contention, as `requests.cpu` in thousandths.
+    pub cpu_millis_requested: u32,
+}
+
 /// A folder of the host that the guest sees.
 #[derive(Clone, Debug)]
 pub struct Mount {
@@ -192,6 +201,18 @@ pub trait Container: Send + Sync {
 
     /// What it used so far.
     fn usage(&self) -> Usage;
+
+    /// Gives it other limits from now on.
+    ///
+    /// # Errors
+    /// [`StartError`], when it keeps those that it has.
+    fn resize(&self, limits: Limits) -> Result<(), StartError>;
+
+    /// A connection to its guest that no socket is needed for, where this runtime serves the guest's HTTP itself, at this
+    /// port; `None` where it does not.
+    fn connect(&self, _port: u16) -> Option<DuplexStream> {
+        None
+    }
 
     /// The folders of the host that it sees.
     fn mounts(&self) -> &[Mount];

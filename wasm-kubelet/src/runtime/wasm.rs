@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use coracle_runtime as wasm;
+use tokio::io::DuplexStream;
 
 use super::{
-    Container, ContainerSpec, Exec, Exit, Input, LoadError, Module, Mount, Names, Progress, Runtime, Sink, StartError,
-    Tell, Unresolved, Usage,
+    Container, ContainerSpec, Exec, Exit, Input, Limits, LoadError, Module, Mount, Names, Progress, Runtime, Sink,
+    StartError, Tell, Unresolved, Usage,
 };
 use crate::images::Image;
 use crate::pod::execute::chain;
@@ -83,12 +84,20 @@ impl Module for WasmModule {
         let container = started.map_err(|error| StartError { message: chain(&error) })?;
         Ok(WasmContainer::new(&self.runtime, container, mounts))
     }
+
+    fn is_program(&self) -> bool {
+        matches!(self.artifact.inspection().world, wasm::World::Command | wasm::World::Reactor)
+    }
 }
 
 /// `requests.cpu` of one core weighs as much as no request: 1024, as with cgroups' shares.
+fn weight(limits: &Limits) -> Option<u32> {
+    let millis = u64::from(limits.cpu_millis_requested);
+    (millis > 0).then(|| u32::try_from((millis * 1024 / 1000).max(2)).unwrap_or(u32::MAX))
+}
+
 fn translate(spec: ContainerSpec) -> wasm::ContainerSpec {
     let mount = |mount: Mount| wasm::Mount { host: mount.host, guest: mount.guest, read_only: mount.read_only };
-    let weight = (spec.cpu_millis_requested > 0).then(|| (u64::from(spec.cpu_millis_requested) * 1024 / 1000).max(2));
     wasm::ContainerSpec {
         args: spec.args,
         env: spec.env,
@@ -96,9 +105,9 @@ fn translate(spec: ContainerSpec) -> wasm::ContainerSpec {
         stdin: input(spec.stdin),
         stdout: Arc::new(Output(spec.stdout)),
         stderr: Arc::new(Output(spec.stderr)),
-        memory_bytes_max: spec.memory_bytes_max,
-        cpu_millis_max: spec.cpu_millis_max,
-        cpu_weight: weight.and_then(|weight| u32::try_from(weight).ok()),
+        memory_bytes_max: spec.limits.memory_bytes_max,
+        cpu_millis_max: spec.limits.cpu_millis_max,
+        cpu_weight: weight(&spec.limits),
         http: Some(wasm::HttpServe { listen: spec.http }),
         address: spec.address,
         resolver: Arc::new(Resolver(spec.names)),
@@ -194,6 +203,15 @@ impl Container for WasmContainer {
     fn usage(&self) -> Usage {
         let used = self.container.usage();
         Usage { cpu_time: used.cpu_time, memory_bytes: used.memory_bytes, memory_bytes_peak: used.memory_bytes_peak }
+    }
+
+    fn resize(&self, limits: Limits) -> Result<(), StartError> {
+        self.container.resize(limits.memory_bytes_max, limits.cpu_millis_max, weight(&limits));
+        Ok(())
+    }
+
+    fn connect(&self, port: u16) -> Option<DuplexStream> {
+        self.container.connect(port)
     }
 
     fn mounts(&self) -> &[Mount] {

@@ -65,7 +65,7 @@ pub async fn get(
     let Some((pod, shared)) = pod.and_then(|pod| Some((pod.clone(), workers.of(&pod)?))) else {
         return refuse(StatusCode::NOT_FOUND, format!("pod {name:?} in namespace {namespace:?} does not exist"));
     };
-    let Some(at) = shared.containers.iter().position(|known| **known == *container) else {
+    let Some(at) = shared.position(&container) else {
         return refuse(StatusCode::NOT_FOUND, format!("container {container:?} not found in pod {name:?}"));
     };
     let newest = shared.guests()[at].newest;
@@ -91,7 +91,8 @@ pub async fn get(
 fn waiting_reason(pod: &Pod, container: &str) -> String {
     let status = pod.status.as_ref();
     let all = status.into_iter().flat_map(|status| {
-        status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten())
+        let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+        lists.into_iter().flatten().flatten()
     });
     let mut own = all.filter(|status| status.name == container);
     let reason = own.find_map(|status| status.state.as_ref()?.waiting.as_ref()?.reason.clone());

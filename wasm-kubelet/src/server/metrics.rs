@@ -29,13 +29,13 @@ fn used(workers: &Workers) -> Vec<Used> {
     let mut all = Vec::new();
     for shared in workers.all() {
         let guests = shared.guests();
-        for (slot, name) in guests.iter().zip(shared.containers.iter()) {
+        for slot in guests.iter() {
             let Some(live) = &slot.live else { continue };
             all.push(Used {
                 namespace: shared.key.namespace.clone(),
                 pod: shared.key.name.clone(),
                 uid: shared.uid.clone(),
-                container: name.clone(),
+                container: slot.name.clone(),
                 usage: live.usage(),
             });
         }

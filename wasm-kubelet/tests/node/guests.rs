@@ -144,3 +144,64 @@ async fn a_crashing_guest_backs_off_and_keeps_its_last_log() {
     let (code, log) = node.get("/containerLogs/default/fail/main?previous=true").await;
     assert!(code == StatusCode::OK && log.starts_with("main\0x\0"), "{log:?}");
 }
+
+/// Writes `words` to the file `name` of its first folder, prints `printed`, and exits with 3.
+fn last_words(name: &str, words: &str, printed: &str) -> String {
+    let printed_bytes = printed.replace("\\n", "\n").len();
+    let (name_bytes, words_bytes) = (name.len(), words.len());
+    format!(
+        r#"(module
+        (import "wasi_snapshot_preview1" "path_open"
+            (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 2)
+        (data (i32.const 1000) "{name}")
+        (data (i32.const 2000) "{words}")
+        (data (i32.const 70000) "{printed}")
+        (func $print (param $to i32) (param $from i32) (param $bytes i32)
+            (i32.store (i32.const 16) (local.get $from))
+            (i32.store (i32.const 20) (local.get $bytes))
+            (drop (call $write (local.get $to) (i32.const 16) (i32.const 1) (i32.const 32))))
+        (func (export "_start")
+            (if (i32.eqz (call $open (i32.const 3) (i32.const 0) (i32.const 1000) (i32.const {name_bytes})
+                    (i32.const 1) (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 40)))
+                (then (call $print (i32.load (i32.const 40)) (i32.const 2000) (i32.const {words_bytes}))))
+            (call $print (i32.const 1) (i32.const 70000) (i32.const {printed_bytes}))
+            (call $exit (i32.const 3))))"#
+    )
+}
+
+#[tokio::test]
+async fn last_words_are_the_file_or_the_end_of_the_log() {
+    let lines: String = (0..100).map(|n| format!("line {n}\\n")).collect();
+    let node = node(&[
+        ("words", &last_words("termination-log", "goodbye", "printed\\n")),
+        ("named", &last_words("last", "farewell", "printed\\n")),
+        ("prints", &last_words("nowhere/x", "", &lines)),
+    ])
+    .await;
+    let volume = r#""volumes":[{"name":"v","emptyDir":{}}],"#;
+    let mounted = r#","terminationMessagePath":"/out/last","volumeMounts":[{"name":"v","mountPath":"/out"}]"#;
+    let logs = r#","terminationMessagePolicy":"FallbackToLogsOnError""#;
+    let printed = (20..100).map(|n| format!("line {n}\n")).collect::<String>();
+    let table = [
+        ("default", "words", "", "", "goodbye"),
+        ("volume", "named", volume, mounted, "farewell"),
+        ("file-first", "words", "", logs, "goodbye"),
+        ("logs", "prints", "", logs, &*printed),
+        ("nothing", "prints", "", "", ""),
+    ];
+    for (pod, image, volume, more, want) in table {
+        let spec = format!(
+            r#"{{"restartPolicy":"Never",{volume}"containers":[{{"name":"main","image":"{image}",
+            "imagePullPolicy":"IfNotPresent"{more}}}]}}"#
+        );
+        node.run(pod, &spec);
+        let pod = node.until_phase(pod, "Failed").await;
+        let ended = pod.status.unwrap().container_statuses.unwrap()[0].state.clone().unwrap().terminated.unwrap();
+        assert_eq!((ended.exit_code, ended.message.as_deref().unwrap_or_default()), (3, want), "{image}{more}");
+    }
+    let left = std::fs::read_dir(node.dir.path().join("farewells")).unwrap();
+    assert_eq!(left.count(), 0, "an instance's folder goes with it");
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod burst;
+mod churn;
 mod guests;
 mod images;
 mod lifecycle;

@@ -72,7 +72,6 @@ fn container(field: &str, container: &core::Container, found: &mut Vec<String>) 
         let is_host = is_host_process(context.windows_options.as_ref());
         refuse(is_host, "securityContext.windowsOptions.hostProcess", NO_WINDOWS);
     }
-    refuse(container.lifecycle.is_some(), "lifecycle", "this node runs no lifecycle hooks");
     refuse(container.volume_devices.iter().flatten().next().is_some(), "volumeDevices", "a guest has no block devices");
     let claims = container.resources.as_ref().and_then(|resources| resources.claims.as_ref());
     refuse(claims.is_some_and(|claims| !claims.is_empty()), "resources.claims", NO_DEVICES);
@@ -93,10 +92,6 @@ fn probes(container: &core::Container, refuse: &mut impl FnMut(bool, &str, &str)
     ];
     for (name, probe) in probes {
         let Some(probe) = probe else { continue };
-        refuse(probe.exec.is_some(), name, "exec probes do not exist here, use httpGet or tcpSocket");
-        refuse(probe.grpc.is_some(), name, "gRPC probes do not exist here, use httpGet or tcpSocket");
-        let https = probe.http_get.as_ref().and_then(|http| http.scheme.as_deref()) == Some("HTTPS");
-        refuse(https, name, "guests serve plain HTTP, use the scheme HTTP");
         let http_port = probe.http_get.as_ref().map(|http| &http.port);
         let asked = http_port.or(probe.tcp_socket.as_ref().map(|tcp| &tcp.port));
         refuse(asked.is_some_and(|asked| port(asked, container).is_none()), name, "no container port has this name");

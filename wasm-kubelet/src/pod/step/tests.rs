@@ -76,6 +76,10 @@ impl Pod {
             Effect::Start { guest } => format!("start {}/{}", name(guest.container), guest.restart),
             Effect::Stop { guest } => format!("stop {}/{}", name(guest.container), guest.restart),
             Effect::Kill { guest } => format!("kill {}/{}", name(guest.container), guest.restart),
+            Effect::Hook { guest, kind } => format!("{kind:?} {}/{}", name(guest.container), guest.restart),
+            Effect::Probe { guest } => format!("probe {}/{}", name(guest.container), guest.restart),
+            Effect::Allocate => "allocate".into(),
+            Effect::Resize { guest } => format!("resize {}/{}", name(guest.container), guest.restart),
             Effect::Notice(Notice { reason: "Created" | "Started", .. }) => return,
             Effect::Notice(notice) => format!("{}: {}", notice.reason, notice.message),
             Effect::Release => "release".into(),
@@ -97,14 +101,15 @@ impl Pod {
 
     fn exit(&mut self, container: usize, exit: Exit) -> &mut Self {
         let guest = Guest { container, restart: self.state.containers[container].restarts };
-        self.on(Event::Exited { guest, exit })
+        self.on(Event::Exited { guest, exit, message: String::new() })
     }
 
     /// The status in a line a container, as `kubectl get pod` has it.
     fn status(&mut self) -> &mut Self {
         let node = Node { ip: Ipv4Addr::LOCALHOST.into(), scheme: "wasm" };
         let report = report(&self.state, &node, &Conditions::default(), None, self.now);
-        let lists = ["initContainerStatuses", "containerStatuses"].map(|list| report.status[list].as_array().cloned());
+        let lists = ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"]
+            .map(|list| report.status[list].as_array().cloned());
         let each = lists.into_iter().flatten().flatten().map(|status| {
             let (kind, state) = status["state"].as_object().unwrap().iter().next().unwrap();
             let detail =
@@ -118,7 +123,7 @@ impl Pod {
             )
         });
         let each: Vec<String> = each.collect();
-        let is_true = |kind| report.conditions.0.iter().any(|c| c.kind == kind && c.is_true);
+        let is_true = |kind| report.conditions.held.iter().any(|c| c.kind == kind && c.is_true);
         let ready = if is_true("Ready") { " Ready" } else { "" };
         self.story += &format!("= {}{ready} [{}]\n", report.phase.as_str(), each.join(", "));
         self
@@ -138,7 +143,10 @@ fn oblige(effect: Effect) -> Vec<Event> {
         Effect::Prepare => vec![Event::Prepared(Ok(Ipv4Addr::new(127, 64, 0, 1)))],
         Effect::Pull { container } => vec![Event::Pulled { container, result: Ok(image()) }],
         Effect::Start { guest } => vec![Event::Started { guest, result: Ok(()) }, Event::Up(guest)],
-        Effect::Stop { guest } => vec![Event::Exited { guest, exit: Exit::Stopped }],
+        Effect::Stop { guest } => vec![Event::Exited { guest, exit: Exit::Stopped, message: String::new() }],
+        Effect::Hook { guest, kind } => vec![Event::Hooked { guest, kind, result: Ok(()) }],
+        Effect::Allocate => vec![Event::Allocated(Ok(()))],
+        Effect::Resize { guest } => vec![Event::Resized { guest, result: Ok(()) }],
         _ => Vec::new(),
     }
 }
@@ -161,8 +169,8 @@ fn a_pod_runs_and_is_deleted() {
         0s pull a
         0s start a/0
         = Running Ready [a: running ready x0]
-        5s stop a/0
         5s Killing: Stopping container a
+        5s stop a/0
         5s release
         = Failed [a: terminated "Error" 143 x0]
         5s delete
@@ -178,8 +186,8 @@ fn a_guest_that_does_not_listen_is_killed_after_its_grace() {
         0s prepare
         0s pull a
         0s start a/0
-        0s stop a/0
         0s Killing: Stopping container a
+        0s stop a/0
         30s kill a/0
         30s release
         = Failed [a: terminated "Error" 137 x0]
@@ -189,8 +197,8 @@ fn a_guest_that_does_not_listen_is_killed_after_its_grace() {
         0s prepare
         0s pull a
         0s start a/0
-        0s stop a/0
         0s Killing: Stopping container a
+        0s stop a/0
         10s kill a/0
     "#]]);
 }
@@ -361,8 +369,8 @@ fn init_containers_run_in_order_and_sidecars_stay() {
         3s pull side
         3s start side/1
         = Running Ready [one: terminated "Completed" 0 ready x1, side: running ready x1, two: terminated "Completed" 0 ready x0, a: running ready x0]
-        4s stop side/1
         4s Killing: Stopping container side
+        4s stop side/1
         4s release
         = Succeeded [one: terminated "Completed" 0 ready x1, side: terminated "Error" 143 x1, two: terminated "Completed" 0 ready x0, a: terminated "Completed" 0 x0]
     "#]]);
@@ -391,7 +399,7 @@ fn what_is_refused_stays_waiting_and_says_why() {
         0s Failed: Error: spec.hostPID: a guest has no processes
         = Pending [a: waiting "CreateContainerConfigError" x0]
         0s release
-        = Pending [a: waiting "ContainerCreating" x0]
+        = Failed [a: waiting "ContainerCreating" x0]
         0s delete
     "#]]);
 }
@@ -414,16 +422,18 @@ fn probes_decide_readiness_and_restart() {
         0s prepare
         0s pull a
         0s start a/0
+        0s probe a/0
         = Running [a: running x0]
         = Running [a: running x0]
         = Running Ready [a: running ready x0]
         = Running [a: running x0]
-        0s stop a/0
         0s Killing: Container a failed liveness probe, will be restarted
+        0s stop a/0
         = Running [a: running x0]
         7s kill a/0
         7s pull a
         7s start a/1
+        7s probe a/1
         = Running [a: running x1]
     "#]]);
 }
@@ -438,8 +448,8 @@ fn a_deadline_ends_a_pod() {
         0s pull a
         0s start a/0
         60s DeadlineExceeded: Pod was active on the node longer than the specified deadline
-        60s stop a/0
         60s Killing: Stopping container a
+        60s stop a/0
         60s release
         = Failed [a: terminated "Error" 143 x0]
     "#]]);
@@ -454,8 +464,8 @@ fn a_pod_that_vanishes_is_killed_at_once() {
         0s prepare
         0s pull a
         0s start a/0
-        0s stop a/0
         0s Killing: Stopping container a
+        0s stop a/0
         0s kill a/0
         0s release
     "#]]);
@@ -535,9 +545,484 @@ fn a_changed_image_restarts_its_container() {
     pod.on(changed());
     pod.story.clear();
     pod.on(Event::Changed(Wish { spec: Some(other), ..Wish::default() })).told(&expect![[r#"
-        0s stop b/0
         0s Killing: Container b definition changed, will be restarted
+        0s stop b/0
         0s pull b
         0s start b/1
+    "#]]);
+}
+
+#[test]
+fn a_post_start_hook_holds_back_whoever_comes_later() {
+    let mut pod = Pod::new(
+        r#"{"containers":[{"name":"a","image":"hello","lifecycle":{"postStart":{"sleep":{"seconds":5}}},
+        "readinessProbe":{"tcpSocket":{"port":1}}},{"name":"b","image":"hello"}]}"#,
+    );
+    let guest = Guest { container: 0, restart: 0 };
+    pod.only(changed()).only(Event::Prepared(Ok(Ipv4Addr::LOCALHOST)));
+    for container in [1, 0] {
+        pod.only(Event::Pulled { container, result: Ok(image()) });
+    }
+    pod.only(Event::Started { guest, result: Ok(()) }).only(Event::Up(guest)).status();
+    pod.wait(5).on(Event::Hooked { guest, kind: HookKind::PostStart, result: Ok(()) }).status().told(&expect![[r#"
+        0s prepare
+        0s pull a
+        0s pull b
+        0s start a/0
+        0s PostStart a/0
+        = Pending [a: waiting "ContainerCreating" x0, b: waiting "ContainerCreating" x0]
+        5s probe a/0
+        5s start b/0
+        = Running [a: running x0, b: running ready x0]
+    "#]]);
+}
+
+#[test]
+fn a_failed_post_start_hook_ends_its_container() {
+    let mut pod = Pod::new(
+        r#"{"terminationGracePeriodSeconds":7,"containers":[{"name":"a","image":"hello",
+        "lifecycle":{"postStart":{"exec":{"command":["x"]}},"preStop":{"sleep":{"seconds":1}}}}]}"#,
+    );
+    let failed = |restart| Event::Hooked {
+        guest: Guest { container: 0, restart },
+        kind: HookKind::PostStart,
+        result: Err("Exec lifecycle hook".into()),
+    };
+    let begin = |pod: &mut Pod, restart| {
+        let guest = Guest { container: 0, restart };
+        pod.only(Event::Pulled { container: 0, result: Ok(image()) });
+        pod.only(Event::Started { guest, result: Ok(()) }).only(Event::Up(guest));
+    };
+    pod.only(changed()).only(Event::Prepared(Ok(Ipv4Addr::LOCALHOST)));
+    begin(&mut pod, 0);
+    pod.wait(1).only(failed(0)).status();
+    let stopped = Event::Hooked { guest: Guest { container: 0, restart: 0 }, kind: HookKind::PreStop, result: Ok(()) };
+    pod.wait(1).only(stopped);
+    pod.only(Event::Exited { guest: Guest { container: 0, restart: 0 }, exit: Exit::Stopped, message: String::new() });
+    begin(&mut pod, 1);
+    pod.on(failed(1)).status().sleep().status().told(&expect![[r#"
+        0s prepare
+        0s pull a
+        0s start a/0
+        0s PostStart a/0
+        1s FailedPostStartHook: PostStartHook failed
+        1s Killing: FailedPostStartHook
+        1s PreStop a/0
+        = Running [a: waiting "PostStartHookError" x0]
+        2s stop a/0
+        2s pull a
+        2s start a/1
+        2s PostStart a/1
+        2s FailedPostStartHook: PostStartHook failed
+        2s Killing: FailedPostStartHook
+        2s PreStop a/1
+        2s stop a/1
+        2s BackOff: Back-off restarting failed container a in pod p_n(u)
+        = Running [a: waiting "PostStartHookError" x1]
+        = Running [a: waiting "CrashLoopBackOff" x1]
+    "#]]);
+}
+
+#[test]
+fn a_pre_stop_hook_runs_within_the_grace_period() {
+    let spec = r#"{"containers":[{"name":"a","image":"hello","lifecycle":{"preStop":{"exec":{"command":["x"]}}}}]}"#;
+    let guest = Guest { container: 0, restart: 0 };
+    let hooked = |result: Result<(), String>| Event::Hooked { guest, kind: HookKind::PreStop, result };
+    // It ends in time, and well or not.
+    let mut pod = Pod::new(spec);
+    pod.on(changed()).only(deleted(30)).status();
+    pod.wait(20).only(hooked(Err("no".into()))).only(hooked(Ok(()))).sleep().told(&expect![[r#"
+        0s prepare
+        0s pull a
+        0s start a/0
+        0s Killing: Stopping container a
+        0s PreStop a/0
+        = Running Ready [a: running ready x0]
+        20s FailedPreStopHook: PreStopHook failed
+        20s stop a/0
+        30s kill a/0
+    "#]]);
+    // It takes all the time there is: two seconds are left to end in.
+    let mut pod = Pod::new(spec);
+    pod.on(changed());
+    pod.story.clear();
+    pod.only(deleted(30)).wait(30).only(Event::Tick).only(hooked(Ok(()))).sleep().told(&expect![[r#"
+        0s Killing: Stopping container a
+        0s PreStop a/0
+        30s stop a/0
+        32s kill a/0
+    "#]]);
+    // There is no time at all: none is lost.
+    let mut pod = Pod::new(spec);
+    pod.on(changed());
+    pod.story.clear();
+    pod.only(deleted(0)).told(&expect![[r#"
+        0s Killing: Stopping container a
+        0s stop a/0
+        0s kill a/0
+    "#]]);
+}
+
+#[test]
+fn sidecars_end_last_and_in_reverse() {
+    let spec = r#"{"initContainers":[{"name":"one","image":"hello","restartPolicy":"Always"},
+        {"name":"two","image":"hello","restartPolicy":"Always","lifecycle":{"preStop":{"sleep":{"seconds":1}}}}],
+        "containers":[{"name":"a","image":"hello"},{"name":"b","image":"hello"}]}"#;
+    let exit = |container| Event::Exited {
+        guest: Guest { container, restart: 0 },
+        exit: Exit::Code(0),
+        message: String::new(),
+    };
+    let mut pod = Pod::new(spec);
+    pod.on(changed());
+    pod.story.clear();
+    pod.only(deleted(30)).wait(1).only(exit(2)).wait(1).only(exit(3)).status();
+    let two = Guest { container: 1, restart: 0 };
+    pod.wait(1).only(Event::Hooked { guest: two, kind: HookKind::PreStop, result: Ok(()) });
+    pod.wait(1).only(exit(1)).wait(1).only(exit(0)).told(&expect![[r#"
+        0s Killing: Stopping container one
+        0s Killing: Stopping container two
+        0s PreStop two/0
+        0s Killing: Stopping container a
+        0s Killing: Stopping container b
+        0s stop a/0
+        0s stop b/0
+        = Running [one: running ready x0, two: running ready x0, a: terminated "Completed" 0 x0, b: terminated "Completed" 0 x0]
+        3s stop two/0
+        4s stop one/0
+        5s release
+    "#]]);
+    // Whom they serve does not end: when the time is up they are asked as well, and have two seconds.
+    let mut pod = Pod::new(spec);
+    pod.on(changed());
+    pod.story.clear();
+    pod.only(deleted(30)).wait(30).only(Event::Tick).only(exit(2)).only(exit(3)).wait(2).only(Event::Tick);
+    pod.told(&expect![[r#"
+        0s Killing: Stopping container one
+        0s Killing: Stopping container two
+        0s PreStop two/0
+        0s Killing: Stopping container a
+        0s Killing: Stopping container b
+        0s stop a/0
+        0s stop b/0
+        30s stop one/0
+        30s stop two/0
+        30s kill a/0
+        30s kill b/0
+        32s kill one/0
+        32s kill two/0
+    "#]]);
+}
+
+#[test]
+fn a_signal_that_cannot_be_caught_kills_at_once() {
+    let mut pod = Pod::new(
+        r#"{"os":{"name":"linux"},"containers":[{"name":"a","image":"hello","lifecycle":{"stopSignal":"SIGKILL"}}]}"#,
+    );
+    pod.on(changed()).only(deleted(30)).told(&expect![[r#"
+        0s prepare
+        0s pull a
+        0s start a/0
+        0s Killing: Stopping container a
+        0s kill a/0
+    "#]]);
+}
+
+#[test]
+fn containers_have_restart_policies_and_rules_of_their_own() {
+    let rules = |operator: &str| {
+        format!(
+            r#""restartPolicy":"Never","restartPolicyRules":[{{"action":"Restart","exitCodes":{{"operator":"{operator}","values":[42]}}}}]"#
+        )
+    };
+    let none = String::new();
+    // The pod's policy, the container's own, its exit code, and whether it is started again.
+    for (pod, own, code, again) in [
+        ("Never", rules("In"), 42, true),
+        ("Never", rules("In"), 1, false),
+        ("Always", rules("In"), 1, false),
+        ("Never", rules("NotIn"), 42, false),
+        ("Never", rules("NotIn"), 0, true),
+        ("Always", r#""restartPolicy":"OnFailure""#.into(), 0, false),
+        ("Always", r#""restartPolicy":"OnFailure""#.into(), 1, true),
+        ("Never", r#""restartPolicy":"Always""#.into(), 0, true),
+        ("OnFailure", none.clone(), 0, false),
+        ("OnFailure", none, 1, true),
+    ] {
+        let comma = if own.is_empty() { "" } else { "," };
+        let spec = format!(r#"{{"restartPolicy":"{pod}","containers":[{{"name":"a","image":"hello"{comma}{own}}}]}}"#);
+        let mut pod_ = Pod::new(&spec);
+        pod_.on(changed()).exit(0, Exit::Code(code));
+        assert_eq!(pod_.state.containers[0].restarts == 1, again, "{spec} {code}");
+        assert_eq!(pod_.state.phase().is_final(), !again, "{spec} {code}");
+    }
+    // An init container that is not restarted fails its pod whatever the pod's policy is.
+    for (own, again) in [(r#""restartPolicy":"Never""#.to_owned(), false), (rules("In"), true)] {
+        let spec = format!(
+            r#"{{"initContainers":[{{"name":"i","image":"hello",{own}}}],"containers":[{{"name":"a","image":"hello"}}]}}"#
+        );
+        let mut pod = Pod::new(&spec);
+        pod.on(changed()).exit(0, Exit::Code(42));
+        assert_eq!(
+            (pod.state.containers[0].restarts == 1, pod.state.phase()),
+            (again, if again { PodPhase::Pending } else { PodPhase::Failed })
+        );
+    }
+}
+
+#[test]
+fn ephemeral_containers_join_run_once_and_decide_nothing() {
+    let mut pod = Pod::new(r#"{"restartPolicy":"OnFailure","containers":[{"name":"a","image":"hello"}]}"#);
+    let more = r#"{"restartPolicy":"OnFailure","containers":[{"name":"a","image":"hello"}],
+        "ephemeralContainers":[{"name":"e","image":"hello"},{"name":"f","image":"hello"}]}"#;
+    pod.on(changed()).on(Event::Changed(Wish { spec: Some(spec(more).1), ..Wish::default() })).status();
+    pod.wait(1).exit(1, Exit::Code(1)).status();
+    assert_eq!(pod.state.wake(), None, "it is not started again");
+    pod.wait(1).exit(0, Exit::Code(0)).status().told(&expect![[r#"
+        0s prepare
+        0s pull a
+        0s start a/0
+        0s pull e
+        0s pull f
+        0s start e/0
+        0s start f/0
+        = Running Ready [a: running ready x0, e: running x0, f: running x0]
+        = Running Ready [a: running ready x0, e: terminated "Error" 1 x0, f: running x0]
+        2s Killing: Stopping container f
+        2s stop f/0
+        2s release
+        = Succeeded [a: terminated "Completed" 0 x0, e: terminated "Error" 1 x0, f: terminated "Error" 143 x0]
+    "#]]);
+}
+
+#[test]
+fn last_words_are_the_files_or_else_the_traps() {
+    let trap = || Exit::Trap { message: "unreachable".into() };
+    for (exit, words, want) in [
+        (Exit::Code(1), "sorry".to_owned(), "sorry".to_owned()),
+        (trap(), String::new(), "unreachable".into()),
+        (trap(), "sorry".into(), "sorry".into()),
+        (Exit::Code(1), "é".repeat(4000), "é".repeat(2048)),
+    ] {
+        let mut pod = Pod::new(r#"{"restartPolicy":"Never","containers":[{"name":"a","image":"hello"}]}"#);
+        let guest = Guest { container: 0, restart: 0 };
+        pod.on(changed()).on(Event::Exited { guest, exit, message: words });
+        assert_eq!(pod.state.containers[0].ended.as_ref().unwrap().message, want);
+    }
+}
+
+#[test]
+fn many_containers_share_the_room_for_last_words() {
+    let each: Vec<String> = (0..6).map(|n| format!(r#"{{"name":"c{n}","image":"hello"}}"#)).collect();
+    let mut pod = Pod::new(&format!(r#"{{"restartPolicy":"Never","containers":[{}]}}"#, each.join(",")));
+    pod.on(changed());
+    for container in 0..6 {
+        let guest = Guest { container, restart: 0 };
+        pod.on(Event::Exited { guest, exit: Exit::Code(1), message: "x".repeat(4096) });
+    }
+    let node = Node { ip: Ipv4Addr::LOCALHOST.into(), scheme: "wasm" };
+    let status = report(&pod.state, &node, &Conditions::default(), None, pod.now).status;
+    for container in status["containerStatuses"].as_array().unwrap() {
+        assert_eq!(container["state"]["terminated"]["message"].as_str().unwrap().len(), 2048);
+    }
+}
+
+/// The conditions as `type=status reason: message`, and which are taken out.
+fn conditions(pod: &Pod, before: &mut Conditions) -> String {
+    let node = Node { ip: Ipv4Addr::LOCALHOST.into(), scheme: "wasm" };
+    let report = report(&pod.state, &node, before, None, pod.now);
+    let each = report
+        .conditions
+        .held
+        .iter()
+        .map(|c| format!("{}={} {}: {}\n", c.kind, c.is_true, c.reason, c.message).replace(" : \n", "\n"));
+    let lifted = report.conditions.lifted.iter().map(|kind| format!("-{kind}\n"));
+    let text = each.chain(lifted).collect();
+    *before = report.conditions;
+    text
+}
+
+#[test]
+fn conditions_say_what_upstreams_do() {
+    let mut before = Conditions::default();
+    let mut pod = Pod::new(
+        r#"{"restartPolicy":"Never","readinessGates":[{"conditionType":"x/a"},{"conditionType":"x/b"}],
+        "initContainers":[{"name":"i","image":"hello"},{"name":"s","image":"hello","restartPolicy":"Always"}],
+        "containers":[{"name":"a","image":"hello"}]}"#,
+    );
+    let gates = |a: Option<&str>| Wish {
+        unmet_gates: [("x/a", a), ("x/b", None)]
+            .map(|(kind, status)| Gate { kind: kind.into(), status: status.map(str::to_owned) })
+            .into(),
+        ..Wish::default()
+    };
+    let mut text = String::new();
+    pod.on(Event::Changed(gates(Some("False"))));
+    text += &conditions(&pod, &mut before);
+    pod.exit(0, Exit::Code(0));
+    text += "\n";
+    text += &conditions(&pod, &mut before);
+    pod.on(Event::Changed(Wish::default()));
+    text += "\n";
+    text += &conditions(&pod, &mut before);
+    let evicted = Outcome {
+        is_failed: true,
+        reason: "Evicted".into(),
+        message: "The node was low on resource: memory. ".into(),
+        is_disruption: true,
+    };
+    pod.on(Event::Rejected(evicted));
+    text += "\n";
+    text += &conditions(&pod, &mut before);
+    expect![[r#"
+        PodReadyToStartContainers=true
+        Initialized=false ContainersNotInitialized: containers with incomplete status: [i s]
+        Ready=false ContainersNotReady: containers with unready status: [s a]
+        ContainersReady=false ContainersNotReady: containers with unready status: [s a]
+
+        PodReadyToStartContainers=true
+        Initialized=true
+        Ready=false ReadinessGatesNotReady: the status of pod readiness gate "x/a" is not "True", but False, corresponding condition of pod readiness gate "x/b" does not exist.
+        ContainersReady=true
+
+        PodReadyToStartContainers=true
+        Initialized=true
+        Ready=true
+        ContainersReady=true
+
+        PodReadyToStartContainers=false
+        Initialized=true
+        Ready=false PodFailed: 
+        ContainersReady=false PodFailed: 
+        DisruptionTarget=true TerminationByKubelet: The node was low on resource: memory. 
+    "#]].assert_eq(&text);
+}
+
+const SMALL: &str = r#"{"containers":[{"name":"a","image":"hello","resources":{"requests":{"cpu":"100m","memory":"1Mi"}},
+    "resizePolicy":[{"resourceName":"memory","restartPolicy":"RestartContainer"}]}]}"#;
+
+fn resized(cpu: &str, memory: &str) -> Event {
+    let json = SMALL.replace("100m", cpu).replace("1Mi", memory);
+    Event::Changed(Wish { spec: Some(spec(&json).1), ..Wish::default() })
+}
+
+#[test]
+fn resources_change_in_place_or_with_a_restart() {
+    let mut before = Conditions::default();
+    let mut pod = Pod::new(SMALL);
+    pod.on(changed());
+    pod.story.clear();
+    pod.on(resized("200m", "1Mi")).wait(1).on(resized("200m", "2Mi")).status();
+    pod.wait(1).on(resized("0.2", "2Mi")).told(&expect![[r#"
+        0s allocate
+        0s resize a/0
+        1s allocate
+        1s Killing: Container a resize requires restart
+        1s stop a/0
+        1s pull a
+        1s start a/1
+        = Running Ready [a: running ready x1]
+    "#]]);
+    assert_eq!(pod.state.resize, None);
+    // What the node lacks is asked for again, unless it never will have it; meanwhile nothing changes.
+    let lack = |is_infeasible| Event::Allocated(Err(Lack { is_infeasible, message: "no cpu".into() }));
+    let mut text = String::new();
+    pod.only(resized("300m", "2Mi")).only(lack(false));
+    text += &conditions(&pod, &mut before);
+    assert_eq!(pod.state.wake(), Some(pod.now + SignedDuration::from_secs(10)));
+    pod.story.clear();
+    pod.wait(10).only(Event::Tick).only(lack(true)).told(&expect![[r#"
+        12s allocate
+    "#]]);
+    text += "\n";
+    text += &conditions(&pod, &mut before);
+    assert_eq!(pod.state.wake(), None);
+    let cpu = |pod: &Pod| pod.state.containers[0].resources.cpu_millis_requested();
+    assert_eq!(cpu(&pod), 200);
+    // It is given, but the instance does not take it.
+    pod.only(resized("250m", "2Mi")).only(Event::Allocated(Ok(())));
+    let guest = Guest { container: 0, restart: 1 };
+    pod.only(Event::Resized { guest, result: Err("too late".into()) });
+    text += "\n";
+    text += &conditions(&pod, &mut before);
+    pod.only(Event::Resized { guest, result: Ok(()) });
+    text += "\n";
+    text += &conditions(&pod, &mut before);
+    expect![[r#"
+        PodReadyToStartContainers=true
+        Initialized=true
+        Ready=true
+        ContainersReady=true
+        PodResizePending=true Deferred: no cpu
+
+        PodReadyToStartContainers=true
+        Initialized=true
+        Ready=true
+        ContainersReady=true
+        PodResizePending=true Infeasible: no cpu
+
+        PodReadyToStartContainers=true
+        Initialized=true
+        Ready=true
+        ContainersReady=true
+        PodResizeInProgress=true Error: too late
+        -PodResizePending
+
+        PodReadyToStartContainers=true
+        Initialized=true
+        Ready=true
+        ContainersReady=true
+        -PodResizePending
+        -PodResizeInProgress
+    "#]]
+    .assert_eq(&text);
+    assert_eq!((cpu(&pod), pod.state.resize.clone()), (250, None));
+}
+
+#[test]
+fn a_deadline_may_come_later_or_go() {
+    let with = |deadline: &str| {
+        let json = format!(r#"{{{deadline}"containers":[{{"name":"a","image":"hello"}}]}}"#);
+        Event::Changed(Wish { spec: Some(spec(&json).1), ..Wish::default() })
+    };
+    let mut pod = Pod::new(r#"{"activeDeadlineSeconds":60,"containers":[{"name":"a","image":"hello"}]}"#);
+    pod.on(changed()).on(with(r#""activeDeadlineSeconds":30,"#));
+    assert_eq!(pod.state.wake(), Some(pod.begun + SignedDuration::from_secs(30)));
+    pod.wait(31).on(with(r#""activeDeadlineSeconds":10,"#)).on(Event::Tick).status();
+    assert_eq!(pod.state.phase(), PodPhase::Failed);
+}
+
+#[test]
+fn a_rule_has_the_whole_pod_start_over() {
+    let mut pod = Pod::new(
+        r#"{"restartPolicy":"Never","initContainers":[{"name":"i","image":"hello"},
+        {"name":"s","image":"hello","restartPolicy":"Always"}],"containers":[{"name":"a","image":"hello"},
+        {"name":"b","image":"hello","restartPolicy":"Never","restartPolicyRules":[
+        {"action":"RestartAllContainers","exitCodes":{"operator":"In","values":[42]}}]}]}"#,
+    );
+    pod.on(changed()).exit(0, Exit::Code(0));
+    pod.story.clear();
+    pod.wait(1).only(Event::Exited {
+        guest: Guest { container: 3, restart: 0 },
+        exit: Exit::Code(42),
+        message: String::new(),
+    });
+    let text = conditions(&pod, &mut Conditions::default());
+    assert!(text.contains("AllContainersRestarting=true"), "{text}");
+    pod.exit(2, Exit::Stopped).status().exit(0, Exit::Code(0)).status().told(&expect![[r#"
+        1s Killing: Stopping container s
+        1s Killing: Stopping container a
+        1s stop a/0
+        1s stop s/0
+        1s pull i
+        1s start i/1
+        = Pending [i: running ready x1, s: waiting "PodInitializing" x1, a: waiting "PodInitializing" x1, b: waiting "PodInitializing" x1]
+        1s pull s
+        1s start s/1
+        1s pull a
+        1s pull b
+        1s start a/1
+        1s start b/1
+        = Running Ready [i: terminated "Completed" 0 ready x1, s: running ready x1, a: running ready x1, b: running ready x1]
     "#]]);
 }

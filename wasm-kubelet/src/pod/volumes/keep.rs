@@ -86,7 +86,7 @@ impl PodVolumes {
             })
         });
         let Ok(Some(message)) = found.await else { return false };
-        let outcome = Outcome { is_failed: true, reason: "Evicted".into(), message };
+        let outcome = Outcome { is_failed: true, reason: "Evicted".into(), message, is_disruption: false };
         let _ = self.outbox.send(Message::Event(Event::Rejected(outcome))).await;
         true
     }
