@@ -24,7 +24,7 @@ pub const COMPILATIONS_SMALL_MAX: usize = 4;
 /// Larger programs that are compiled at the same time. More wait their turn: each already uses every core.
 pub const COMPILATIONS_LARGE_MAX: usize = 2;
 
-/// Bytes of the programs that are compiled at the same time, since what the compiler holds grows with them: some 12 bytes
+/// Bytes of the programs that are compiled at the same time, since what the compiler holds grows with them: some 18 bytes
 /// for each. A single larger one is compiled alone.
 pub const COMPILING_BYTES_MAX: u64 = 64 << 20;
 

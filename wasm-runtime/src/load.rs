@@ -31,6 +31,9 @@ use crate::schedule::Ticker;
 pub enum Source {
     /// A file.
     Path(PathBuf),
+    /// A file of a store that names its files by their digests: it is believed when the compiled code is there already,
+    /// and checked before anything is compiled.
+    Stored(Digest, PathBuf),
     /// Bytes at hand.
     Bytes(Bytes),
 }
@@ -138,6 +141,12 @@ pub enum LoadError {
         /// What it exports.
         exports: Vec<String>,
     },
+    /// A stored file is not what it is called.
+    #[error("its content is not what its digest {digest} says")]
+    Altered {
+        /// What it is called.
+        digest: Digest,
+    },
     /// It does not compile: it is invalid, or uses features that are off here.
     #[error("it does not compile: {message}")]
     Compile {
@@ -225,17 +234,19 @@ impl Loader {
 
     /// Loads `source`; concurrent loads of the same bytes share one compilation, of which one of them is told.
     pub(crate) async fn load(self: &Arc<Self>, source: Source, tell: Tell) -> Result<Arc<Artifact>, LoadError> {
-        let (digest, bytes) = blocking(move || read(source)).await?;
+        let Wasm { digest, bytes, is_checked } = blocking(move || read(source)).await?;
         let cell = self.loaded().entry(digest).or_default().clone();
-        let loaded = cell.get_or_try_init(|| self.make(digest, bytes, tell)).await.cloned();
+        let wasm = Wasm { digest, bytes, is_checked };
+        let loaded = cell.get_or_try_init(|| self.make(wasm, tell)).await.cloned();
         if loaded.is_err() {
             self.forget_failed(digest);
         }
         loaded
     }
 
-    async fn make(self: &Arc<Self>, digest: Digest, bytes: Bytes, tell: Tell) -> Result<Arc<Artifact>, LoadError> {
+    async fn make(self: &Arc<Self>, wasm: Wasm, tell: Tell) -> Result<Arc<Artifact>, LoadError> {
         let loader = self.clone();
+        let Wasm { digest, bytes, is_checked } = wasm;
         let wasm = bytes.clone();
         let (inspection, found) = blocking(move || {
             let inspection = inspect(&wasm)?;
@@ -253,6 +264,9 @@ impl Loader {
                 let form = inspection.form;
                 let size = inspection.bytes;
                 let compile = move || {
+                    if !is_checked && Digest::of(&bytes) != digest {
+                        return Err(LoadError::Altered { digest });
+                    }
                     tell(Progress::Compiling { bytes: size });
                     let begun = Instant::now();
                     let code = loader.compile(digest, form, &bytes)?;
@@ -372,15 +386,25 @@ impl Code {
     }
 }
 
-fn read(source: Source) -> Result<(Digest, Bytes), LoadError> {
-    let bytes = match source {
-        Source::Bytes(bytes) => bytes,
-        Source::Path(path) => read_file(&path).map_err(|source| LoadError::Read { path, source })?.into(),
+/// What was read, and whether it is what its digest says.
+struct Wasm {
+    digest: Digest,
+    bytes: Bytes,
+    is_checked: bool,
+}
+
+fn read(source: Source) -> Result<Wasm, LoadError> {
+    let within = |path: PathBuf| read_file(&path).map(Bytes::from).map_err(|source| LoadError::Read { path, source });
+    let (known, bytes) = match source {
+        Source::Bytes(bytes) => (None, bytes),
+        Source::Path(path) => (None, within(path)?),
+        Source::Stored(digest, path) => (Some(digest), within(path)?),
     };
     if bytes.len() as u64 > WASM_BYTES_MAX {
         return Err(LoadError::TooLarge { bytes_max: WASM_BYTES_MAX });
     }
-    Ok((Digest::of(&bytes), bytes))
+    let digest = known.unwrap_or_else(|| Digest::of(&bytes));
+    Ok(Wasm { digest, bytes, is_checked: known.is_none() })
 }
 
 /// Reads at most one byte more than is allowed.

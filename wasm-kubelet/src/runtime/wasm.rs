@@ -45,12 +45,14 @@ impl Runtime for WasmRuntime {
         let digest = wasm::Digest::from_bytes(image.digest.bytes());
         let artifact = match self.runtime.loaded(digest) {
             Some(artifact) => artifact,
-            None => self.runtime.load_telling(&*image.path, move |progress| tell(told(progress))).await.map_err(
-                |error| LoadError {
+            None => {
+                let stored = wasm::Source::Stored(digest, image.path.to_path_buf());
+                let loaded = self.runtime.load_telling(stored, move |progress| tell(told(progress))).await;
+                loaded.map_err(|error| LoadError {
                     transient: matches!(error, wasm::LoadError::Read { .. }),
                     message: format!("image {}: {}", image.name, chain(&error)),
-                },
-            )?,
+                })?
+            }
         };
         Ok(Arc::new(WasmModule { runtime: self.runtime.clone(), artifact }))
     }

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, mpsc};
 
-use coracle_runtime::{Config, ContainerSpec, Digest, Exit, Form, LoadError, Progress, Runtime, Wasi, World};
+use coracle_runtime::{Config, ContainerSpec, Digest, Exit, Form, LoadError, Progress, Runtime, Source, Wasi, World};
 
 use crate::guest::{captured, p1, runtime, start};
 
@@ -205,4 +205,19 @@ async fn a_large_program_is_compiled_once_and_that_is_told() {
 #[test]
 fn there_is_room_for_thousands() {
     assert!(runtime().instances_max() >= 10_000);
+}
+
+#[tokio::test]
+async fn a_stored_file_is_checked_before_it_is_compiled() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stored");
+    let (wasm, other) = (start(""), start("(call $exit (i32.const 1))"));
+    let load = async |runtime: &Runtime| runtime.load(Source::Stored(Digest::of(&wasm), path.clone())).await;
+    let runtime = runtime();
+    fs::write(&path, &other).unwrap();
+    assert!(matches!(load(&runtime).await, Err(LoadError::Altered { digest }) if digest == Digest::of(&wasm)));
+    fs::write(&path, &wasm).unwrap();
+    let artifact = load(&runtime).await.unwrap();
+    assert_eq!(runtime.start(&artifact, ContainerSpec::default()).unwrap().wait().await, Exit::Code(0));
+    assert!(runtime.loaded(Digest::of(&wasm)).is_some());
 }
