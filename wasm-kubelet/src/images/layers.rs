@@ -143,8 +143,7 @@ impl Tree {
         let mut rest: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
         let mut here: Vec<String> = Vec::new();
         let mut links = 0;
-        loop {
-            let Some(part) = rest.pop() else { break };
+        while let Some(part) = rest.pop() {
             match part.as_str() {
                 "" | "." => continue,
                 ".." => {

@@ -67,7 +67,8 @@ mod tests {
         let image = |config: Value| Program::of_config(&config);
         let both = image(json!({"Entrypoint": ["/app.wasm", "-v"], "Cmd": ["serve"]}));
         let cmd = image(json!({"Cmd": ["/app.wasm", "x"]}));
-        let table: [(&Program, &[&str], &[&str], &[&str]); 8] = [
+        type Words = &'static [&'static str];
+        let table: [(&Program, Words, Words, Words); 8] = [
             (&both, &[], &[], &["/app.wasm", "-v", "serve"]),
             (&both, &[], &["once"], &["/app.wasm", "-v", "once"]),
             (&both, &["other"], &[], &["other"]),
