@@ -147,6 +147,7 @@ impl Api {
             },
             query: query.clone(),
             headers: parts.headers.clone(),
+            upgrade: parts.extensions.get().cloned(),
             target,
             warnings: Default::default(),
         };
@@ -353,6 +354,9 @@ async fn run(call: Call, body: Body) -> Result<Response<Body>, ApiError> {
 /// What a request asks, as authorizers and flow schemas speak of it.
 fn attributes<'a>(route: &'a Route, parts: &'a http::request::Parts) -> Attributes<'a> {
     let target = match route {
+        Route::Usage(usage) => {
+            return Attributes { verb: usage.verb(), path: parts.uri.path(), resource: Some(usage.attributes()) };
+        }
         Route::Resource(target) => Some(target),
         _ => None,
     };

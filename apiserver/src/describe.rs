@@ -1,5 +1,7 @@
 //! What the server says of itself: version, discovery, metrics.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use coracle_api::status::ApiError;
 use http::{HeaderMap, Response, StatusCode};
@@ -9,7 +11,7 @@ use crate::api::Api;
 use crate::negotiate::{Accept, Endpoint as Offer, Format};
 use crate::query::Query;
 use crate::route::Route;
-use crate::{discovery, openapi, openid, respond};
+use crate::{discovery, openapi, openid, respond, usage};
 
 /// The version of Kubernetes' API that is served.
 pub(crate) const VERSION: &str = "v1.36.2+coracle";
@@ -19,7 +21,7 @@ pub(crate) const VERSION: &str = "v1.36.2+coracle";
 /// # Errors
 /// When there is no such document.
 pub(crate) async fn answer(
-    api: &Api,
+    api: &Arc<Api>,
     route: &Route,
     headers: &HeaderMap,
     query: &Query,
@@ -45,6 +47,7 @@ pub(crate) async fn answer(
         Route::OpenApi(document) => {
             openapi::answer(&api.publisher, document, &api.resources.current(), headers, query).await
         }
+        Route::Usage(asked) => usage::answer(api, asked, headers, query).await,
         Route::Resource(_) | Route::Health(_) => Err(ApiError::NoSuchPath),
     }
 }

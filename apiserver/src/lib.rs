@@ -53,6 +53,7 @@ mod route;
 mod serve;
 mod strategy;
 mod table;
+mod usage;
 mod writer;
 
 pub use auth::Identity;

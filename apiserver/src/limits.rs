@@ -60,6 +60,12 @@ pub const WAITING_PER_USER_MAX: usize = 1_000;
 /// How long a request waits for its turn: 429 after. Source: a quarter of the request timeout, as upstream.
 pub const WAITING_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long a kubelet may take to say what its pods use, how much it may say, and how many are asked at once for one answer;
+/// one that goes beyond is left out.
+pub const SUMMARY_TIMEOUT: Duration = Duration::from_secs(5);
+pub const SUMMARY_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub const SUMMARIES_AT_ONCE: usize = 32;
+
 /// Watches and logs in progress; a further one is answered 429.
 pub const STREAMS_MAX: usize = 50_000;
 

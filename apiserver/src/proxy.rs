@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::body::Body;
 use http::header::HOST;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::client::conn::http1;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Node;
 use rustls::{ClientConfig, RootCertStore};
@@ -66,7 +67,8 @@ pub enum ProxyError {
 #[async_trait]
 pub trait NodeProxy: Send + Sync + 'static {
     /// Sends `request`, whose URL is a path alone, to the kubelet of `node`. The answer's body goes on as long as the
-    /// kubelet sends.
+    /// kubelet sends. Where the request carries an [`OnUpgrade`] and the kubelet answers 101, the connection behind it
+    /// becomes the kubelet's; the answer is to be passed on so that this comes to pass.
     ///
     /// # Errors
     /// When the kubelet cannot be reached.
@@ -109,6 +111,17 @@ impl TlsNodes {
     }
 }
 
+/// Carries what either side sends to the other, until both are done.
+async fn join(client: OnUpgrade, kubelet: OnUpgrade) {
+    let carried = async {
+        let (client, kubelet) = futures::future::try_join(client, kubelet).await.map_err(std::io::Error::other)?;
+        tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(kubelet)).await
+    };
+    if let Err(error) = carried.await {
+        tracing::debug!(%error, "a connection to a kubelet broke");
+    }
+}
+
 #[async_trait]
 impl NodeProxy for TlsNodes {
     async fn send(&self, node: &NodeAddress, mut request: Request<Body>) -> Result<Response<Body>, ProxyError> {
@@ -121,10 +134,15 @@ impl NodeProxy for TlsNodes {
         let stream = self.connector.connect(name, stream).await.map_err(failed)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         // It ends when the answer has been read or dropped.
-        tokio::spawn(connection);
+        tokio::spawn(connection.with_upgrades());
+        let client = request.extensions_mut().remove::<OnUpgrade>();
         if let Ok(host) = HeaderValue::from_str(&format!("{address}:{port}")) {
             request.headers_mut().insert(HOST, host);
         }
-        Ok(sender.send_request(request).await?.map(Body::new))
+        let mut answer = sender.send_request(request).await?;
+        if let (Some(client), StatusCode::SWITCHING_PROTOCOLS) = (client, answer.status()) {
+            tokio::spawn(join(client, hyper::upgrade::on(&mut answer)));
+        }
+        Ok(answer.map(Body::new))
     }
 }

@@ -9,6 +9,7 @@ use http::{Method, Uri};
 
 use crate::query::{Query, decode};
 use crate::resource::{Catalog, Resource};
+use crate::usage::{self, Usage};
 use crate::{limits, openid};
 
 /// What a request is about.
@@ -20,6 +21,8 @@ pub(crate) enum Route {
     Version,
     Health(Probe),
     Metrics,
+    /// What pods and nodes use.
+    Usage(Usage),
     /// The list of paths that are served.
     Root,
 }
@@ -134,6 +137,9 @@ impl Route {
         let route = match parts.as_slice() {
             ["api"] => Self::Discovery(Document::CoreVersions),
             ["apis"] => Self::Discovery(Document::Groups),
+            ["apis", usage::GROUP, rest @ ..] if !resources.has_group(usage::GROUP) => {
+                return Usage::route(method, rest);
+            }
             ["apis", group] if resources.has_group(group) => Self::Discovery(Document::Group((*group).to_owned())),
             ["api", version, rest @ ..] => {
                 return Self::below_version(method, uri, query, resources, "", version, rest);
@@ -492,6 +498,7 @@ mod tests {
             Ok(Route::OpenId(document)) => format!("{document:?}"),
             Ok(Route::Version) => "version".to_owned(),
             Ok(Route::Metrics) => "metrics".to_owned(),
+            Ok(Route::Usage(usage)) => format!("{usage:?}"),
             Ok(Route::Root) => "root".to_owned(),
             Err(NoRoute::Path) => "no page".to_owned(),
             Err(NoRoute::Resource) => "no resource".to_owned(),

@@ -53,6 +53,68 @@ impl Guests {
         self.build("talks-and-fails", &format!("{} (call $exit (i32.const 3)))", Self::lines(text, lines)))
     }
 
+    /// Writes `ready` and repeats what it reads, until it is stopped. Run again under a name that begins with an `x`, it
+    /// writes its arguments and repeats what it reads, says `bye` on its standard error, and ends with the digit that its
+    /// last argument begins with.
+    pub fn converses(&self) -> String {
+        let text = r#"(module
+            (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+            (import "wasi_snapshot_preview1" "args_sizes_get" (func $args_sizes (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "args_get" (func $args (param i32 i32) (result i32)))
+            (memory (export "memory") 1)
+            (data (i32.const 1024) "ready\nbye\n\n")
+            (func $write (param $to i32) (param $at i32) (param $length i32)
+                (i32.store (i32.const 16) (local.get $at))
+                (i32.store (i32.const 20) (local.get $length))
+                (drop (call $fd_write (local.get $to) (i32.const 16) (i32.const 1) (i32.const 24))))
+            (func $length (param $at i32) (result i32)
+                (local $count i32)
+                (loop $next
+                    (if (i32.load8_u (i32.add (local.get $at) (local.get $count)))
+                        (then (local.set $count (i32.add (local.get $count) (i32.const 1))) (br $next))))
+                (local.get $count))
+            (func $repeat
+                (loop $next
+                    (i32.store (i32.const 16) (i32.const 32768))
+                    (i32.store (i32.const 20) (i32.const 1024))
+                    (i32.store (i32.const 24) (i32.const 0))
+                    (drop (call $fd_read (i32.const 0) (i32.const 16) (i32.const 1) (i32.const 24)))
+                    (if (i32.load (i32.const 24))
+                        (then (call $write (i32.const 1) (i32.const 32768) (i32.load (i32.const 24))) (br $next)))))
+            (func (export "_start")
+                (local $at i32)
+                (local $word i32)
+                (drop (call $args_sizes (i32.const 0) (i32.const 4)))
+                (drop (call $args (i32.const 4096) (i32.const 8192)))
+                (if (i32.eq (i32.load8_u (i32.load (i32.const 4096))) (i32.const 120))
+                    (then
+                        (local.set $word (i32.load (i32.const 4096)))
+                        (local.set $at (i32.const 1))
+                        (block $done
+                            (loop $next
+                                (br_if $done (i32.ge_u (local.get $at) (i32.load (i32.const 0))))
+                                (local.set $word
+                                    (i32.load (i32.add (i32.const 4096) (i32.mul (local.get $at) (i32.const 4)))))
+                                (call $write (i32.const 1) (local.get $word) (call $length (local.get $word)))
+                                (call $write (i32.const 1) (i32.const 1034) (i32.const 1))
+                                (local.set $at (i32.add (local.get $at) (i32.const 1)))
+                                (br $next)))
+                        (call $repeat)
+                        (call $write (i32.const 2) (i32.const 1030) (i32.const 4))
+                        (local.set $word (i32.sub (i32.load8_u (local.get $word)) (i32.const 48)))
+                        (if (i32.lt_u (local.get $word) (i32.const 10)) (then (call $exit (local.get $word))))
+                        (call $exit (i32.const 0))))
+                (call $write (i32.const 1) (i32.const 1024) (i32.const 6))
+                (call $repeat)
+                (i64.store (i32.const 152) (i64.const 3600000000000))
+                (i32.store (i32.const 144) (i32.const 1))
+                (drop (call $poll (i32.const 128) (i32.const 256) (i32.const 1) (i32.const 320)))))"#;
+        self.write("converses.wasm", &wat::parse_str(text).expect("well-formed text"))
+    }
+
     /// Takes memory until it gets no more, and then fails for want of it.
     pub fn grows(&self) -> String {
         let body = r#"(func (export "_start")

@@ -26,7 +26,7 @@ use crate::pod::volumes::follow::Follower;
 use crate::pod::{Host, Workers, farewell, report, volumes};
 use crate::proxy::Proxy;
 use crate::runtime::Runtime;
-use crate::server;
+use crate::server::{self, rates::Rates};
 
 /// The port that a node says it serves its API on when it is reached in-process. Source: kubelet's default.
 const PORT: u16 = 10250;
@@ -81,6 +81,7 @@ impl Kubelet {
             addresses: Addresses::new(config.pod_cidr),
             cluster: Arc::new(Cluster::new(informers.clone())),
             logs: Logs::new(config.root_dir.join("logs"), config.logs, clock),
+            rates: Rates::default(),
             puller: Arc::new(Puller::new(store, config.image_sources, config.registries.clone())?),
             ledger: Ledger::new(allocatable),
             allocatable,
@@ -142,6 +143,7 @@ impl Kubelet {
         let collected = disk::collect_images(host.clone(), self.machine.clone());
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(collected));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(sweep(self.workers.clone())));
+        tasks.spawn(shutdown.clone().run_until_cancelled_owned(server::rates::watch(self.workers.clone())));
 
         let served = match self.api {
             Some(api) => server::serve(api, router, shutdown.clone()).await,

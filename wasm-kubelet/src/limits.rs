@@ -96,6 +96,53 @@ pub const ATTACHED_PIECES_MAX: usize = 256;
 /// Pieces of standard input that may wait for a container; then who sends them waits.
 pub const STDIN_PIECES_MAX: usize = 4;
 
+/// How often what containers use is looked at: the time over which their use of the CPU is told.
+pub const USAGE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Connections of `exec`, `attach` and `port-forward` at once on this node; one more is answered 429.
+pub const STREAMS_MAX: usize = 1024;
+/// Bytes of one connection that may wait to be sent; a guest that writes more, or a forwarded port, waits.
+pub const STREAM_BYTES_AHEAD_MAX: usize = 256 << 10;
+/// Pieces that came for one channel and are not taken yet; then the connection is not read.
+pub const STREAM_PIECES_MAX: usize = 16;
+/// Bytes that are read at once to be sent on.
+pub const STREAM_CHUNK_BYTES: usize = 32 << 10;
+/// How long a client may take to open the streams that it asked for. Source: `DefaultStreamCreationTimeout`.
+pub const STREAM_CREATION_MAX: Duration = Duration::from_secs(30);
+/// How long what is left of a finished command's output may take to be sent.
+pub const STREAM_DRAIN_MAX: Duration = Duration::from_secs(30);
+/// How long a client that was told of the end may take to close the connection.
+pub const STREAM_CLOSE_MAX: Duration = Duration::from_secs(1);
+/// How often a client is asked whether it is still there, and how long it may be silent before it counts as gone.
+pub const STREAM_PING_INTERVAL: Duration = Duration::from_secs(20);
+pub const STREAM_SILENCE_MAX: Duration = Duration::from_secs(90);
+const _: () = assert!(STREAM_SILENCE_MAX.as_secs() > 3 * STREAM_PING_INTERVAL.as_secs());
+
+/// Longest message of a WebSocket; a longer one ends the connection.
+pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Longest content of a SPDY frame, of data and of everything else; a longer one ends the connection.
+pub const SPDY_DATA_BYTES_MAX: usize = 1 << 20;
+pub const SPDY_CONTROL_BYTES_MAX: usize = 32 << 10;
+/// Headers of one SPDY stream, and their bytes; more end the connection.
+pub const SPDY_HEADERS_MAX: usize = 64;
+pub const SPDY_HEADERS_BYTES_MAX: usize = 32 << 10;
+/// Streams open at once on one SPDY connection; one more is refused.
+pub const SPDY_STREAMS_MAX: usize = 512;
+
+/// Ports of one WebSocket that forwards; two channels each, of which there are 255.
+pub const FORWARD_PORTS_MAX: usize = 100;
+/// Forwarded connections of which one stream of two is there; a further one is not begun.
+pub const FORWARD_PAIRS_WAITING_MAX: usize = 64;
+/// How long a pod's port may take to accept.
+pub const FORWARD_CONNECT_MAX: Duration = Duration::from_secs(10);
+
+/// Copies into and out of containers at once on this node, each with a thread; one more is told so.
+pub const TARS_MAX: usize = 16;
+/// Longest name or other extension of a member of an archive; a longer one ends the copy.
+pub const TAR_EXTENSION_BYTES_MAX: usize = 64 << 10;
+/// Folders within each other that are packed; what is deeper is complained of.
+pub const TAR_DEPTH_MAX: usize = 64;
+
 /// Longest `terminated.message`. Source: kubelet, `MaxContainerTerminationMessageLength`.
 pub const TERMINATION_MESSAGE_BYTES_MAX: usize = 4096;
 /// The end of a log that stands for `terminated.message`. Source: kubelet, `MaxContainerTerminationMessageLogLength`.

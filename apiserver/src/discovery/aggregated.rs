@@ -5,11 +5,16 @@ use serde_json::{Map, Value, json};
 
 use super::{kinds_of, verbs, verbs_of_part};
 use crate::resource::Catalog;
+use crate::usage;
 
 /// The core group alone (`/api`), or all others (`/apis`).
 pub(super) fn groups(resources: &Catalog, core: bool) -> Value {
     let groups = if core { vec![("", vec!["v1"])] } else { resources.groups() };
-    let items: Vec<Value> = groups.iter().map(|(group, versions)| group_value(resources, group, versions)).collect();
+    let mut items: Vec<Value> =
+        groups.iter().map(|(group, versions)| group_value(resources, group, versions)).collect();
+    if !core && !resources.has_group(usage::GROUP) {
+        items.push(usage::aggregated());
+    }
     json!({
         "kind": "APIGroupDiscoveryList",
         "apiVersion": "apidiscovery.k8s.io/v2",

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{kinds_of, verbs, verbs_of_part};
 use crate::resource::Catalog;
+use crate::usage;
 
 /// `/api`.
 pub(super) fn core_versions(server_address: &str) -> Value {
@@ -20,18 +21,20 @@ pub(super) fn core_versions(server_address: &str) -> Value {
 
 /// `/apis`.
 pub(super) fn groups(resources: &Catalog) -> Value {
-    let groups: Vec<Value> =
+    let mut groups: Vec<Value> =
         resources.groups().iter().map(|(name, versions)| group_value(name, versions, false)).collect();
+    if !resources.has_group(usage::GROUP) {
+        groups.push(usage::group(false));
+    }
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
 /// `/apis/GROUP`.
 pub(super) fn group(resources: &Catalog, name: &str) -> Option<Value> {
-    resources
-        .groups()
-        .iter()
-        .find(|(group, _)| *group == name)
-        .map(|(name, versions)| group_value(name, versions, true))
+    let groups = resources.groups();
+    let found = groups.iter().find(|(group, _)| *group == name);
+    let found = found.map(|(name, versions)| group_value(name, versions, true));
+    found.or_else(|| (name == usage::GROUP).then(|| usage::group(true)))
 }
 
 fn group_value(name: &str, versions: &[&str], alone: bool) -> Value {
@@ -47,6 +50,9 @@ fn group_value(name: &str, versions: &[&str], alone: bool) -> Value {
 
 /// `/api/v1`, `/apis/GROUP/VERSION`.
 pub(super) fn resources(resources: &Catalog, group: &str, version: &str) -> Value {
+    if group == usage::GROUP && !resources.has_group(group) {
+        return usage::resources();
+    }
     let mut all: Vec<(String, Value)> = Vec::new();
     for kind in kinds_of(resources, group, version) {
         all.push((kind.plural.to_string(), resource(kind)));

@@ -15,8 +15,8 @@ use crate::respond;
 use crate::strategy::typed;
 
 /// The options that are the kubelet's to read.
-const PASSED_ON: [&str; 8] =
-    ["follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream"];
+const PASSED_ON: [&str; 7] =
+    ["follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes"];
 
 pub(super) async fn run(call: &Call) -> Result<Response<Body>, ApiError> {
     check(&call.query, call.name())?;
@@ -64,6 +64,10 @@ fn check(query: &Query, name: &str) -> Result<(), ApiError> {
     }
     if query.get("sinceSeconds").is_some() && query.get("sinceTime").is_some() {
         errors.forbidden(&Path::new("sinceTime"), "at most one of `sinceTime` or `sinceSeconds` may be specified");
+    }
+    // The gate `PodLogsQuerySplitStreams` is closed in v1.36.
+    if query.get("stream").is_some() {
+        errors.forbidden(&Path::new("stream"), "may not be specified");
     }
     if errors.is_empty() {
         return Ok(());

@@ -34,6 +34,7 @@ use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, Decoded, FieldValidation};
 use coracle_api::status::{ApiError, GroupKind, GroupResource};
 use http::{HeaderMap, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
 
 use crate::api::Api;
 use crate::auth::{Attributes, Identity};
@@ -55,6 +56,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) accept: Accept,
+    /// The way to take the connection over, where it has one.
+    pub(crate) upgrade: Option<OnUpgrade>,
     /// What is to be told with the answer, a refusal too.
     pub(crate) warnings: Arc<Warnings>,
 }

@@ -89,6 +89,7 @@ fn call(
         },
         query: Query::default(),
         headers: HeaderMap::new(),
+        upgrade: None,
         accept: Accept::JSON,
         warnings: Default::default(),
     }

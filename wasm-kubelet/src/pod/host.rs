@@ -17,6 +17,7 @@ use crate::images::Puller;
 use crate::logs::Logs;
 use crate::names::cluster::Cluster;
 use crate::runtime::Runtime;
+use crate::server::rates::Rates;
 
 /// The node, as its pods' workers see it.
 pub struct Host {
@@ -31,6 +32,7 @@ pub struct Host {
     /// The cluster's own names.
     pub cluster: Arc<Cluster>,
     pub logs: Logs,
+    pub rates: Rates,
     pub ledger: Ledger,
     pub allocatable: Amount,
     /// Size of the disk that holds the node's folder.

@@ -3,6 +3,7 @@
 //! For tests of the kubelet's logic, and for clusters whose nodes only pretend to run pods.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -118,7 +119,8 @@ impl Module for FakeModule {
         self.shared.started.fetch_add(1, Ordering::Relaxed);
         self.shared.running.fetch_add(1, Ordering::Relaxed);
         let listens = !matches!(self.outcome, Outcome::Ignores);
-        Ok(Arc::new(FakeContainer { end, ended, listens, mounts: spec.mounts, shared: self.shared.clone() }))
+        let (mounts, address, shared) = (spec.mounts, spec.address, self.shared.clone());
+        Ok(Arc::new(FakeContainer { end, ended, listens, mounts, address, shared }))
     }
 
     fn is_program(&self) -> bool {
@@ -164,6 +166,7 @@ struct FakeContainer {
     ended: watch::Receiver<Option<Exit>>,
     listens: bool,
     mounts: Vec<Mount>,
+    address: Option<IpAddr>,
     shared: Arc<Shared>,
 }
 
@@ -199,6 +202,10 @@ impl Container for FakeContainer {
         &self.mounts
     }
 
+    fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     async fn exec(&self, exec: Exec) -> Result<Arc<dyn Container>, StartError> {
         let ends = self.ended.clone();
         if ends.borrow().is_some() {
@@ -215,8 +222,8 @@ impl Container for FakeContainer {
             finish(&run, exit);
         });
         self.shared.running.fetch_add(1, Ordering::Relaxed);
-        let mounts = self.mounts.clone();
-        Ok(Arc::new(FakeContainer { end, ended, listens: true, mounts, shared: self.shared.clone() }))
+        let (mounts, address, shared) = (self.mounts.clone(), self.address, self.shared.clone());
+        Ok(Arc::new(FakeContainer { end, ended, listens: true, mounts, address, shared }))
     }
 }
 

@@ -217,6 +217,11 @@ pub trait Container: Send + Sync {
     /// The folders of the host that it sees.
     fn mounts(&self) -> &[Mount];
 
+    /// The pod's address, if it has one.
+    fn address(&self) -> Option<IpAddr> {
+        None
+    }
+
     /// Runs its module once more, beside it: on the same mounts, environment and address, within the same limits, and
     /// no longer than it lives. Dropping what this returns ends that run.
     ///

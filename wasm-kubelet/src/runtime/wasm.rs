@@ -77,14 +77,14 @@ impl Module for WasmModule {
     }
 
     async fn start(&self, spec: ContainerSpec) -> Result<Arc<dyn Container>, StartError> {
-        let mounts = spec.mounts.clone().into_boxed_slice();
+        let (mounts, address) = (spec.mounts.clone().into_boxed_slice(), spec.address);
         let mut spec = translate(spec);
         if !self.opens_files() {
             spec.mounts.clear();
         }
         let started = self.runtime.start(&self.artifact, spec);
         let container = started.map_err(|error| StartError { message: chain(&error) })?;
-        Ok(WasmContainer::new(&self.runtime, container, mounts))
+        Ok(WasmContainer::new(&self.runtime, container, mounts, address))
     }
 
     fn is_program(&self) -> bool {
@@ -164,13 +164,19 @@ struct WasmContainer {
     runtime: wasm::Runtime,
     container: wasm::Container,
     mounts: Box<[Mount]>,
+    address: Option<IpAddr>,
     /// Whether it was ended because it cannot be asked to end.
     is_stopped: AtomicBool,
 }
 
 impl WasmContainer {
-    fn new(runtime: &wasm::Runtime, container: wasm::Container, mounts: Box<[Mount]>) -> Arc<Self> {
-        Arc::new(Self { runtime: runtime.clone(), container, mounts, is_stopped: AtomicBool::new(false) })
+    fn new(
+        runtime: &wasm::Runtime,
+        container: wasm::Container,
+        mounts: Box<[Mount]>,
+        address: Option<IpAddr>,
+    ) -> Arc<Self> {
+        Arc::new(Self { runtime: runtime.clone(), container, mounts, address, is_stopped: AtomicBool::new(false) })
     }
 }
 
@@ -220,6 +226,10 @@ impl Container for WasmContainer {
         &self.mounts
     }
 
+    fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
     async fn exec(&self, exec: Exec) -> Result<Arc<dyn Container>, StartError> {
         let spec = wasm::ExecSpec {
             args: exec.args,
@@ -230,6 +240,6 @@ impl Container for WasmContainer {
         };
         let started = self.runtime.exec(&self.container, spec);
         let container = started.map_err(|error| StartError { message: chain(&error) })?;
-        Ok(WasmContainer::new(&self.runtime, container, self.mounts.clone()))
+        Ok(WasmContainer::new(&self.runtime, container, self.mounts.clone(), self.address))
     }
 }

@@ -88,6 +88,7 @@ pub async fn get(
     answer(StatusCode::OK, "text/plain", Body::from_stream(body.boxed()))
 }
 
+/// Source: kubelet, `validateContainerLogStatus`.
 fn waiting_reason(pod: &Pod, container: &str) -> String {
     let status = pod.status.as_ref();
     let all = status.into_iter().flat_map(|status| {
@@ -96,7 +97,11 @@ fn waiting_reason(pod: &Pod, container: &str) -> String {
     });
     let mut own = all.filter(|status| status.name == container);
     let reason = own.find_map(|status| status.state.as_ref()?.waiting.as_ref()?.reason.clone());
-    reason.unwrap_or_else(|| "ContainerCreating".into())
+    match reason.as_deref() {
+        Some("ErrImagePull") => "image can't be pulled".to_owned(),
+        Some("ImagePullBackOff") => "trying and failing to pull image".to_owned(),
+        _ => reason.unwrap_or_else(|| "ContainerCreating".to_owned()),
+    }
 }
 
 #[cfg(test)]

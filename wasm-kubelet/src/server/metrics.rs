@@ -17,15 +17,15 @@ use crate::runtime::Usage;
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A running container and what it uses.
-struct Used {
-    namespace: String,
-    pod: String,
-    uid: String,
-    container: Arc<str>,
-    usage: Usage,
+pub(super) struct Used {
+    pub(super) namespace: String,
+    pub(super) pod: String,
+    pub(super) uid: String,
+    pub(super) container: Arc<str>,
+    pub(super) usage: Usage,
 }
 
-fn used(workers: &Workers) -> Vec<Used> {
+pub(super) fn used(workers: &Workers) -> Vec<Used> {
     let mut all = Vec::new();
     for shared in workers.all() {
         let guests = shared.guests();
@@ -61,61 +61,105 @@ pub async fn node(State(workers): State<Arc<Workers>>) -> Response<Body> {
 
 /// `/metrics/resource`: what each container, pod and the node use.
 pub async fn resource(State(workers): State<Arc<Workers>>) -> Response<Body> {
-    answer(StatusCode::OK, TEXT, resource_text(&used(&workers)))
+    let now_ms = workers.host().clock.wall().as_millisecond();
+    answer(StatusCode::OK, TEXT, resource_text(&used(&workers), now_ms))
 }
 
-fn resource_text(used: &[Used]) -> String {
-    let mut text = String::new();
-    let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(&Usage) -> String| {
+/// A family of numbers: each with its labels.
+struct Family<'a> {
+    name: &'a str,
+    kind: &'a str,
+    help: &'a str,
+}
+
+impl Family<'_> {
+    fn write(&self, text: &mut String, now_ms: i64, values: impl Iterator<Item = (String, String)>) {
+        let Self { name, kind, help } = self;
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for Used { namespace, pod, container, usage, .. } in used {
-            let value = value(usage);
-            let _ =
-                writeln!(text, "{name}{{container=\"{container}\",namespace=\"{namespace}\",pod=\"{pod}\"}} {value}");
+        for (labels, value) in values {
+            let _ = writeln!(text, "{name}{labels} {value} {now_ms}");
         }
-    };
+    }
+}
+
+/// Source: the kubelet's `resourceMetricsCollector`.
+fn resource_text(used: &[Used], now_ms: i64) -> String {
+    let mut text = String::new();
     let cpu = |usage: &Usage| format!("{:.6}", usage.cpu_time.as_secs_f64());
     let memory = |usage: &Usage| usage.memory_bytes.to_string();
-    family("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the container", &cpu);
-    family("container_memory_working_set_bytes", "gauge", "Current working set of the container", &memory);
-    let total: f64 = used.iter().map(|each| each.usage.cpu_time.as_secs_f64()).sum();
-    let bytes: u64 = used.iter().map(|each| each.usage.memory_bytes).sum();
-    let _ = writeln!(text, "# HELP node_cpu_usage_seconds_total Cumulative cpu time consumed by the node's containers");
-    let _ = writeln!(text, "# TYPE node_cpu_usage_seconds_total counter\nnode_cpu_usage_seconds_total {total:.6}");
-    let _ = writeln!(text, "# HELP node_memory_working_set_bytes Current working set of the node's containers");
-    let _ = writeln!(text, "# TYPE node_memory_working_set_bytes gauge\nnode_memory_working_set_bytes {bytes}");
+    let both: [(&str, &str, &str, &dyn Fn(&Usage) -> String); 2] = [
+        ("cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the", &cpu),
+        ("memory_working_set_bytes", "gauge", "Current working set of the", &memory),
+    ];
+    let in_pod = |used: &Used| format!("namespace=\"{}\",pod=\"{}\"", used.namespace, used.pod);
+    for (name, kind, help, value) in both {
+        let (own, help) = (format!("container_{name}"), format!("{help} container"));
+        let each = used
+            .iter()
+            .map(|used| (format!("{{container=\"{}\",{}}}", used.container, in_pod(used)), value(&used.usage)));
+        Family { name: &own, kind, help: &help }.write(&mut text, now_ms, each);
+    }
+    for (name, kind, help, value) in both {
+        let (own, help) = (format!("pod_{name}"), format!("{help} pod"));
+        let pods = used.chunk_by(|a, b| a.uid == b.uid);
+        let each = pods.map(|of_pod| (format!("{{{}}}", in_pod(&of_pod[0])), value(&total(of_pod))));
+        Family { name: &own, kind, help: &help }.write(&mut text, now_ms, each);
+    }
+    for (name, kind, help, value) in both {
+        let (own, help) = (format!("node_{name}"), format!("{help} node's containers"));
+        let one = std::iter::once((String::new(), value(&total(used))));
+        Family { name: &own, kind, help: &help }.write(&mut text, now_ms, one);
+    }
+    text.push_str(
+        "# HELP resource_scrape_error 1 if there was an error while getting container metrics, 0 otherwise\n",
+    );
+    text.push_str("# TYPE resource_scrape_error gauge\nresource_scrape_error 0\n");
     text
+}
+
+fn total(used: &[Used]) -> Usage {
+    let mut total = Usage::default();
+    for Used { usage, .. } in used {
+        total.cpu_time += usage.cpu_time;
+        total.memory_bytes += usage.memory_bytes;
+    }
+    total
 }
 
 /// `/stats/summary`. Source: the kubelet's `stats/v1alpha1.Summary`, as far as it has a meaning here.
 pub async fn summary(State(workers): State<Arc<Workers>>) -> Response<Body> {
     let now = workers.host().clock.wall().to_string();
     let used = used(&workers);
-    let usage = |usage: &Usage| {
+    let rates = &workers.host().rates;
+    // The rate of several is known when that of one of them is: the others have just begun.
+    let stats = |of: &[Used]| {
+        let usage = total(of);
         let nanos = u64::try_from(usage.cpu_time.as_nanos()).unwrap_or(u64::MAX);
         let memory = json!({"time": now, "usageBytes": usage.memory_bytes, "workingSetBytes": usage.memory_bytes});
-        (json!({"time": now, "usageCoreNanoSeconds": nanos}), memory)
+        let mut cpu = json!({"time": now, "usageCoreNanoSeconds": nanos});
+        let known: Vec<u64> = of.iter().filter_map(|each| rates.of(each)).collect();
+        if !known.is_empty() {
+            cpu["usageNanoCores"] = known.iter().sum::<u64>().into();
+        }
+        (cpu, memory)
     };
-    let mut total = Usage::default();
     let mut pods: Vec<Value> = Vec::new();
     for of_pod in used.chunk_by(|a, b| a.uid == b.uid) {
-        let mut pod_total = Usage::default();
         let containers: Vec<Value> = of_pod
             .iter()
             .map(|each| {
-                pod_total.cpu_time += each.usage.cpu_time;
-                pod_total.memory_bytes += each.usage.memory_bytes;
-                let (cpu, memory) = usage(&each.usage);
+                let (cpu, memory) = stats(std::slice::from_ref(each));
                 json!({"name": &*each.container, "cpu": cpu, "memory": memory})
             })
             .collect();
-        total.cpu_time += pod_total.cpu_time;
-        total.memory_bytes += pod_total.memory_bytes;
-        let (cpu, memory) = usage(&pod_total);
+        let (cpu, memory) = stats(of_pod);
         let reference = json!({"name": of_pod[0].pod, "namespace": of_pod[0].namespace, "uid": of_pod[0].uid});
         pods.push(json!({"podRef": reference, "containers": containers, "cpu": cpu, "memory": memory}));
     }
-    let (cpu, memory) = usage(&total);
+    let (mut cpu, memory) = stats(&used);
+    if used.is_empty() {
+        cpu["usageNanoCores"] = 0.into();
+    }
     let node = json!({"nodeName": workers.host().config.node_name, "cpu": cpu, "memory": memory});
     answer(StatusCode::OK, "application/json", json!({"node": node, "pods": pods}).to_string())
 }

@@ -5,7 +5,9 @@
 //! | --- | --- |
 //! | `/healthz` | `ok` |
 //! | `/pods` | the pods of this node, a `PodList` |
+//! | `/configz` | what the node was told when it started, as a `KubeletConfiguration` |
 //! | `/containerLogs/{namespace}/{pod}/{container}` | see [`logs`] |
+//! | `/exec/…`, `/attach/…`, `/portForward/…` | see [`stream`] |
 //! | `/metrics`, `/metrics/resource`, `/stats/summary` | see [`metrics`] |
 //!
 //! The router authenticates nobody: in-process its caller has done so, and over the network [`tls`] has.
@@ -13,6 +15,8 @@
 mod logs;
 mod metrics;
 mod query;
+pub mod rates;
+mod stream;
 mod tls;
 
 use std::sync::Arc;
@@ -24,6 +28,7 @@ use axum::routing::get;
 use bytes::BytesMut;
 use coracle_api::Object;
 use http::{Response, StatusCode, header};
+use serde_json::json;
 
 use crate::pod::Workers;
 
@@ -34,11 +39,13 @@ pub fn router(workers: Arc<Workers>) -> Router {
     Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/pods", get(pods))
+        .route("/configz", get(configz))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::get))
         .route("/metrics", get(metrics::node))
         .route("/metrics/resource", get(metrics::resource))
         .route("/stats/summary", get(metrics::summary))
-        .with_state(workers)
+        .with_state(workers.clone())
+        .merge(stream::router(workers))
 }
 
 async fn pods(State(workers): State<Arc<Workers>>) -> Response<Body> {
@@ -51,6 +58,21 @@ async fn pods(State(workers): State<Arc<Workers>>) -> Response<Body> {
     }
     list.extend_from_slice(b"]}");
     answer(StatusCode::OK, "application/json", Body::from(list.freeze()))
+}
+
+/// As far as Kubernetes has words for it.
+async fn configz(State(workers): State<Arc<Workers>>) -> Response<Body> {
+    let config = &workers.host().config;
+    let told = json!({"kubeletconfig": {
+        "podCIDR": config.pod_cidr.to_string(),
+        "maxPods": config.max_pods,
+        "nodeLeaseDurationSeconds": config.lease.as_secs(),
+        "shutdownGracePeriod": format!("{}s", config.shutdown_grace.as_secs()),
+        "containerLogMaxSize": config.logs.file_bytes_max.to_string(),
+        "containerLogMaxFiles": config.logs.files_max,
+        "authentication": {"anonymous": {"enabled": false}},
+    }});
+    answer(StatusCode::OK, "application/json", told.to_string())
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {

@@ -7,6 +7,15 @@ pub fn value(query: &str, name: &str) -> Option<String> {
     Some(decode(value)).filter(|value| !value.is_empty())
 }
 
+/// Every value of `name`, decoded.
+pub fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = String> + 'a {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .filter(move |(key, _)| *key == name)
+        .map(|(_, value)| decode(value))
+}
+
 /// Whether `name` is given as `true` or `1`.
 pub fn flag(query: &str, name: &str) -> bool {
     matches!(value(query, name).as_deref(), Some("true" | "1"))

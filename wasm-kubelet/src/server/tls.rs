@@ -107,7 +107,7 @@ async fn connection(acceptor: TlsAcceptor, stream: TcpStream, router: Router) {
         return;
     }
     let service = TowerToHyperService::new(router);
-    let served = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    let served = Builder::new(TokioExecutor::new()).serve_connection_with_upgrades(TokioIo::new(stream), service).await;
     if let Err(error) = served {
         tracing::debug!(%error, "a connection to the node's API broke");
     }
