@@ -52,6 +52,10 @@ impl Module for ModuleOnConsole {
         spec.stderr = Arc::new(Console::Stderr);
         self.0.start(spec).await
     }
+
+    fn is_program(&self) -> bool {
+        self.0.is_program()
+    }
 }
 
 impl Sink for Console {
