@@ -71,7 +71,7 @@ pub async fn run(options: Options, out: Out<'_>) -> Result {
     let pushed = push(&session, tag, Bytes::from(module), &about).await;
     if let Err(RegistryError::Denied { is_anonymous: true, .. }) = &pushed {
         let hint = "`docker login` keeps a name and a password; -u NAME --password-stdin gives them once";
-        return Ok(pushed.map(drop).with_context(|| format!("cannot push {shown}")).hint(hint)?);
+        return pushed.map(drop).with_context(|| format!("cannot push {shown}")).hint(hint);
     }
     let digest = pushed.with_context(|| format!("cannot push {shown}"))?;
     Ok(writeln!(out, "{} pushed ({digest})", reference.store_name())?)

@@ -114,7 +114,7 @@ pub fn host_search() -> Vec<String> {
 /// The last `search` or `domain` line counts.
 fn search_of(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::split_ascii_whitespace);
-    let last = lines.filter_map(|mut words| matches!(words.next(), Some("search" | "domain")).then_some(words)).last();
+    let last = lines.rev().find_map(|mut words| matches!(words.next(), Some("search" | "domain")).then_some(words));
     let domains = last.into_iter().flatten().map(|domain| domain.trim_end_matches('.').to_ascii_lowercase());
     domains.filter(|domain| !domain.is_empty()).collect()
 }

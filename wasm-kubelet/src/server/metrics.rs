@@ -87,9 +87,9 @@ fn resource_text(used: &[Used], now_ms: i64) -> String {
     let mut text = String::new();
     let cpu = |usage: &Usage| format!("{:.6}", usage.cpu_time.as_secs_f64());
     let memory = |usage: &Usage| usage.memory_bytes.to_string();
-    let both: [(&str, &str, &str, &dyn Fn(&Usage) -> String); 2] = [
-        ("cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the", &cpu),
-        ("memory_working_set_bytes", "gauge", "Current working set of the", &memory),
+    let both = [
+        ("cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the", cpu as fn(&Usage) -> String),
+        ("memory_working_set_bytes", "gauge", "Current working set of the", memory),
     ];
     let in_pod = |used: &Used| format!("namespace=\"{}\",pod=\"{}\"", used.namespace, used.pod);
     for (name, kind, help, value) in both {

@@ -16,7 +16,7 @@ use super::{Node, chain, keyring};
 async fn credentials_open_what_they_are_for() {
     for door in [Door::Basic, Door::Token] {
         let registry = Fake::start().await;
-        let node = Node::new();
+        let node = Node::default();
         registry.module("v1", MODULE);
         registry.set(|state| state.door = door);
         let name = registry.name("app:v1");
@@ -52,7 +52,7 @@ async fn credentials_open_what_they_are_for() {
 async fn names_without_a_registry_are_the_nodes_own() {
     let registry = Fake::start().await;
     registry.module("latest", MODULE);
-    let node = Node::new();
+    let node = Node::default();
     assert!(node.refusal("app").await.contains("coracle image load"));
     let node = node.again(Registries { default: Some(registry.address.clone()), ..Registries::default() });
     assert!(node.pull("app").await.unwrap().fetched, "a default registry has it");
@@ -90,7 +90,7 @@ async fn a_node_that_wants_signatures_takes_nothing_else() {
     let name = registry.name("app:v1");
     let image = registry.module("v1", MODULE);
 
-    let node = Node::new();
+    let node = Node::default();
     node.pull(&name).await.unwrap();
     let strict = |pem: String| Registries { signers_pem: vec![pem], ..Registries::default() };
     let node = node.again(strict(pair.public_key_pem()));

@@ -93,7 +93,7 @@ fn large() -> Vec<u8> {
 #[tokio::test]
 async fn what_was_pushed_is_pulled() {
     let Some(registry) = Debian::start(false, false) else { return };
-    let node = Node::new();
+    let node = Node::default();
     let name = format!("{}/team/app:v1", registry.host());
     assert!(node.refusal(&name).await.contains("not found"));
     let digest = registry.push("v1", &large(), None).await.unwrap();
@@ -129,7 +129,7 @@ async fn names_and_passwords_are_asked_for_over_tls_too() {
         let pulled = pull(keyring(&registry.host(), "me", "secret")).await.unwrap();
         assert_eq!(std::fs::read(&pulled.image.path).unwrap(), MODULE);
         if has_tls {
-            let stranger = Node::new();
+            let stranger = Node::default();
             let error = stranger.refusal(&name).await;
             assert!(error.contains("cannot connect") && error.contains("certificate"), "{error}");
         }

@@ -9,7 +9,7 @@ use super::fake::{Fake, INDEX, MANIFEST, MODULE, layer};
 #[tokio::test]
 async fn a_module_comes_in_every_layout() {
     let registry = Fake::start().await;
-    let node = Node::new();
+    let node = Node::default();
     let config = ("application/vnd.wasm.config.v1+json", &b"{}"[..]);
     let module = |at: u8| [MODULE, &[0, 1, at]].concat();
     registry.module("cncf", &module(1));
@@ -43,7 +43,7 @@ async fn a_module_comes_in_every_layout() {
 #[tokio::test]
 async fn an_index_leads_to_the_image_for_wasm() {
     let registry = Fake::start().await;
-    let node = Node::new();
+    let node = Node::default();
     let linux = registry.files("linux", &json!({"os": "linux", "config": {"Cmd": ["sh"]}}), &[layer(&[])]);
     let wasm = registry.module("wasm", MODULE);
     let entry = |digest: &str, os: &str, architecture: &str| json!({"mediaType": MANIFEST, "digest": digest, "size": 2, "platform": {"os": os, "architecture": architecture}});
@@ -64,7 +64,7 @@ async fn an_index_leads_to_the_image_for_wasm() {
 #[tokio::test]
 async fn what_is_no_wasm_is_refused_before_it_is_brought() {
     let registry = Fake::start().await;
-    let node = Node::new();
+    let node = Node::default();
     let nginx = json!({"os": "linux", "architecture": "amd64",
         "config": {"Entrypoint": ["/docker-entrypoint.sh"], "Cmd": ["nginx"]}});
     let files = layer(&[("usr/sbin/nginx", &[0x7f; 4096])]);

@@ -20,11 +20,13 @@ pub struct Node {
     pub puller: Arc<Puller>,
 }
 
-impl Node {
-    pub fn new() -> Self {
+impl Default for Node {
+    fn default() -> Self {
         Self::with(Registries::default())
     }
+}
 
+impl Node {
     pub fn with(registries: Registries) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let puller = Self::puller(&dir, registries);

@@ -15,7 +15,7 @@ fn large() -> Vec<u8> {
 #[tokio::test]
 async fn a_broken_download_goes_on_where_it_was() {
     let registry = Fake::start().await;
-    let node = Node::new();
+    let node = Node::default();
     registry.module("v1", &large());
     registry.set(|state| state.breaks = vec![1000, 2000, 30]);
     let pulled = node.pull(&registry.name("app:v1")).await.unwrap();
@@ -44,7 +44,7 @@ async fn a_broken_download_goes_on_where_it_was() {
 #[tokio::test]
 async fn what_is_not_what_it_should_be_is_not_kept() {
     let registry = Fake::start().await;
-    let node = Node::new();
+    let node = Node::default();
     let digest = registry.module("lie", MODULE);
     registry.set(|state| {
         for bytes in state.blobs.values_mut().filter(|bytes| ***bytes == *MODULE) {
@@ -84,7 +84,7 @@ async fn what_is_not_what_it_should_be_is_not_kept() {
 #[tokio::test]
 async fn a_bomb_is_not_unpacked() {
     let registry = Fake::start().await;
-    let node = Node::new();
+    let node = Node::default();
     let bomb = layer(&[("app.wasm", &vec![0; 64 << 20])]);
     let layers = vec![bomb; 17];
     registry.files("bomb", &json!({"config": {"Cmd": ["/app.wasm"]}}), &layers);
@@ -97,7 +97,7 @@ async fn a_bomb_is_not_unpacked() {
 #[tokio::test]
 async fn many_who_want_the_same_share_one_transfer() {
     let registry = Fake::start().await;
-    let node = Node::new();
+    let node = Node::default();
     registry.module("v1", &large());
     registry.module("v2", &large());
     let names = [registry.name("app:v1"), registry.name("app:v2")];

@@ -298,7 +298,7 @@ fn a_pod_survives_its_kubelet_at_any_point() {
             if world.is_removed {
                 break;
             }
-            world.go_on(world.dice.0 % 8 == 0);
+            world.go_on(world.dice.0.is_multiple_of(8));
         }
         assert!(world.is_removed, "seed {seed}: the pod stays: {:#?}", world.state);
         assert!(world.live.is_empty(), "seed {seed}: {:?} run on", world.live);

@@ -348,9 +348,9 @@ async fn streams(
 ) -> Option<Streams> {
     let (mut error, mut stdin, mut stdout, mut stderr) = (None, None, None, None);
     while error.is_none()
-        || stdin.is_some() < options.stdin
-        || stdout.is_some() < options.stdout
-        || stderr.is_some() < options.stderr
+        || (options.stdin && stdin.is_none())
+        || (options.stdout && stdout.is_none())
+        || (options.stderr && stderr.is_none())
     {
         let channel = channels.recv().await?;
         match channel.header("streamtype") {

@@ -69,7 +69,7 @@ async fn exec(State(at): State<Streaming>, path: Parts, RawQuery(text): RawQuery
     answer(async {
         let (container, _) = at.container(&path)?;
         let place = at.place()?;
-        let options = command::Options::parse(&text).map_err(|why| refuse(StatusCode::BAD_REQUEST, why))?;
+        let options = command::Options::parse(&text).map_err(|why| refused(StatusCode::BAD_REQUEST, why))?;
         let (response, upgraded) = upgrade::command(request, &options)?;
         let tasks = &at.workers.host().tasks;
         tasks.spawn(async move {
@@ -91,7 +91,7 @@ async fn attach(
     answer(async {
         let (container, log) = at.container(&path)?;
         let place = at.place()?;
-        let options = command::Options::parse(&text).map_err(|why| refuse(StatusCode::BAD_REQUEST, why))?;
+        let options = command::Options::parse(&text).map_err(|why| refused(StatusCode::BAD_REQUEST, why))?;
         let (response, upgraded) = upgrade::command(request, &options)?;
         let tasks = &at.workers.host().tasks;
         tasks.spawn(async move {
@@ -124,32 +124,41 @@ async fn forward(
     .await
 }
 
-async fn answer(handled: impl Future<Output = Result<Response<Body>, Response<Body>>>) -> Response<Body> {
-    handled.await.unwrap_or_else(|refused| refused)
+/// A running container, and its log.
+type Attached = (Arc<dyn Container>, Option<Arc<Log>>);
+
+/// An answer that refuses; boxed, since it is large beside what it stands in for.
+type Refusal = Box<Response<Body>>;
+
+fn refused(status: StatusCode, message: impl Into<String>) -> Refusal {
+    Box::new(refuse(status, message))
+}
+
+async fn answer(handled: impl Future<Output = Result<Response<Body>, Refusal>>) -> Response<Body> {
+    handled.await.unwrap_or_else(|refusal| *refusal)
 }
 
 impl Streaming {
     /// A place for one more connection.
-    fn place(&self) -> Result<OwnedSemaphorePermit, Response<Body>> {
+    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let message = format!("this node carries {STREAMS_MAX} streams already");
-        self.room.clone().try_acquire_owned().map_err(|_| refuse(StatusCode::TOO_MANY_REQUESTS, message))
+        self.room.clone().try_acquire_owned().map_err(|_| refused(StatusCode::TOO_MANY_REQUESTS, message))
     }
 
-    fn pod(&self, path: &Parts) -> Result<Arc<Shared>, Response<Body>> {
+    fn pod(&self, path: &Parts) -> Result<Arc<Shared>, Refusal> {
         let part = |name: &str| path.get(name).map(String::as_str).unwrap_or_default();
         let (namespace, name) = (part("namespace"), part("pod"));
         let pod = self.workers.host().pods.get(&Key::new(namespace, name));
         let shared = pod.and_then(|pod| self.workers.of(&pod));
         let shared = shared.filter(|shared| part("uid").is_empty() || part("uid") == shared.uid);
-        shared.ok_or_else(|| refuse(StatusCode::NOT_FOUND, "pod does not exist"))
+        shared.ok_or_else(|| refused(StatusCode::NOT_FOUND, "pod does not exist"))
     }
 
-    /// A running container, and its log. Source: kubelet, `GetExec` and `GetAttach`.
-    #[expect(clippy::type_complexity)]
-    fn container(&self, path: &Parts) -> Result<(Arc<dyn Container>, Option<Arc<Log>>), Response<Body>> {
+    /// Source: kubelet, `GetExec` and `GetAttach`.
+    fn container(&self, path: &Parts) -> Result<Attached, Refusal> {
         let shared = self.pod(path)?;
         let name = path.get("container").map(String::as_str).unwrap_or_default();
-        let gone = || refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("container not found ({name:?})"));
+        let gone = || refused(StatusCode::INTERNAL_SERVER_ERROR, format!("container not found ({name:?})"));
         let at = shared.position(name).ok_or_else(gone)?;
         let (live, newest) = {
             let guests = shared.guests();

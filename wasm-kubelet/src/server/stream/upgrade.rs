@@ -11,10 +11,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 
-use super::super::{query, refuse};
+use super::super::query;
 use super::command::{Options, Streams};
 use super::forward::Target;
-use super::{forward, spdy, websocket};
+use super::{Refusal, forward, refused, spdy, websocket};
 
 const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 const ACCEPTED_PROTOCOLS: HeaderName = HeaderName::from_static("x-accepted-stream-protocol-versions");
@@ -60,8 +60,6 @@ const SPDY_COMMAND: [(&str, bool); 4] = [
     ("channel.k8s.io", false),
 ];
 const SPDY_FORWARD: [(&str, bool); 1] = [("portforward.k8s.io", false)];
-
-type Refusal = Response<Body>;
 
 /// A command's connection, about to be taken over.
 pub struct Command {
@@ -129,9 +127,14 @@ pub fn port_forward(mut request: Request, text: &str) -> Result<(Response<Body>,
     let (response, form) = match asked(&request)? {
         Asked::WebSocket => {
             let (response, chosen) = websocket_answer(request.headers(), &WEBSOCKET_FORWARD)?;
-            let ports =
-                || forward::ports(query::values(text, "port")).map_err(|why| refuse(StatusCode::BAD_REQUEST, why));
-            (response, chosen.map_or(Ok(ForwardForm::Tunnel), |chosen| Ok(ForwardForm::Ports(chosen, ports()?)))?)
+            let form = match chosen {
+                None => ForwardForm::Tunnel,
+                Some(channels) => {
+                    let ports = forward::ports(query::values(text, "port"));
+                    ForwardForm::Ports(channels, ports.map_err(|why| refused(StatusCode::BAD_REQUEST, why))?)
+                }
+            };
+            (response, form)
         }
         Asked::Spdy => (spdy_answer(request.headers(), &SPDY_FORWARD)?.0, ForwardForm::Spdy),
     };
@@ -176,7 +179,7 @@ fn asked(request: &Request) -> Result<Asked, Refusal> {
     match (has(&CONNECTION, "upgrade"), has(&UPGRADE, "websocket"), has(&UPGRADE, SPDY)) {
         (true, true, _) if headers.contains_key(SEC_WEBSOCKET_KEY) => Ok(Asked::WebSocket),
         (true, _, true) => Ok(Asked::Spdy),
-        _ => Err(refuse(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request")),
+        _ => Err(refused(StatusCode::BAD_REQUEST, "unable to upgrade: missing upgrade headers in request")),
     }
 }
 
@@ -186,7 +189,10 @@ fn listed(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     values.flat_map(|value| value.split(',')).map(|value| value.trim().to_owned()).collect()
 }
 
-fn websocket_answer<T: Copy>(headers: &HeaderMap, served: &[(&'static str, T)]) -> Result<(Refusal, T), Refusal> {
+fn websocket_answer<T: Copy>(
+    headers: &HeaderMap,
+    served: &[(&'static str, T)],
+) -> Result<(Response<Body>, T), Refusal> {
     let mut wanted = listed(headers, &SEC_WEBSOCKET_PROTOCOL);
     if wanted.is_empty() {
         wanted.push(String::new());
@@ -194,7 +200,7 @@ fn websocket_answer<T: Copy>(headers: &HeaderMap, served: &[(&'static str, T)]) 
     let Some((protocol, chosen)) = wanted.iter().find_map(|wanted| served.iter().find(|(name, _)| name == wanted))
     else {
         let message = format!("unable to upgrade: none of the protocols [{}] is served", wanted.join(" "));
-        return Err(refuse(StatusCode::FORBIDDEN, message));
+        return Err(refused(StatusCode::FORBIDDEN, message));
     };
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     let mut response = switching("websocket");
@@ -225,7 +231,7 @@ fn spdy_answer(headers: &HeaderMap, served: &[(&'static str, bool)]) -> Result<(
             wanted.join(" "),
             accepted.join(" ")
         );
-        let mut response = refuse(StatusCode::FORBIDDEN, message);
+        let mut response = refused(StatusCode::FORBIDDEN, message);
         for name in accepted {
             response.headers_mut().append(ACCEPTED_PROTOCOLS, HeaderValue::from_static(name));
         }
