@@ -1,3 +1,5 @@
+//! Links and names that would lead out of a volume, and what is granted instead.
+
 #![allow(clippy::unwrap_used)]
 
 use std::os::unix::fs::symlink;
