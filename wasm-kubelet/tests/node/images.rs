@@ -1,7 +1,6 @@
 //! Pods whose images come from a registry, and what is told of those that do not.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use coracle_api::Object;
 use coracle_client::testing::FakeServer;
@@ -74,7 +73,7 @@ async fn a_pod_runs_what_its_secret_opens() {
         named.flatten().any(|named| named.names.is_some_and(|names| names.contains(&image)))
     };
     let shown = node.server.until(is_named);
-    tokio::time::timeout(Duration::from_secs(20), shown).await.expect("the node's status names the image");
+    tokio::time::timeout(crate::DEADLINE, shown).await.expect("the node's status names the image");
     node.run("again", &spec("ours").replace("\"image\"", "\"imagePullPolicy\":\"Never\",\"image\""));
     node.until_phase("again", "Succeeded").await;
 }

@@ -28,7 +28,7 @@ fn delete(node: &Node, name: &str, grace_seconds: i64) {
 
 async fn until_gone(node: &Node, name: &str) {
     let gone = node.server.until(|server| server.one::<Pod>("default", name).is_none());
-    tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+    tokio::time::timeout(crate::DEADLINE, gone).await.unwrap();
 }
 
 #[tokio::test]

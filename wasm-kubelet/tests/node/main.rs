@@ -28,6 +28,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
+/// How long anything may take: long, since a busy machine and a server with faults make each other slower.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
 /// A node under test.
 pub struct Node {
     pub server: FakeServer,
@@ -84,7 +87,7 @@ impl Node {
     /// Waits until a pod is as `holds` wants it.
     pub async fn until(&self, name: &str, holds: impl Fn(&Pod) -> bool) -> Pod {
         let found = self.server.until(|server| server.one::<Pod>("default", name).is_some_and(|pod| holds(&pod)));
-        if tokio::time::timeout(Duration::from_secs(20), found).await.is_err() {
+        if tokio::time::timeout(DEADLINE, found).await.is_err() {
             panic!(
                 "{name} does not come to be so: {:#?}\n{}",
                 self.pod(name).and_then(|pod| pod.status),
@@ -106,7 +109,7 @@ impl Node {
 
     pub async fn until_told(&self, text: &str) {
         let told = self.server.until(|_| self.events().iter().any(|event| event.contains(text)));
-        if tokio::time::timeout(Duration::from_secs(20), told).await.is_err() {
+        if tokio::time::timeout(DEADLINE, told).await.is_err() {
             panic!("nobody says {text:?}:\n{}", self.events().join("\n"));
         }
     }
