@@ -96,8 +96,12 @@ impl Reconciler for Controller {
         let observed = Observed { pods: self.pods_of(&target, &sets), now: self.now(), sets, target };
         let plan = plan(&observed);
         let recheck = plan.recheck;
-        self.execute(&observed.target, plan).await?;
-        Ok(recheck.map_or(Action::Done, |left| Action::RequeueAfter(left.unsigned_abs())))
+        match self.execute(&observed.target, plan).await {
+            // Nothing can be made in a namespace that goes, and nothing has to.
+            Err(error) if error.is_namespace_terminating() => Ok(Action::Done),
+            Err(error) => Err(error),
+            Ok(()) => Ok(recheck.map_or(Action::Done, |left| Action::RequeueAfter(left.unsigned_abs()))),
+        }
     }
 }
 
