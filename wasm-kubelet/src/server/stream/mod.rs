@@ -68,15 +68,7 @@ async fn exec(State(at): State<Streaming>, path: Parts, RawQuery(text): RawQuery
     }
     answer(async {
         let (container, _) = at.container(&path)?;
-        let place = at.place()?;
-        let options = command::Options::parse(&text).map_err(|why| refused(StatusCode::BAD_REQUEST, why))?;
-        let (response, upgraded) = upgrade::command(request, &options)?;
-        let tasks = &at.workers.host().tasks;
-        tasks.spawn(async move {
-            let _place = place;
-            upgraded.run(options.clone(), |streams| command::exec(container, args, options, streams)).await;
-        });
-        Ok(response)
+        at.command(request, &text, |options, streams| command::exec(container, args, options, streams))
     })
     .await
 }
@@ -90,15 +82,7 @@ async fn attach(
     let text = text.unwrap_or_default();
     answer(async {
         let (container, log) = at.container(&path)?;
-        let place = at.place()?;
-        let options = command::Options::parse(&text).map_err(|why| refused(StatusCode::BAD_REQUEST, why))?;
-        let (response, upgraded) = upgrade::command(request, &options)?;
-        let tasks = &at.workers.host().tasks;
-        tasks.spawn(async move {
-            let _place = place;
-            upgraded.run(options.clone(), |streams| command::attach(container, log, options, streams)).await;
-        });
-        Ok(response)
+        at.command(request, &text, |options, streams| command::attach(container, log, options, streams))
     })
     .await
 }
@@ -139,6 +123,26 @@ async fn answer(handled: impl Future<Output = Result<Response<Body>, Refusal>>) 
 }
 
 impl Streaming {
+    /// Agrees to a command's protocol, and has `work` done on its streams once they are there.
+    fn command<W>(
+        &self,
+        request: Request,
+        text: &str,
+        work: impl FnOnce(command::Options, command::Streams) -> W + Send + 'static,
+    ) -> Result<Response<Body>, Refusal>
+    where
+        W: Future<Output = ()> + Send,
+    {
+        let place = self.place()?;
+        let options = command::Options::parse(text).map_err(|why| refused(StatusCode::BAD_REQUEST, why))?;
+        let (response, upgraded) = upgrade::command(request)?;
+        self.workers.host().tasks.spawn(async move {
+            let _place = place;
+            upgraded.run(options.clone(), |streams| work(options, streams)).await;
+        });
+        Ok(response)
+    }
+
     /// A place for one more connection.
     fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let message = format!("this node carries {STREAMS_MAX} streams already");

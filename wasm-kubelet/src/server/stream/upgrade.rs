@@ -76,7 +76,7 @@ enum CommandForm {
 ///
 /// # Errors
 /// The answer that does not.
-pub fn command(mut request: Request, _options: &Options) -> Result<(Response<Body>, Command), Refusal> {
+pub fn command(mut request: Request) -> Result<(Response<Body>, Command), Refusal> {
     let (response, form) = match asked(&request)? {
         Asked::WebSocket => {
             let (response, chosen) = websocket_answer(request.headers(), &WEBSOCKET)?;
@@ -172,10 +172,7 @@ enum Asked {
 
 fn asked(request: &Request) -> Result<Asked, Refusal> {
     let headers = request.headers();
-    let has = |name: &HeaderName, token: &str| {
-        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(token))
-    };
+    let has = |name, token| listed(headers, name).iter().any(|value| value.eq_ignore_ascii_case(token));
     match (has(&CONNECTION, "upgrade"), has(&UPGRADE, "websocket"), has(&UPGRADE, SPDY)) {
         (true, true, _) if headers.contains_key(SEC_WEBSOCKET_KEY) => Ok(Asked::WebSocket),
         (true, _, true) => Ok(Asked::Spdy),
@@ -189,6 +186,11 @@ fn listed(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     values.flat_map(|value| value.split(',')).map(|value| value.trim().to_owned()).collect()
 }
 
+/// The first of the protocols that are wanted which is served.
+fn first_served<'s, T>(wanted: &[String], served: &'s [(&'static str, T)]) -> Option<&'s (&'static str, T)> {
+    wanted.iter().find_map(|wanted| served.iter().find(|(name, _)| name == wanted))
+}
+
 fn websocket_answer<T: Copy>(
     headers: &HeaderMap,
     served: &[(&'static str, T)],
@@ -197,8 +199,7 @@ fn websocket_answer<T: Copy>(
     if wanted.is_empty() {
         wanted.push(String::new());
     }
-    let Some((protocol, chosen)) = wanted.iter().find_map(|wanted| served.iter().find(|(name, _)| name == wanted))
-    else {
+    let Some((protocol, chosen)) = first_served(&wanted, served) else {
         let message = format!("unable to upgrade: none of the protocols [{}] is served", wanted.join(" "));
         return Err(refused(StatusCode::FORBIDDEN, message));
     };
@@ -223,8 +224,7 @@ fn accepted(key: &[u8]) -> String {
 
 fn spdy_answer(headers: &HeaderMap, served: &[(&'static str, bool)]) -> Result<(Response<Body>, bool), Refusal> {
     let wanted = listed(headers, &STREAM_PROTOCOL);
-    let Some((protocol, chosen)) = wanted.iter().find_map(|wanted| served.iter().find(|(name, _)| name == wanted))
-    else {
+    let Some((protocol, chosen)) = first_served(&wanted, served) else {
         let accepted: Vec<&str> = served.iter().map(|(name, _)| *name).collect();
         let message = format!(
             "unable to upgrade: unable to negotiate protocol: client supports [{}], server accepts [{}]",
@@ -268,7 +268,7 @@ mod tests {
     fn agreed(headers: &[(&str, &str)], is_forward: bool) -> Result<String, u16> {
         let answer = match is_forward {
             true => port_forward(request(headers), "port=80").map(|(response, _)| response),
-            false => command(request(headers), &Options::default()).map(|(response, _)| response),
+            false => command(request(headers)).map(|(response, _)| response),
         };
         let response = answer.map_err(|refused| refused.status().as_u16())?;
         assert_eq!(response.status(), 101);
@@ -302,7 +302,7 @@ mod tests {
         for (headers, is_forward, want) in table {
             assert_eq!(agreed(&headers, is_forward), want.map(str::to_owned), "{headers:?}");
         }
-        let response = command(request(&ws), &Options::default()).map_err(|_| ()).unwrap().0;
+        let response = command(request(&ws)).map_err(|_| ()).unwrap().0;
         assert_eq!(response.headers()[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "the key of RFC 6455");
     }
 }
