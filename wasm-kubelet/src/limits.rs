@@ -32,6 +32,9 @@ pub const RESTART_BACKOFF_MAX: Duration = Duration::from_secs(300);
 pub const RESTART_BACKOFF_RESET: Duration = Duration::from_secs(600);
 const _: () = assert!(RESTART_BACKOFF_RESET.as_secs() == 2 * RESTART_BACKOFF_MAX.as_secs());
 
+/// How long the containers of a pod have that is evicted at once. Source: kubelet, `immediateEvictionGracePeriodSeconds`.
+pub const EVICTION_GRACE: Duration = Duration::from_secs(1);
+
 /// How long a guest that was asked to stop may live on after its grace period, at most one kill away.
 pub const KILL_WAIT: Duration = Duration::from_secs(2);
 

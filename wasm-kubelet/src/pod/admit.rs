@@ -149,7 +149,7 @@ fn lack(wanted: Amount, taken: Amount, allocatable: Amount) -> Option<Outcome> {
     let message = format!(
         "Pod was rejected: Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
     );
-    Some(Outcome { is_failed: true, reason: format!("OutOf{resource}"), message, is_disruption: false })
+    Some(Outcome::failed(format!("OutOf{resource}"), message))
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl Report {
 }
 
 fn pod_reason(state: &State) -> (&str, &str) {
-    state.outcome.as_ref().map_or(("", ""), |outcome| (&outcome.reason, &outcome.message))
+    state.shown_outcome().map_or(("", ""), |outcome| (&outcome.reason, &outcome.message))
 }
 
 /// `podIPs` is merged by its addresses: one that this pod had before has to be taken out by name.
@@ -309,7 +309,7 @@ fn conditions(state: &State, phase: PodPhase, before: &Conditions, now: Timestam
 
 /// Source: kubelet, eviction and node shutdown.
 fn disruption(state: &State) -> Option<Said> {
-    let outcome = state.outcome.as_ref().filter(|outcome| outcome.is_disruption)?;
+    let outcome = state.shown_outcome().filter(|outcome| outcome.is_disruption)?;
     Some((true, "TerminationByKubelet", outcome.message.clone()))
 }
 

@@ -141,7 +141,12 @@ fn final_outcome(status: &core::PodStatus) -> Option<Outcome> {
     let mut conditions = status.conditions.iter().flatten();
     let is_disruption =
         conditions.any(|it| it.type_ == "DisruptionTarget" && it.reason.as_deref() == Some("TerminationByKubelet"));
-    Some(Outcome { is_failed, reason: text(&status.reason), message: text(&status.message), is_disruption })
+    Some(Outcome {
+        is_failed,
+        is_disruption,
+        is_known: true,
+        ..Outcome::failed(text(&status.reason), text(&status.message))
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -32,6 +33,8 @@ pub struct State {
     pub is_starting_over: bool,
     /// Why the pod ends whatever its containers do: it was rejected, or was active for too long.
     pub outcome: Option<Outcome>,
+    /// Until when its containers have at most, where the outcome leaves them less than the pod does.
+    pub ends_by: Option<Timestamp>,
     pub deletion: Option<Deletion>,
     /// Other resources that were asked for and are not there yet.
     pub resize: Option<Box<Resize>>,
@@ -99,7 +102,8 @@ pub struct Deletion {
     pub deadline: Timestamp,
 }
 
-/// A pod's end that is not its containers' own doing.
+/// A pod's end that is not its containers' own doing. It shows once none of them runs, so that whoever replaces the pod
+/// has no two of it. Source: kubelet, the status manager's `mergePodStatus`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
     pub is_failed: bool,
@@ -107,6 +111,37 @@ pub struct Outcome {
     pub message: String,
     /// The node ends it for its own sake: `DisruptionTarget`.
     pub is_disruption: bool,
+    /// How long its containers have at most; `None`: as long as the pod gives them.
+    pub grace: Option<Duration>,
+    /// The API has it already: it shows whatever still runs.
+    pub is_known: bool,
+}
+
+#[allow(dead_code, reason = "eviction and the node's shutdown come to call these")]
+impl Outcome {
+    /// The pod has failed.
+    pub fn failed(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            is_failed: true,
+            reason: reason.into(),
+            message: message.into(),
+            is_disruption: false,
+            grace: None,
+            is_known: false,
+        }
+    }
+
+    /// The same, for the node's own sake.
+    #[must_use]
+    pub fn disruption(self) -> Self {
+        Self { is_disruption: true, ..self }
+    }
+
+    /// The same, with no more than this for its containers to end.
+    #[must_use]
+    pub fn within(self, grace: Duration) -> Self {
+        Self { grace: Some(grace), ..self }
+    }
 }
 
 /// One container of the pod.
@@ -390,6 +425,7 @@ impl State {
             is_initialized,
             is_starting_over: false,
             outcome: None,
+            ends_by: None,
             deletion: None,
             resize: None,
             life: Life::Active,
@@ -413,16 +449,26 @@ impl State {
 
     /// Source: kubelet, `getPhase`.
     pub fn phase(&self) -> PodPhase {
-        if let Some(outcome) = &self.outcome {
+        if let Some(outcome) = self.shown_outcome() {
             return if outcome.is_failed { PodPhase::Failed } else { PodPhase::Succeeded };
         }
-        let all_ended = self.is_finished();
+        let all_ended = self.is_finished() && !self.is_busy();
         let is_ending = self.deletion.is_some() && matches!(self.life, Life::Settled | Life::Reported | Life::Deleting);
         if all_ended || is_ending {
             let is_success = self.mains().all(|main| main.ended.as_ref().is_some_and(|ended| ended.exit_code == 0));
             return if is_success { PodPhase::Succeeded } else { PodPhase::Failed };
         }
         if self.is_initialized && self.mains().all(Container::has_run) { PodPhase::Running } else { PodPhase::Pending }
+    }
+
+    /// The outcome, once it is to be seen.
+    pub fn shown_outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref().filter(|outcome| outcome.is_known || !self.is_busy())
+    }
+
+    /// Whether what the pod comes to is settled: what runs of it only ends.
+    pub fn is_decided(&self) -> bool {
+        self.outcome.is_some() || self.is_finished() || self.phase().is_final()
     }
 
     /// Whether the containers have come to an end by themselves: all have run as often as `restartPolicy` lets them.

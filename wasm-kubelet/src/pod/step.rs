@@ -71,7 +71,7 @@ impl Step {
                 let is_settled = !matches!(self.state.life, Life::Active | Life::Leaving { .. });
                 self.state.life = Life::Gone { is_settled };
             }
-            Event::Rejected(outcome) => self.end(outcome, true),
+            Event::Rejected(outcome) => self.rejected(outcome),
             Event::Prepared(result) => self.prepared(result),
             Event::Pulled { container, result } => self.pulled(container, result),
             Event::Refused { container, failure } => self.refused(container, failure),
@@ -102,11 +102,11 @@ impl Step {
         if let Some(spec) = wish.spec {
             self.respecified(spec);
         }
-        if let Some(outcome) = wish.outcome
-            && self.state.outcome.is_none()
+        if let Some(known) = wish.outcome
             && !self.state.phase().is_final()
         {
-            self.end(outcome, false);
+            // A phase that is final is not written over.
+            self.state.outcome = Some(known);
         }
         if self.state.resize.is_none() {
             self.resize();
@@ -140,9 +140,20 @@ impl Step {
         self.resize();
     }
 
-    fn end(&mut self, outcome: Outcome, is_told: bool) {
-        if is_told {
-            let reason = reason_of(&outcome.reason);
+    /// One that has come to its end stays what it is, and one that is about to only has less time.
+    fn rejected(&mut self, outcome: Outcome) {
+        if self.state.life != Life::Active {
+            return;
+        }
+        let ends_by = outcome.grace.map(|grace| self.after(grace.min(self.state.spec.grace)));
+        self.state.ends_by = self.state.ends_by.into_iter().chain(ends_by).min();
+        if !self.state.is_decided() {
+            self.end(outcome);
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(reason) = reason_of(&outcome.reason) {
             let is_warning = reason != "DeadlineExceeded";
             self.notice(None, is_warning, reason, outcome.message.clone());
         }
@@ -334,10 +345,9 @@ impl Step {
             }
         }
         let is_over_time = self.state.deadline().is_some_and(|deadline| deadline <= self.now);
-        if is_over_time && self.state.outcome.is_none() && !self.state.phase().is_final() {
-            let message = "Pod was active on the node longer than the specified deadline".to_owned();
-            let reason = "DeadlineExceeded".to_owned();
-            self.end(Outcome { is_failed: true, reason, message, is_disruption: false }, true);
+        if is_over_time && !self.state.is_decided() {
+            let message = "Pod was active on the node longer than the specified deadline";
+            self.end(Outcome::failed("DeadlineExceeded", message));
         }
         self.retry_resize();
     }
@@ -363,8 +373,11 @@ impl Step {
             (Life::Settled | Life::Reported | Life::Deleting | Life::Gone { is_settled: true }, _) => Aim::Stay,
             (Life::Gone { is_settled: false }, _) => Aim::End { grace: Some(self.now) },
             (Life::Leaving { deadline }, _) => Aim::End { grace: Some(deadline) },
-            (Life::Active, Some(deletion)) => Aim::End { grace: Some(deletion.deadline) },
-            (Life::Active, None) if state.outcome.is_some() || state.is_finished() => Aim::End { grace: None },
+            (Life::Active, Some(deletion)) => {
+                let deadline = state.ends_by.map_or(deletion.deadline, |ends_by| ends_by.min(deletion.deadline));
+                Aim::End { grace: Some(deadline) }
+            }
+            (Life::Active, None) if state.outcome.is_some() || state.is_finished() => Aim::End { grace: state.ends_by },
             (Life::Active, None) if state.is_starting_over => Aim::StartOver,
             (Life::Active, None) if !state.spec.refusals.is_empty() => Aim::Refuse,
             (Life::Active, None) => Aim::Run,
@@ -498,17 +511,20 @@ fn trouble_notices(trouble: &Trouble, image: &str) -> Vec<(&'static str, String)
     about_image.into_iter().chain([("Failed", format!("Error: {why}"))]).collect()
 }
 
-/// Rejections come with a handful of reasons, and events need them for as long as the process lives.
-fn reason_of(reason: &str) -> &'static str {
-    match reason {
+/// Rejections come with a handful of reasons, and events need them for as long as the process lives. `None`: the end of
+/// its containers is all that is told.
+fn reason_of(reason: &str) -> Option<&'static str> {
+    Some(match reason {
         "OutOfcpu" => "OutOfcpu",
         "OutOfmemory" => "OutOfmemory",
         "OutOfpods" => "OutOfpods",
         "DeadlineExceeded" => "DeadlineExceeded",
         "Evicted" => "Evicted",
         "Preempting" => "Preempting",
+        "NodeShutdown" => "NodeShutdown",
+        "Terminated" => return None,
         _ => "Failed",
-    }
+    })
 }
 
 #[cfg(test)]

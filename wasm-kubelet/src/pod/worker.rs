@@ -13,7 +13,7 @@ use coracle_client::{Key, Patch};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
@@ -24,7 +24,7 @@ use super::overwritten::{Overwritten, version};
 use super::report::{Conditions, is_worth_writing, report};
 use super::restore::{restore, wish};
 use super::spec::{Role, Spec};
-use super::state::{Event, Guest, Life, State};
+use super::state::{Event, Guest, Life, Outcome, State};
 use super::step::step;
 use super::volumes::PodVolumes;
 use crate::limits::{STATUS_RETRY, STATUS_RETRY_MAX, STATUS_SETTLE, WORKER_EVENTS_MAX};
@@ -38,6 +38,9 @@ pub struct Shared {
     pub changed: Notify,
     guests: Mutex<Vec<Slot>>,
     newest: Mutex<Option<Written>>,
+    /// How far its worker has come with it.
+    life: watch::Sender<Life>,
+    outbox: mpsc::Sender<Message>,
 }
 
 /// One container's instances.
@@ -80,6 +83,7 @@ pub(super) enum Message {
     },
 }
 
+#[allow(dead_code, reason = "eviction and the node's shutdown come to call these")]
 impl Shared {
     /// The slots of its containers, init containers first and ephemeral ones last.
     pub fn guests(&self) -> MutexGuard<'_, Vec<Slot>> {
@@ -89,6 +93,39 @@ impl Shared {
     /// Where a container is among them.
     pub fn position(&self, container: &str) -> Option<usize> {
         self.guests().iter().position(|slot| *slot.name == *container)
+    }
+
+    /// Has the pod end so. What has ended, or ends already, keeps its own outcome and has no longer than this one's grace.
+    pub async fn end(&self, outcome: Outcome) {
+        // A worker that is gone has ended the pod.
+        let _ = self.outbox.send(Message::Event(Event::Rejected(outcome))).await;
+    }
+
+    /// Waits until nothing of the pod runs, and its address, volumes and bookings are given back.
+    ///
+    /// # Cancel safety
+    /// May be dropped.
+    pub async fn ended(&self) {
+        self.until(|life| !matches!(life, Life::Active | Life::Leaving { .. } | Life::Gone { is_settled: false }))
+            .await;
+    }
+
+    /// Waits until the API server has its end, too.
+    ///
+    /// # Cancel safety
+    /// May be dropped.
+    pub async fn reported(&self) {
+        self.until(|life| matches!(life, Life::Reported | Life::Deleting | Life::Gone { is_settled: true })).await;
+    }
+
+    /// Its worker is no more.
+    pub(super) fn close(&self) {
+        self.life.send_replace(Life::Gone { is_settled: true });
+    }
+
+    async fn until(&self, holds: impl Fn(Life) -> bool) {
+        // The sender is this one's own.
+        let _ = self.life.subscribe().wait_for(|life| holds(*life)).await;
     }
 
     fn newest(&self) -> MutexGuard<'_, Option<Written>> {
@@ -138,6 +175,8 @@ impl Worker {
             changed: Notify::new(),
             guests,
             newest: Mutex::default(),
+            life: watch::Sender::new(restored.state.life),
+            outbox: outbox.clone(),
         };
         let volumes = PodVolumes::new(host.clone(), shared.key.clone(), shared.uid.clone(), outbox.clone());
         Self {
@@ -273,6 +312,7 @@ impl Worker {
             }
             let state = self.state.take().expect("a step gives back the state that it takes");
             let (state, effects) = step(state, event, self.host.clock.wall());
+            self.shared.life.send_if_modified(|life| std::mem::replace(life, state.life) != state.life);
             self.state = Some(state);
             events.extend(effects.into_iter().filter_map(|effect| self.execute(effect)));
         }

@@ -108,6 +108,7 @@ impl Workers {
                 workers.fail(&shared).await;
             }
             workers.running().remove(&shared.uid);
+            shared.close();
         });
     }
 

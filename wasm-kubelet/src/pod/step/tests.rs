@@ -456,6 +456,69 @@ fn a_deadline_ends_a_pod() {
 }
 
 #[test]
+fn a_pod_that_the_node_ends_has_failed_once_nothing_of_it_runs() {
+    // A pod over its deadline was told to have failed, and replaced, while it still ran.
+    let mut pod = Pod::new(
+        r#"{"containers":[{"name":"a","image":"hello"}],
+        "initContainers":[{"name":"s","image":"hello","restartPolicy":"Always"}]}"#,
+    );
+    let ends = |reason: &str, seconds| {
+        let outcome = Outcome::failed(reason, "for the node's sake").disruption();
+        Event::Rejected(outcome.within(std::time::Duration::from_secs(seconds)))
+    };
+    pod.on(changed()).only(ends("Terminated", 10)).status();
+    pod.only(ends("Evicted", 1)).wait(1).only(Event::Tick).status();
+    pod.exit(1, Exit::Killed).status();
+    pod.exit(0, Exit::Stopped).status();
+    assert_eq!(pod.state.outcome.as_ref().map(|outcome| &*outcome.reason), Some("Terminated"), "the first one counts");
+    pod.told(&expect![[r#"
+        0s prepare
+        0s pull s
+        0s start s/0
+        0s pull a
+        0s start a/0
+        0s Killing: Stopping container s
+        0s Killing: Stopping container a
+        0s stop a/0
+        = Running Ready [s: running ready x0, a: running ready x0]
+        1s stop s/0
+        1s kill a/0
+        = Running Ready [s: running ready x0, a: running ready x0]
+        = Running [s: running ready x0, a: terminated "Error" 137 x0]
+        1s release
+        = Failed [s: terminated "Error" 143 x0, a: terminated "Error" 137 x0]
+    "#]]);
+}
+
+#[test]
+fn a_pod_that_has_done_its_work_does_not_fail() {
+    let mut pod = Pod::new(
+        r#"{"restartPolicy":"Never","containers":[{"name":"a","image":"hello"}],
+        "initContainers":[{"name":"s","image":"hello","restartPolicy":"Always"}]}"#,
+    );
+    pod.on(changed());
+    let guest = |container| Guest { container, restart: 0 };
+    pod.only(Event::Exited { guest: guest(1), exit: Exit::Code(0), message: String::new() }).status();
+    pod.only(Event::Rejected(Outcome::failed("Terminated", "too late").within(std::time::Duration::ZERO)));
+    pod.exit(0, Exit::Killed).status();
+    pod.only(Event::Rejected(Outcome::failed("Terminated", "too late"))).status();
+    pod.told(&expect![[r#"
+        0s prepare
+        0s pull s
+        0s start s/0
+        0s pull a
+        0s start a/0
+        0s Killing: Stopping container s
+        0s stop s/0
+        = Running [s: running ready x0, a: terminated "Completed" 0 x0]
+        0s kill s/0
+        0s release
+        = Succeeded [s: terminated "Error" 137 x0, a: terminated "Completed" 0 x0]
+        = Succeeded [s: terminated "Error" 137 x0, a: terminated "Completed" 0 x0]
+    "#]]);
+}
+
+#[test]
 fn a_pod_that_vanishes_is_killed_at_once() {
     let mut pod = Pod::new(r#"{"containers":[{"name":"a","image":"hello"}]}"#);
     pod.on(changed()).only(Event::Gone);
@@ -865,12 +928,7 @@ fn conditions_say_what_upstreams_do() {
     pod.on(Event::Changed(Wish::default()));
     text += "\n";
     text += &conditions(&pod, &mut before);
-    let evicted = Outcome {
-        is_failed: true,
-        reason: "Evicted".into(),
-        message: "The node was low on resource: memory. ".into(),
-        is_disruption: true,
-    };
+    let evicted = Outcome::failed("Evicted", "The node was low on resource: memory. ").disruption();
     pod.on(Event::Rejected(evicted));
     text += "\n";
     text += &conditions(&pod, &mut before);

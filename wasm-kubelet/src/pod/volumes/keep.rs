@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::dir::is_in_memory;
 use super::{Made, PodVolumes, is_api_access, mount_failure, source, usage, volumes};
-use crate::limits::{VOLUME_RETRY, VOLUME_RETRY_MAX, VOLUME_SETTLE, VOLUME_USAGE_CHECK};
+use crate::limits::{EVICTION_GRACE, VOLUME_RETRY, VOLUME_RETRY_MAX, VOLUME_SETTLE, VOLUME_USAGE_CHECK};
 use crate::pod::state::{Event, Outcome};
 use crate::pod::worker::Message;
 
@@ -86,7 +86,7 @@ impl PodVolumes {
             })
         });
         let Ok(Some(message)) = found.await else { return false };
-        let outcome = Outcome { is_failed: true, reason: "Evicted".into(), message, is_disruption: false };
+        let outcome = Outcome::failed("Evicted", message).within(EVICTION_GRACE);
         let _ = self.outbox.send(Message::Event(Event::Rejected(outcome))).await;
         true
     }
