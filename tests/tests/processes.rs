@@ -1,11 +1,8 @@
 //! Every scenario in a cluster that is a process of its own; and what only a process can show: its end and its next start.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, bail, ensure};
+use anyhow::ensure;
 use coracle_tests::{Process, World};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
@@ -91,39 +88,6 @@ async fn a_module_runs_once_with_what_it_is_given() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn the_parts_run_alone() -> anyhow::Result<()> {
-    let (data, root, network) = (tempfile::tempdir()?, tempfile::tempdir()?, coracle_tests::Network::claim()?);
-    let pki = data.path().join("pki");
-    let api = Command::new(PROGRAM)
-        .args(["apiserver", "--listen", "127.0.0.1:0", "--node-name", "alone", "--data-dir"])
-        .arg(data.path())
-        .stdout(std::process::Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let (_api, kubeconfig) = kubeconfig_of(api).await?;
-    let part = |verb: &str, kubeconfig: &str| {
-        let mut command = Command::new(PROGRAM);
-        command.arg(verb).arg("--kubeconfig").arg(pki.join(kubeconfig)).kill_on_drop(true);
-        command
-    };
-    let _scheduler = part("scheduler", "scheduler.kubeconfig").spawn()?;
-    let _controllers = part("controller-manager", "controller-manager.kubeconfig").spawn()?;
-    let _kubelet = part("kubelet", "nodes/alone/kubeconfig")
-        .args(["--node-name", "alone", "--listen", "127.0.0.1:0", "--no-proxy"])
-        .args(["--pod-cidr", &network.pods(0).to_string(), "--root-dir"])
-        .arg(root.path())
-        .spawn()?;
-    let world = World::at(&kubeconfig).await?;
-    world.deployment("web", &world.guests.talks("hello", 1), 2).await?;
-    let pods = world.ready_pods("web", 2).await?;
-    ensure!(pods.iter().all(|pod| pod["spec"]["nodeName"] == "alone"), "{pods:?}");
-    let pod = pods[0]["metadata"]["name"].as_str().unwrap_or_default();
-    let log = world.server.get(&format!("/api/v1/namespaces/default/pods/{pod}/log")).await?;
-    ensure!(log == "hello 0\n", "the API server reads logs over TLS: {log}");
-    Ok(())
-}
-
-#[tokio::test]
 async fn a_second_node_joins_by_the_kubeconfig_of_its_cluster() -> anyhow::Result<()> {
     // With the kubeconfig of `up` a node had no certificate, and `kubectl logs` of its pods failed.
     let mut world = World::process(PROGRAM).await?;
@@ -142,21 +106,6 @@ async fn a_second_node_joins_by_the_kubeconfig_of_its_cluster() -> anyhow::Resul
     ensure!(log == "hello 0\n", "{log}");
     ensure!(kubeconfig.with_file_name("node").join("second").is_dir(), "its folder is in its cluster's");
     world.stop().await
-}
-
-/// The API server says where its kubeconfig is, once it answers.
-async fn kubeconfig_of(mut api: tokio::process::Child) -> anyhow::Result<(tokio::process::Child, PathBuf)> {
-    let mut lines = BufReader::new(api.stdout.take().context("no stdout")?).lines();
-    let found = coracle_tests::until_within(coracle_tests::DEADLINE, "the API server", async {
-        while let Some(line) = lines.next_line().await? {
-            if let Some(path) = line.strip_prefix("kubeconfig") {
-                return Ok(PathBuf::from(path.trim()));
-            }
-        }
-        bail!("it ended before it answered")
-    });
-    let found = found.await?;
-    Ok((api, found))
 }
 
 fn names(pods: &[Value]) -> Vec<Value> {

@@ -1,0 +1,211 @@
+//! How people reach what runs in a pod: exec, attach, cp and port-forward, by stock kubectl and by `coracle` itself, on one
+//! process and through the API server to a node that is another one.
+
+use anyhow::{Context, ensure};
+use coracle_tests::{Guests, Parts, Tool, World, kubectl};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
+
+#[tokio::test]
+async fn people_reach_into_pods() -> anyhow::Result<()> {
+    let Some(program) = kubectl() else { return Ok(()) };
+    let mut world = World::process(PROGRAM).await?;
+    let kubeconfig = world.running().context("a process")?.kubeconfig();
+    let tool = Tool::new(&program, &kubeconfig);
+    converses(&world).await?;
+    reaches(&tool).await?;
+    tells_logs(&tool, &world.guests).await?;
+    tops(&tool).await?;
+    world.stop().await
+}
+
+#[tokio::test]
+async fn people_reach_into_pods_of_a_node_that_is_another_process() -> anyhow::Result<()> {
+    let Some(program) = kubectl() else { return Ok(()) };
+    let mut parts = Parts::start(PROGRAM).await?;
+    parts.start_kubelet(&[])?;
+    let world = World::at(parts.kubeconfig()).await?;
+    converses(&world).await?;
+    reaches(&Tool::new(&program, parts.kubeconfig())).await?;
+    // As kubectl did it until 1.31, and does it still where it is told to.
+    let spdy = Tool::new(&program, parts.kubeconfig())
+        .with_variable("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false")
+        .with_variable("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false");
+    let output = spdy.output("exec talk -v=8 -- x 0", "").await?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(told.contains("POST https://"), "it speaks SPDY: {told}");
+    reaches(&spdy).await
+}
+
+/// A pod that talks and a pod that serves.
+async fn converses(world: &World) -> anyhow::Result<()> {
+    let data = json!({"containers": [{
+        "name": "main", "image": world.guests.converses(), "stdin": true,
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+    }], "volumes": [{"name": "data", "emptyDir": {}}]});
+    world.pod("talk", "", data).await?;
+    world.pod("web", &Guests::sample_image("web")?, json!({})).await?;
+    for name in ["talk", "web"] {
+        world.pod_until(name, "ready", coracle_tests::is_ready).await?;
+    }
+    Ok(())
+}
+
+async fn reaches(tool: &Tool<'_>) -> anyhow::Result<()> {
+    runs_again(tool).await?;
+    copies(tool).await?;
+    attaches(tool).await?;
+    forwards(tool).await
+}
+
+async fn tells_logs(tool: &Tool<'_>, guests: &Guests) -> anyhow::Result<()> {
+    let stuck = guests.missing();
+    let (fails, talks) = (guests.talks_and_fails("line", 3), guests.talks("other", 2));
+    tool.with("apply -f -", &pod("fails", &[("first", &fails), ("second", &talks)])).await?;
+    tool.with("apply -f -", &pod("stuck", &[("main", &stuck)])).await?;
+    tool.run("wait --for=jsonpath={.status.containerStatuses[0].restartCount}=1 --timeout=60s pod/fails").await?;
+    let followed = tool.run("logs fails -c first --previous --timestamps --tail=2").await?;
+    ensure!(followed.lines().count() == 2 && followed.lines().all(|line| line.contains("Z line ")), "{followed}");
+    ensure!(tool.run("logs fails -c first --previous --limit-bytes=4").await? == "line");
+    ensure!(tool.run("logs fails -c first --previous --since=1h").await?.lines().count() == 3);
+    ensure!(tool.run("logs fails -c first --previous --since-time=2999-01-01T00:00:00Z").await?.is_empty());
+    let all = tool.run("logs fails --all-containers --prefix").await?;
+    ensure!(all.contains("[pod/fails/first] line 0") && all.contains("[pod/fails/second] other 1"), "{all}");
+    let refused = tool.refused("logs fails -c second --previous").await?;
+    ensure!(refused.contains("previous terminated container \"second\" in pod \"fails\" not found"), "{refused}");
+    let refused = tool.refused("logs stuck").await?;
+    ensure!(refused.contains("container \"main\" in pod \"stuck\" is waiting to start: "), "{refused}");
+    let refused = tool.refused("logs fails -c third").await?;
+    ensure!(refused.contains("container third is not valid for pod fails"), "{refused}");
+    Ok(())
+}
+
+async fn tops(tool: &Tool<'_>) -> anyhow::Result<()> {
+    let told = async {
+        // The node looks at what is used now and then: there is nothing to watch.
+        loop {
+            let output = tool.output("top pod talk --containers", "").await?;
+            if output.status.success() {
+                return Ok(String::from_utf8(output.stdout)?);
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        }
+    };
+    let told = coracle_tests::until_within(coracle_tests::DEADLINE, "what a pod uses", told).await?;
+    let row = told.lines().nth(1).unwrap_or_default().to_owned();
+    ensure!(told.starts_with("POD") && row.starts_with("talk   main   ") && row.trim_end().ends_with("0Mi"), "{told}");
+    let nodes = tool.run("top node").await?;
+    ensure!(nodes.starts_with("NAME") && nodes.lines().count() == 2, "{nodes}");
+    let raw = tool.run("get --raw /apis/metrics.k8s.io/v1beta1/namespaces/default/pods/talk").await?;
+    ensure!(raw.contains("\"kind\":\"PodMetrics\"") && raw.contains("\"window\":\"10s\""), "{raw}");
+    ensure!(tool.run("api-resources --api-group=metrics.k8s.io").await?.contains("PodMetrics"));
+    let table = tool.run("get pods.metrics.k8s.io talk").await?;
+    ensure!(table.starts_with("NAME   CPU"), "{table}");
+    let refused = tool.refused("get pods.metrics.k8s.io nobody").await?;
+    ensure!(refused.contains("podmetrics.metrics.k8s.io \"default/nobody\" not found"), "{refused}");
+    Ok(())
+}
+
+/// A pod that restarts these containers when they fail.
+fn pod(name: &str, containers: &[(&str, &str)]) -> String {
+    let container = |(name, image): &(&str, &str)| format!("  - {{name: {name}, image: '{image}'}}\n");
+    let containers: String = containers.iter().map(container).collect();
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec:\n  terminationGracePeriodSeconds: 0\n  containers:\n{containers}"
+    )
+}
+
+async fn runs_again(tool: &Tool<'_>) -> anyhow::Result<()> {
+    let output = tool.output("exec -i talk -- x one two", "typed").await?;
+    ensure!(output.stdout == b"one\ntwo\ntyped" && output.stderr == b"bye\n", "{output:?}");
+    ensure!(output.status.success(), "{}", output.status);
+    let output = tool.output("exec talk -c main -- x 7", "").await?;
+    ensure!(output.status.code() == Some(7), "{output:?}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(stderr == "bye\ncommand terminated with exit code 7\n", "{stderr}");
+    let large = "0123456789abcdef".repeat(1 << 14);
+    let output = tool.output("exec -i talk -- x", &large).await?;
+    ensure!(output.stdout == large.as_bytes(), "{} of {} bytes came back", output.stdout.len(), large.len());
+    let refused = tool.refused("exec talk -c other -- x").await?;
+    ensure!(refused.contains("container other is not valid for pod talk") || refused.contains("other"), "{refused}");
+    let refused = tool.refused("exec web -- x").await?;
+    ensure!(refused.contains("it serves HTTP, and has no command to run"), "{refused}");
+    let log = tool.run("logs talk").await?;
+    ensure!(
+        log.lines().all(|line| ["ready", "hello"].contains(&line)),
+        "what is run again does not write the log: {log}"
+    );
+    Ok(())
+}
+
+async fn copies(tool: &Tool<'_>) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (there, back) = (folder.path().join("there"), folder.path().join("back"));
+    std::fs::create_dir_all(there.join("deep/er"))?;
+    std::fs::write(there.join("a"), "hello")?;
+    std::fs::write(there.join("deep/er/b"), vec![7; 300_000])?;
+    tool.run(&format!("cp {} talk:/data", there.display())).await?;
+    tool.run(&format!("cp talk:/data/there {}", back.display())).await?;
+    ensure!(std::fs::read(back.join("a"))? == b"hello" && std::fs::read(back.join("deep/er/b"))? == vec![7; 300_000]);
+    let refused = tool.refused(&format!("cp {} talk:/elsewhere/a", there.join("a").display())).await?;
+    ensure!(refused.contains("no volume is mounted there"), "{refused}");
+    let refused = tool.output("exec talk -- tar cf - /data/nothing", "").await?;
+    ensure!(refused.status.code() == Some(2), "{refused:?}");
+    Ok(())
+}
+
+async fn attaches(tool: &Tool<'_>) -> anyhow::Result<()> {
+    let mut attached = tool.start("attach -i talk")?;
+    let (mut stdin, stdout) = (attached.stdin.take().context("stdin")?, attached.stdout.take().context("stdout")?);
+    let mut lines = tokio::io::BufReader::new(stdout).lines();
+    let said = async {
+        stdin.write_all(b"hello\n").await?;
+        Ok(lines.next_line().await?)
+    };
+    let said: Option<String> = coracle_tests::until_within(coracle_tests::DEADLINE, "attach", said).await?;
+    ensure!(said.as_deref() == Some("hello"), "{said:?}");
+    attached.kill().await?;
+    ensure!(tool.run("logs talk --tail=1").await? == "hello\n", "it is the container that spoke");
+    Ok(())
+}
+
+async fn forwards(tool: &Tool<'_>) -> anyhow::Result<()> {
+    let mut forwarder = tool.start("port-forward pod/web :8080 :1")?;
+    let mut lines = tokio::io::BufReader::new(forwarder.stdout.take().context("stdout")?).lines();
+    let mut ports = std::collections::HashMap::new();
+    while ports.len() < 2 {
+        let line = coracle_tests::until_within(coracle_tests::DEADLINE, "port-forward", async {
+            lines.next_line().await?.context("it ended")
+        });
+        let line = line.await?;
+        let Some((local, remote)) =
+            line.strip_prefix("Forwarding from 127.0.0.1:").and_then(|it| it.split_once(" -> "))
+        else {
+            continue;
+        };
+        ports.insert(remote.to_owned(), local.parse::<u16>()?);
+    }
+    for _ in 0..3 {
+        let answer = ask(ports["8080"]).await?;
+        ensure!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    ensure!(ask(ports["1"]).await.unwrap_or_default().is_empty(), "nobody listens there");
+    // Which is where kubectl gives up.
+    let ended = async { Ok(forwarder.wait_with_output().await?) };
+    let ended = coracle_tests::until_within(coracle_tests::DEADLINE, "port-forward to end", ended).await?;
+    let stderr = String::from_utf8_lossy(&ended.stderr).into_owned();
+    ensure!(stderr.contains("error forwarding port 1 to pod web") && stderr.contains("refused"), "{stderr}");
+    Ok(())
+}
+
+/// What is answered to a GET, over a connection of its own.
+async fn ask(port: u16) -> anyhow::Result<String> {
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    let read = async { Ok(stream.read_to_end(&mut answer).await?) };
+    coracle_tests::until_within(coracle_tests::DEADLINE, "an answer", read).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
