@@ -37,10 +37,22 @@ pub struct Config {
     pub capacity: Capacity,
     /// How long the node counts as alive after a sign of life; it gives one four times as often.
     pub lease: Duration,
-    /// How long pods may take to stop when the kubelet stops.
+    /// How long containers may take to stop when the kubelet stops and their pods stay.
     pub shutdown_grace: Duration,
+    /// Whether the node shuts down with its kubelet, so that the pods end.
+    pub node_shutdown: NodeShutdown,
     /// Log rotation.
     pub logs: LogLimits,
+}
+
+/// How long pods have when the node shuts down. By default they have none, and stay: they go on when the kubelet does.
+/// Source: kubelet, `shutdownGracePeriod` and `shutdownGracePeriodCriticalPods`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeShutdown {
+    /// How long all pods have together.
+    pub grace: Duration,
+    /// How much of it is left to the critical ones, which end after the others.
+    pub critical_pods: Duration,
 }
 
 /// The service proxy's own settings.
@@ -150,6 +162,7 @@ impl Config {
             capacity: Capacity::default(),
             lease: crate::limits::LEASE,
             shutdown_grace: Duration::from_secs(30),
+            node_shutdown: NodeShutdown::default(),
             logs: LogLimits::default(),
         }
     }

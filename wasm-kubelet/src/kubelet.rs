@@ -7,7 +7,7 @@ use axum::Router;
 use coracle_client::{Client, Clock, Informer, Informers, Recorder};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::address::Addresses;
@@ -21,6 +21,7 @@ use crate::node::Machine;
 use crate::node::describe::{self, Description};
 use crate::node::disk;
 use crate::node::heartbeat::Heartbeat;
+use crate::node::shutdown::shut_down;
 use crate::pod::admit::{Amount, Ledger};
 use crate::pod::volumes::follow::Follower;
 use crate::pod::{Host, Workers, farewell, report, volumes};
@@ -48,11 +49,14 @@ pub struct Kubelet {
     informers: Informers,
     machine: Machine,
     api: Option<server::Bound>,
+    /// Cancelled when the pods of a node that shuts down have ended, or the kubelet is dropped: then its tasks end.
+    halt: CancellationToken,
+    _halts: DropGuard,
 }
 
 impl Kubelet {
-    /// Makes a kubelet; nothing runs before [`Kubelet::run`]. `pods` holds this node's pods, or more. Must be called
-    /// within a tokio runtime.
+    /// Makes a kubelet; nothing runs before [`Kubelet::run`]. `pods` holds this node's pods, or more; it and `informers`
+    /// are to follow the API for as long as the kubelet runs. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// When its folder cannot be used, or its API cannot listen where [`Config::listen`] says.
@@ -62,9 +66,9 @@ impl Kubelet {
         pods: Informer<Pod>,
         informers: Informers,
         runtime: Arc<dyn Runtime>,
-        shutdown: CancellationToken,
     ) -> Result<Self, Error> {
         let clock = Clock::system();
+        let halt = CancellationToken::new();
         let store = ImageStore::open(config.root_dir.join("images"))?;
         let machine = Machine::look(&config.root_dir);
         let allocatable = Amount {
@@ -76,7 +80,8 @@ impl Kubelet {
             (Some(listen), Some(tls)) => Some(server::bind(listen, tls).await?),
             _ => None,
         };
-        let recorder = Recorder::start_with_clock(client.clone(), "kubelet", Some(&config.node_name), clock, shutdown);
+        let name = Some(&*config.node_name);
+        let recorder = Recorder::start_with_clock(client.clone(), "kubelet", name, clock, halt.clone());
         let host = Host {
             addresses: Addresses::new(config.pod_cidr),
             cluster: Arc::new(Cluster::new(informers.clone())),
@@ -92,6 +97,7 @@ impl Kubelet {
             follower: Follower::new(client.clone()),
             walks: Semaphore::new(VOLUME_WALKS_MAX),
             tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
             leaving: OnceLock::new(),
             config,
             client,
@@ -101,7 +107,8 @@ impl Kubelet {
             clock,
         };
         farewell::sweep(&host.config.root_dir);
-        Ok(Self { workers: Workers::new(Arc::new(host)), informers, machine, api })
+        let _halts = halt.clone().drop_guard();
+        Ok(Self { workers: Workers::new(Arc::new(host)), informers, machine, api, halt, _halts })
     }
 
     /// The node's API, to be called in-process by whoever has authenticated the caller.
@@ -120,38 +127,54 @@ impl Kubelet {
     }
 
     /// Runs the node until `shutdown`: then its containers are stopped within their grace, and the pods stay in the API
-    /// as they are.
+    /// as they are, unless [`Config::node_shutdown`] has them end before.
     ///
     /// # Errors
     /// When the node's API can no longer be served.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
         let host = self.workers.host().clone();
-        let router = self.router();
+        let (router, halt) = (self.router(), self.halt.clone());
         let heartbeat = self.heartbeat();
         let Some(uid) = shutdown.run_until_cancelled(heartbeat.register()).await else { return Ok(()) };
         tracing::info!(node = host.config.node_name, "the node is registered");
 
         let tasks = TaskTracker::new();
-        let until = shutdown.clone();
+        let until = halt.clone();
         tasks.spawn(async move { heartbeat.run(uid, until).await });
         if let Some(settings) = host.config.proxy.clone() {
             let proxy = Proxy::new(settings, self.informers.clone(), host.recorder.clone());
-            tasks.spawn(proxy.run(shutdown.clone()));
+            tasks.spawn(proxy.run(halt.clone()));
         }
         let workers = self.workers.clone();
         host.pods.on_change(move |delta| workers.changed(delta));
         let collected = disk::collect_images(host.clone(), self.machine.clone());
-        tasks.spawn(shutdown.clone().run_until_cancelled_owned(collected));
-        tasks.spawn(shutdown.clone().run_until_cancelled_owned(sweep(self.workers.clone())));
-        tasks.spawn(shutdown.clone().run_until_cancelled_owned(server::rates::watch(self.workers.clone())));
+        tasks.spawn(halt.clone().run_until_cancelled_owned(collected));
+        tasks.spawn(halt.clone().run_until_cancelled_owned(sweep(self.workers.clone())));
+        tasks.spawn(halt.clone().run_until_cancelled_owned(server::rates::watch(self.workers.clone())));
 
-        let served = match self.api {
-            Some(api) => server::serve(api, router, shutdown.clone()).await,
-            None => {
-                shutdown.cancelled().await;
-                Ok(())
+        let serving = async {
+            match self.api {
+                Some(api) => server::serve(api, router, halt.clone()).await,
+                None => {
+                    halt.cancelled().await;
+                    Ok(())
+                }
             }
         };
+        let ending = async {
+            shutdown.cancelled().await;
+            let node_shutdown = host.config.node_shutdown;
+            if !node_shutdown.grace.is_zero() {
+                shut_down(&self.workers, node_shutdown).await;
+            }
+            halt.cancel();
+        };
+        tokio::pin!(serving);
+        let served = tokio::select! {
+            failed = &mut serving => failed,
+            () = ending => serving.await,
+        };
+        halt.cancel();
         self.workers.leave().await;
         tasks.close();
         tasks.wait().await;
@@ -179,6 +202,7 @@ impl Kubelet {
             config: Arc::new(config.clone()),
             description,
             images,
+            closing: host.closing.clone(),
         }
     }
 }

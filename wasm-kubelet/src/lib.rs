@@ -28,6 +28,8 @@ pub mod runtime;
 mod server;
 
 pub use address::{Addresses, Cidr, CidrError};
-pub use config::{Capacity, Config, ImageSources, LogLimits, Mirror, Proxy as ProxyConfig, Registries, Tls};
+pub use config::{
+    Capacity, Config, ImageSources, LogLimits, Mirror, NodeShutdown, Proxy as ProxyConfig, Registries, Tls,
+};
 pub use kubelet::{Error, Kubelet};
 pub use runtime::{FakeRuntime, Runtime, WasmRuntime};

@@ -186,8 +186,7 @@ impl Cluster {
         let client = self.client(Identity::node(&name)).named("kubelet");
         let pods = self.informers.get::<Pod>();
         let stop = group.stop_token();
-        let kubelet =
-            Kubelet::new(node.config, client, pods, self.informers.clone(), node.runtime, stop.clone()).await?;
+        let kubelet = Kubelet::new(node.config, client, pods, self.informers.clone(), node.runtime).await?;
         self.nodes.add(&name, kubelet.router());
         group.spawn("kubelet", kubelet.run(stop));
         self.kubelets.insert(name, group);

@@ -12,11 +12,13 @@ use coracle_apiserver::Pki;
 use coracle_client::Informers;
 use coracle_kubelet::{Cidr, Config, Kubelet, ProxyConfig, Tls, WasmRuntime};
 use coracle_runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster;
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, Result};
 use crate::server::Access;
+use crate::verb::node_shutdown::Shutdown;
 use crate::verb::registries::Registries;
 use crate::verb::run::time;
 use crate::verb::scheduler::{client, until_signal};
@@ -75,6 +77,9 @@ pub struct Options {
     no_proxy: bool,
 
     #[command(flatten)]
+    shutdown: Shutdown,
+
+    #[command(flatten)]
     registries: Registries,
 }
 
@@ -89,10 +94,17 @@ pub async fn run(options: Options, access: &Access) -> Result {
     let client = client(access, "kubelet").await?;
     until_signal(async |stop| {
         let runtime = Arc::new(WasmRuntime::new(Runtime::new(cache)?));
-        let informers = Informers::new(client.clone(), stop.clone());
+        // A node that shuts down still sees its pods.
+        let following = CancellationToken::new();
+        let informers = Informers::new(client.clone(), following.clone());
         let pods = informers.pods_on_node(&config.node_name);
-        let kubelet = Kubelet::new(config, client, pods, informers, runtime, stop.clone()).await?;
-        Ok(kubelet.run(stop).await?)
+        let kubelet = Kubelet::new(config, client, pods, informers, runtime).await?;
+        tokio::select! {
+            ended = kubelet.run(stop) => ended?,
+            () = following.cancelled() => return Err(Failure::new("the API is followed no longer")),
+        }
+        following.cancel();
+        Ok(())
     })
     .await
 }
@@ -115,6 +127,7 @@ impl Options {
         config.max_pods = self.max_pods.unwrap_or(config.max_pods);
         config.lease = self.node_lease_duration.unwrap_or(config.lease);
         config.host_paths = self.host_paths.clone();
+        config.node_shutdown = self.shutdown.periods()?;
         self.registries.apply(&mut config)?;
         config.proxy = (!self.no_proxy).then(ProxyConfig::default);
         Ok(config)

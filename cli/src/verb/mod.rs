@@ -12,6 +12,7 @@ pub mod inspect;
 pub mod kubeconfig;
 pub mod kubelet;
 pub mod logs;
+pub mod node_shutdown;
 pub mod push;
 pub mod registries;
 pub mod rollout;

@@ -39,6 +39,10 @@ pub struct Condition {
     pub message: &'static str,
 }
 
+/// `Ready` of a node that shuts down. Source: kubelet, `ReadyCondition` and the shutdown manager's `ShutdownStatus`.
+pub const SHUTTING_DOWN: Condition =
+    Condition { kind: "Ready", is_true: false, reason: "KubeletNotReady", message: "node is shutting down" };
+
 /// The labels that every node has, and those that this one is given.
 pub fn labels(
     name: &str,

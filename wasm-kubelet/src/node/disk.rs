@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use coracle_client::EventType;
-use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -47,9 +46,7 @@ pub async fn collect_images(host: Arc<Host>, machine: Machine) {
                     "Failed to garbage collect required amount of images. Attempted to free {wanted_bytes} bytes, but \
                      only found {freed_bytes} bytes eligible to free."
                 );
-                let name = Some(host.config.node_name.clone());
-                let kind = Some("Node".to_owned());
-                let node = core::ObjectReference { kind, uid: name.clone(), name, ..core::ObjectReference::default() };
+                let node = super::reference(&host.config.node_name);
                 host.recorder.event_on(node, EventType::Warning, "FreeDiskSpaceFailed", message);
             }
             Ok(_) => {}

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::describe::{Condition, Description, conditions, labels_patch, node, status_patch};
+use super::describe::{Condition, Description, SHUTTING_DOWN, conditions, labels_patch, node, status_patch};
 use super::disk;
 use super::machine::Free;
 use crate::config::Config;
@@ -32,6 +32,8 @@ pub struct Heartbeat {
     pub description: Description,
     /// What the node has of images.
     pub images: ImageStore,
+    /// Cancelled once the node shuts down.
+    pub closing: CancellationToken,
 }
 
 /// What was last written.
@@ -89,9 +91,14 @@ impl Heartbeat {
             Reported { uid, conditions: self.now_true(&[]), images: json!([]), at: Some(Instant::now()) };
         let mut lease = ticks((self.config.lease / LEASE_RENEWALS).max(LEASE_RENEW_MIN));
         let mut status = ticks(NODE_STATUS_CHECK);
+        let mut is_closing = false;
         loop {
             let outcome = tokio::select! {
                 () = shutdown.cancelled() => return,
+                () = self.closing.cancelled(), if !is_closing => {
+                    is_closing = true;
+                    self.check(&mut reported).await
+                }
                 _ = lease.tick() => self.renew(&reported.uid).await,
                 _ = status.tick() => self.check(&mut reported).await,
             };
@@ -117,7 +124,7 @@ impl Heartbeat {
         } else if is_old
             || now_true != reported.conditions
             || images != reported.images
-            || is_there.is_some_and(|node| !says_ready(&node))
+            || is_there.is_some_and(|node| is_ready(&node) != says_ready(&now_true))
         {
             self.write(&now_true, &images).await?;
         } else {
@@ -136,7 +143,11 @@ impl Heartbeat {
             let same = before.iter().find(|(old, _)| old.kind == condition.kind && old.is_true == condition.is_true);
             same.map_or(now, |(_, since)| *since)
         };
-        conditions(free, &self.description.machine)
+        let mut conditions = conditions(free, &self.description.machine);
+        if self.closing.is_cancelled() {
+            conditions.iter_mut().filter(|it| it.kind == "Ready").for_each(|ready| *ready = SHUTTING_DOWN);
+        }
+        conditions
             .into_iter()
             .map(|condition| {
                 let since = since(&condition);
@@ -203,7 +214,11 @@ impl Heartbeat {
     }
 }
 
-fn says_ready(node: &Node) -> bool {
+fn says_ready(conditions: &[(Condition, Timestamp)]) -> bool {
+    conditions.iter().any(|(condition, _)| condition.kind == "Ready" && condition.is_true)
+}
+
+fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

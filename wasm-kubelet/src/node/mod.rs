@@ -1,11 +1,20 @@
 //! The `Node` object of this kubelet: registered, kept true, and kept alive by a lease.
 //!
 //! [`machine`] looks at the machine, [`describe`] makes objects of what it sees (pure), [`heartbeat`] writes them;
-//! [`disk`] frees the disk of images.
+//! [`disk`] frees the disk of images, [`shutdown`] ends the pods of a node that goes.
 
 pub mod describe;
 pub mod disk;
 pub mod heartbeat;
 pub mod machine;
+pub mod shutdown;
+
+use k8s_openapi::api::core::v1 as core;
 
 pub use machine::Machine;
+
+/// The node, as events name it. Source: kubelet, whose reference has the node's name for its uid.
+pub fn reference(name: &str) -> core::ObjectReference {
+    let name = Some(name.to_owned());
+    core::ObjectReference { kind: Some("Node".to_owned()), uid: name.clone(), name, ..core::ObjectReference::default() }
+}

@@ -6,6 +6,7 @@ use coracle_client::{Client, Clock, Informer, Recorder};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admit::{Amount, Ledger};
@@ -48,6 +49,8 @@ pub struct Host {
     pub writes: Semaphore,
     /// The tasks that work for the pods' workers; nobody waits for them.
     pub tasks: TaskTracker,
+    /// Cancelled once the node shuts down: its pods end, and it takes no more.
+    pub closing: CancellationToken,
     /// Set once the kubelet stops: until when containers may take.
     pub leaving: OnceLock<Timestamp>,
 }

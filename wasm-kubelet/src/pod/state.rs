@@ -117,7 +117,6 @@ pub struct Outcome {
     pub is_known: bool,
 }
 
-#[allow(dead_code, reason = "eviction and the node's shutdown come to call these")]
 impl Outcome {
     /// The pod has failed.
     pub fn failed(reason: impl Into<String>, message: impl Into<String>) -> Self {

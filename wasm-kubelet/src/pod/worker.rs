@@ -28,6 +28,7 @@ use super::state::{Event, Guest, Life, Outcome, State};
 use super::step::step;
 use super::volumes::PodVolumes;
 use crate::limits::{STATUS_RETRY, STATUS_RETRY_MAX, STATUS_SETTLE, WORKER_EVENTS_MAX};
+use crate::node::shutdown;
 use crate::runtime::Container;
 
 /// What others may see of a pod and do to its worker.
@@ -83,7 +84,6 @@ pub(super) enum Message {
     },
 }
 
-#[allow(dead_code, reason = "eviction and the node's shutdown come to call these")]
 impl Shared {
     /// The slots of its containers, init containers first and ephemeral ones last.
     pub fn guests(&self) -> MutexGuard<'_, Vec<Slot>> {
@@ -105,6 +105,7 @@ impl Shared {
     ///
     /// # Cancel safety
     /// May be dropped.
+    #[allow(dead_code, reason = "eviction comes to call it")]
     pub async fn ended(&self) {
         self.until(|life| !matches!(life, Life::Active | Life::Leaving { .. } | Life::Gone { is_settled: false }))
             .await;
@@ -250,6 +251,9 @@ impl Worker {
         }
         let amount = self.pod.spec.as_ref().map(|spec| Amount::of(&allocated(spec, state))).unwrap_or_default();
         let ran_before = self.former_ip.is_some();
+        if self.host.closing.is_cancelled() {
+            return Some(Event::Rejected(shutdown::refusal()));
+        }
         if ran_before {
             self.host.ledger.book(amount);
         } else if let Err(outcome) = self.host.ledger.admit(amount) {

@@ -11,6 +11,7 @@ mod pod_spec;
 mod registration;
 #[path = "../images/fake.rs"]
 mod registry;
+mod shutdown;
 mod volumes;
 
 use std::sync::Arc;
@@ -60,11 +61,16 @@ impl Node {
     ) -> Self {
         let shutdown = CancellationToken::new();
         let client: Client = server.client();
-        let informers = Informers::new(client.clone(), shutdown.clone());
+        let following = CancellationToken::new();
+        let informers = Informers::new(client.clone(), following.clone());
         let pods = informers.get::<Pod>();
-        let kubelet = Kubelet::new(config, client, pods, informers, runtime, shutdown.clone()).await.unwrap();
+        let kubelet = Kubelet::new(config, client, pods, informers, runtime).await.unwrap();
         let router = kubelet.router();
-        let task = tokio::spawn(kubelet.run(shutdown.clone()));
+        let running = kubelet.run(shutdown.clone());
+        let task = tokio::spawn(async move {
+            let _follows = following.drop_guard();
+            running.await
+        });
         Self { server, dir, router, shutdown: shutdown.drop_guard(), task }
     }
 

@@ -25,6 +25,7 @@ use crate::manifest::{Filenames, wasm_beside};
 use crate::server::Server;
 use crate::verb::apply::{Applied, Applier, Validate};
 use crate::verb::image;
+use crate::verb::node_shutdown::Shutdown;
 use crate::verb::registries::Registries;
 use crate::verb::up::progress::Progress;
 use crate::verb::up::throwaway::Throwaway;
@@ -60,6 +61,9 @@ pub struct Options {
     /// Manifests to apply, or folders of them; the modules that lie with them become the node's images
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+
+    #[command(flatten)]
+    shutdown: Shutdown,
 
     #[command(flatten)]
     registries: Registries,
@@ -116,6 +120,7 @@ fn whole(options: &Options, data: &DataDir) -> Result<cluster::Options> {
     let runtime = Arc::new(WasmRuntime::new(Runtime::new(config)?));
     let mut node = coracle_kubelet::Config::new(&options.node_name, root);
     node.pod_cidr = options.pod_cidr;
+    node.node_shutdown = options.shutdown.periods()?;
     options.registries.apply(&mut node)?;
     Ok(cluster::Options {
         storage: Storage::Folder(data.clone()),
