@@ -29,7 +29,9 @@ pub use client::{Client, PodRef, ResponseBody};
 pub use clock::Clock;
 pub use error::Error;
 pub use expectations::Expectations;
-pub use informer::{Delta, Index, Informer, Informers, MetadataChange, Selection, follow_metadata, follow_object};
+pub use informer::{
+    Delta, Index, Informer, Informers, MetadataChange, Packed, Selection, follow_metadata, follow_object,
+};
 pub use key::Key;
 pub use leader::{LeaderConfig, LeaderElector, Leadership};
 pub use objects::{DeleteOptions, List, ListOptions, Objects, Patch};

@@ -6,38 +6,51 @@ use std::sync::Arc;
 use coracle_api::Object;
 
 use super::Delta;
+use super::packed::{Held, Packed};
 use crate::Key;
 
 pub(super) struct Cache<K> {
-    objects: BTreeMap<Key, Arc<K>>,
+    is_packed: bool,
+    objects: BTreeMap<Key, Held<K>>,
     indexes: HashMap<&'static str, IndexMap<K>>,
 }
 
 struct IndexMap<K> {
     values: fn(&K) -> Vec<String>,
-    objects: HashMap<String, BTreeMap<Key, Arc<K>>>,
+    objects: HashMap<String, BTreeMap<Key, Held<K>>>,
 }
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), indexes: HashMap::new() }
+        Self::new(false)
+    }
+}
+
+impl<K> Cache<K> {
+    /// An empty one, which may keep its objects packed.
+    pub(super) fn new(is_packed: bool) -> Self {
+        Self { is_packed, objects: BTreeMap::new(), indexes: HashMap::new() }
     }
 }
 
 impl<K: Object> Cache<K> {
-    pub(super) fn get(&self, key: &Key) -> Option<&Arc<K>> {
-        self.objects.get(key)
+    pub(super) fn get(&self, key: &Key) -> Option<Arc<K>> {
+        self.objects.get(key).map(Held::open)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
-        self.objects.values()
+    pub(super) fn packed(&self, key: &Key) -> Option<Packed<K>> {
+        self.objects.get(key).map(Held::pack)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = Arc<K>> {
+        self.objects.values().map(Held::open)
     }
 
     pub(super) fn len(&self) -> usize {
         self.objects.len()
     }
 
-    pub(super) fn indexed(&self, index: &str, value: &str) -> impl Iterator<Item = &Arc<K>> {
+    pub(super) fn indexed(&self, index: &str, value: &str) -> impl Iterator<Item = &Held<K>> {
         self.indexes.get(index).and_then(|index| index.objects.get(value)).into_iter().flat_map(BTreeMap::values)
     }
 
@@ -45,8 +58,8 @@ impl<K: Object> Cache<K> {
         let objects = &self.objects;
         self.indexes.entry(name).or_insert_with(|| {
             let mut index = IndexMap { values, objects: HashMap::new() };
-            for (key, object) in objects {
-                index.insert(key, object);
+            for (key, held) in objects {
+                index.insert(key, &held.open(), held);
             }
             index
         });
@@ -55,11 +68,13 @@ impl<K: Object> Cache<K> {
     /// Takes a newer state of an object. An object that has its key but another uid is deleted first.
     pub(super) fn apply(&mut self, object: K) -> Vec<Delta<K>> {
         let (key, new) = (Key::of(&object), Arc::new(object));
-        let Some(old) = self.objects.insert(key.clone(), Arc::clone(&new)) else {
-            self.index(&key, None, Some(&new));
-            return vec![Delta::Added(new)];
+        let held = match self.is_packed {
+            true => Held::Packed(Packed::of(&*new)),
+            false => Held::Open(new.clone()),
         };
-        self.index(&key, Some(&old), Some(&new));
+        let old = self.objects.insert(key.clone(), held.clone()).map(|old| old.open());
+        self.index(&key, old.as_deref(), Some((&*new, &held)));
+        let Some(old) = old else { return vec![Delta::Added(new)] };
         match old.metadata().uid == new.metadata().uid {
             true => vec![Delta::Updated { old, new }],
             false => vec![Delta::Deleted(old), Delta::Added(new)],
@@ -70,7 +85,7 @@ impl<K: Object> Cache<K> {
     pub(super) fn remove(&mut self, last: K) -> Option<Delta<K>> {
         let key = Key::of(&last);
         let old = self.objects.remove(&key)?;
-        self.index(&key, Some(&old), None);
+        self.index(&key, Some(&*old.open()), None);
         Some(Delta::Deleted(Arc::new(last)))
     }
 
@@ -79,14 +94,14 @@ impl<K: Object> Cache<K> {
         let vanished: Vec<Key> = self.objects.keys().filter(|key| !listed.contains_key(*key)).cloned().collect();
         let mut deltas = Vec::new();
         for key in vanished {
-            let Some(old) = self.objects.remove(&key) else { continue };
+            let Some(old) = self.objects.remove(&key).map(|old| old.open()) else { continue };
             self.index(&key, Some(&old), None);
             deltas.push(Delta::Deleted(old));
         }
         for (key, object) in listed {
-            let known = self.objects.get(&key).map(|old| old.metadata());
-            let unchanged = known.is_some_and(|old| {
-                old.resource_version == object.metadata().resource_version && old.uid == object.metadata().uid
+            let unchanged = self.get(&key).is_some_and(|known| {
+                let (known, listed) = (known.metadata(), object.metadata());
+                known.resource_version == listed.resource_version && known.uid == listed.uid
             });
             if !unchanged {
                 deltas.extend(self.apply(object));
@@ -95,22 +110,22 @@ impl<K: Object> Cache<K> {
         deltas
     }
 
-    fn index(&mut self, key: &Key, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
+    fn index(&mut self, key: &Key, old: Option<&K>, new: Option<(&K, &Held<K>)>) {
         for index in self.indexes.values_mut() {
             if let Some(old) = old {
                 index.remove(key, old);
             }
-            if let Some(new) = new {
-                index.insert(key, new);
+            if let Some((new, held)) = new {
+                index.insert(key, new, held);
             }
         }
     }
 }
 
 impl<K> IndexMap<K> {
-    fn insert(&mut self, key: &Key, object: &Arc<K>) {
+    fn insert(&mut self, key: &Key, object: &K, held: &Held<K>) {
         for value in (self.values)(object) {
-            self.objects.entry(value).or_default().insert(key.clone(), Arc::clone(object));
+            self.objects.entry(value).or_default().insert(key.clone(), held.clone());
         }
     }
 
@@ -162,11 +177,13 @@ mod tests {
 
     #[test]
     fn a_relist_tells_exactly_what_was_missed() {
-        let mut cache = Cache::default();
-        let first = vec![object("kept", "1", "1"), object("changed", "2", "2"), object("gone", "3", "3")];
-        cache.replace(listed(first));
-        let second = vec![object("kept", "1", "1"), object("changed", "2", "9"), object("new", "4", "8")];
-        assert_eq!(told(&cache.replace(listed(second))), ["-gone@3", "changed@2->9", "+new@8"]);
+        for is_packed in [false, true] {
+            let mut cache = Cache::new(is_packed);
+            let first = vec![object("kept", "1", "1"), object("changed", "2", "2"), object("gone", "3", "3")];
+            cache.replace(listed(first));
+            let second = vec![object("kept", "1", "1"), object("changed", "2", "9"), object("new", "4", "8")];
+            assert_eq!(told(&cache.replace(listed(second))), ["-gone@3", "changed@2->9", "+new@8"]);
+        }
     }
 
     #[test]
@@ -178,19 +195,21 @@ mod tests {
 
     #[test]
     fn indexes_follow_every_change() {
-        let mut cache = Cache::default();
-        cache.apply(object("early", "1", "1"));
-        cache.add_index("version", |object| object.metadata.resource_version.iter().cloned().collect());
         let names = |cache: &Cache<ConfigMap>, version: &str| -> Vec<String> {
-            cache.indexed("version", version).filter_map(|object| object.metadata.name.clone()).collect()
+            cache.indexed("version", version).filter_map(|held| held.open().metadata.name.clone()).collect()
         };
-        assert_eq!(names(&cache, "1"), ["early"]);
-        cache.apply(object("late", "2", "1"));
-        assert_eq!(names(&cache, "1"), ["early", "late"]);
-        cache.apply(object("early", "1", "2"));
-        assert_eq!((names(&cache, "1"), names(&cache, "2")), (vec!["late".into()], vec!["early".into()]));
-        cache.remove(object("late", "2", "3"));
-        cache.replace(BTreeMap::new());
-        assert!(cache.indexes["version"].objects.is_empty());
+        for is_packed in [false, true] {
+            let mut cache = Cache::new(is_packed);
+            cache.apply(object("early", "1", "1"));
+            cache.add_index("version", |object| object.metadata.resource_version.iter().cloned().collect());
+            assert_eq!(names(&cache, "1"), ["early"]);
+            cache.apply(object("late", "2", "1"));
+            assert_eq!(names(&cache, "1"), ["early", "late"]);
+            cache.apply(object("early", "1", "2"));
+            assert_eq!((names(&cache, "1"), names(&cache, "2")), (vec!["late".into()], vec!["early".into()]));
+            cache.remove(object("late", "2", "3"));
+            cache.replace(BTreeMap::new());
+            assert!(cache.indexes["version"].objects.is_empty());
+        }
     }
 }

@@ -24,8 +24,10 @@ pub(super) struct Dispatch<K> {
 }
 
 impl<K: Object> Dispatch<K> {
-    pub(super) fn new() -> Self {
-        Self { cache: RwLock::default(), handlers: Mutex::default(), synced: watch::Sender::new(false) }
+    /// A cache that holds nothing yet, and may keep its objects packed.
+    pub(super) fn new(is_packed: bool) -> Self {
+        let cache = RwLock::new(Cache::new(is_packed));
+        Self { cache, handlers: Mutex::default(), synced: watch::Sender::new(false) }
     }
 
     pub(super) fn synced(&self) -> watch::Receiver<bool> {
@@ -42,7 +44,7 @@ impl<K: Object> Dispatch<K> {
 
     pub(super) fn subscribe(&self, handler: Handler<K>) {
         let mut handlers = self.handlers.lock().unwrap_or_else(PoisonError::into_inner);
-        let present: Vec<_> = self.read(|cache| cache.iter().cloned().collect());
+        let present: Vec<_> = self.read(|cache| cache.iter().collect());
         present.into_iter().for_each(|object| handler(&Delta::Added(object)));
         handlers.push(handler);
     }
@@ -110,8 +112,8 @@ fn decoded<K: Object>(json: &Bytes) -> Option<K> {
     }
 }
 
-/// Without what no component reads, and what is often half of an object.
+/// Without what no component reads, and what is often half of an object. What was read has room to grow; its clone has none.
 fn trimmed<K: Object>(mut object: K) -> K {
     object.metadata_mut().managed_fields = None;
-    object
+    object.clone()
 }

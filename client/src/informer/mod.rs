@@ -8,6 +8,7 @@
 mod cache;
 mod dispatch;
 mod metadata;
+mod packed;
 mod reflector;
 #[cfg(test)]
 mod simulation;
@@ -24,6 +25,8 @@ use tokio_util::task::TaskTracker;
 
 use self::dispatch::Dispatch;
 pub use self::metadata::{MetadataChange, follow_metadata, follow_object};
+use self::packed::Held;
+pub use self::packed::Packed;
 use self::reflector::Reflector;
 use crate::{Client, Key, path};
 
@@ -52,12 +55,14 @@ impl<K: Object> Delta<K> {
     }
 }
 
-/// Which objects of a kind an informer holds; all by default.
+/// Which objects of a kind an informer holds, and how; all by default, and open.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Selection {
     pub namespace: Option<String>,
     pub label_selector: Option<String>,
     pub field_selector: Option<String>,
+    /// Whether they are kept [`Packed`]: to read one then costs time instead of memory.
+    pub is_packed: bool,
 }
 
 /// The informers of a process, as one identity. Cheap to clone.
@@ -85,9 +90,11 @@ impl Informers {
         self.selected(Selection::default())
     }
 
-    /// The informer of the pods that are bound to a node: all that a kubelet may see.
+    /// The informer of the pods that are bound to a node: all that a kubelet may see. They are many and seldom looked at:
+    /// it keeps them packed.
     pub fn pods_on_node(&self, node: &str) -> Informer<Pod> {
-        self.selected(Selection { field_selector: Some(format!("spec.nodeName={node}")), ..Selection::default() })
+        let field_selector = Some(format!("spec.nodeName={node}"));
+        self.selected(Selection { field_selector, is_packed: true, ..Selection::default() })
     }
 
     /// The informer of the selected objects of a kind.
@@ -109,7 +116,7 @@ impl Informers {
     }
 
     fn start<K: Object>(&self, selection: &Selection) -> Informer<K> {
-        let informer = Informer { dispatch: Arc::new(Dispatch::new()) };
+        let informer = Informer { dispatch: Arc::new(Dispatch::new(selection.is_packed)) };
         let path = path::collection::<K>(selection.namespace.as_deref());
         let reflector = Reflector::new(self.shared.client.clone(), path, selection);
         let dispatch = Arc::clone(&informer.dispatch);
@@ -151,12 +158,17 @@ impl<K> Clone for Informer<K> {
 
 impl<K: Object> Informer<K> {
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
-        self.dispatch.read(|cache| cache.get(key).cloned())
+        self.dispatch.read(|cache| cache.get(key))
+    }
+
+    /// An object in its smallest form, which it shares with a cache that is packed.
+    pub fn packed(&self, key: &Key) -> Option<Packed<K>> {
+        self.dispatch.read(|cache| cache.packed(key))
     }
 
     /// All objects, by namespace and name.
     pub fn list(&self) -> Vec<Arc<K>> {
-        self.dispatch.read(|cache| cache.iter().cloned().collect())
+        self.dispatch.read(|cache| cache.iter().collect())
     }
 
     pub fn len(&self) -> usize {
@@ -212,7 +224,7 @@ impl<K> Clone for Index<K> {
 impl<K: Object> Index<K> {
     /// The objects with `value`, by namespace and name.
     pub fn get(&self, value: &str) -> Vec<Arc<K>> {
-        self.informer.dispatch.read(|cache| cache.indexed(self.name, value).cloned().collect())
+        self.informer.dispatch.read(|cache| cache.indexed(self.name, value).map(Held::open).collect())
     }
 
     pub fn count(&self, value: &str) -> usize {

@@ -57,10 +57,10 @@ impl Worker {
             let message = format!("no address is left in {}", self.host.config.pod_cidr);
             return Some(Event::Prepared(Err(Failure { reason: "FailedCreatePodSandBox", message })));
         };
-        if !PodVolumes::are_wanted(&self.pod) {
+        if !PodVolumes::are_wanted(self.pod()) {
             return Some(Event::Prepared(Ok(address)));
         }
-        let (volumes, pod, outbox) = (self.volumes.clone(), self.pod.clone(), self.outbox.clone());
+        let (volumes, pod, outbox) = (self.volumes.clone(), self.pod().clone(), self.outbox.clone());
         self.host.tasks.spawn(async move {
             let made = volumes.prepare(pod, address).await;
             let _ = outbox.send(Message::Event(Event::Prepared(made.map(|()| address)))).await;
@@ -103,7 +103,7 @@ impl Worker {
     fn fetch(&self, at: usize, reference: Reference, container: &ContainerSpecified) {
         let pulling = Pulling {
             host: self.host.clone(),
-            pod: self.pod.clone(),
+            pod: self.pod().clone(),
             container: container.clone(),
             regarding: self.regarding(Some(at)),
         };
@@ -122,7 +122,7 @@ impl Worker {
         let image = state.containers[guest.container].image.clone()?;
         let start = Start {
             host: self.host.clone(),
-            pod: self.pod.clone(),
+            pod: self.pod().clone(),
             spec: state.spec.clone(),
             volumes: self.volumes.clone(),
             logs: self.logs(),
@@ -154,12 +154,12 @@ impl Worker {
 
     pub(super) fn regarding(&self, container: Option<usize>) -> core::ObjectReference {
         let field_path = container.map(|at| self.state().spec.containers[at].field_path());
-        core::ObjectReference { field_path, ..coracle_client::reference(&*self.pod) }
+        core::ObjectReference { field_path, ..coracle_client::reference(&**self.pod()) }
     }
 
     /// Books what the pod requests now instead of what it had booked.
     fn allocate(&mut self) -> Result<(), Lack> {
-        let amount = self.pod.spec.as_ref().map(Amount::of).unwrap_or_default();
+        let amount = self.pod().spec.as_ref().map(Amount::of).unwrap_or_default();
         self.host.ledger.exchange(self.booked.unwrap_or_default(), amount)?;
         self.booked = Some(amount);
         Ok(())
@@ -214,7 +214,7 @@ impl Worker {
 
     /// Whether there may be folders of it.
     fn has_folders(&self) -> bool {
-        PodVolumes::are_wanted(&self.pod) || self.volumes.dir().exists()
+        PodVolumes::are_wanted(self.pod()) || self.volumes.dir().exists()
     }
 
     pub(super) fn logs(&self) -> PodLogs {

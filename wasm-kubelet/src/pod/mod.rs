@@ -17,6 +17,7 @@ pub mod execute;
 pub mod farewell;
 pub mod guest;
 pub mod host;
+mod known;
 pub mod overwritten;
 pub mod probe;
 pub mod pulling;

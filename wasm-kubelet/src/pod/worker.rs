@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use coracle_client::{Key, Patch};
+use coracle_client::{Key, Packed, Patch};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::Value;
@@ -20,6 +20,7 @@ use tokio::time::{Duration, Instant, sleep, sleep_until};
 use super::admit::Amount;
 use super::execute::is_about_nobody;
 use super::host::Host;
+use super::known::Known;
 use super::overwritten::{Overwritten, version};
 use super::report::{Conditions, is_worth_writing, report};
 use super::restore::{restore, wish};
@@ -138,7 +139,7 @@ impl Shared {
 pub struct Worker {
     pub(super) host: Arc<Host>,
     pub(super) shared: Arc<Shared>,
-    pub(super) pod: Arc<Pod>,
+    known: Known,
     pub(super) volumes: Arc<PodVolumes>,
     /// There but while a step has it.
     state: Option<State>,
@@ -160,10 +161,10 @@ pub struct Worker {
 
 impl Worker {
     /// The worker of a pod that this node has just been told of.
-    pub fn new(host: Arc<Host>, pod: Arc<Pod>) -> Self {
+    pub fn new(host: Arc<Host>, pod: &Arc<Pod>) -> Self {
         let now = host.clock.wall();
-        let spec = Arc::new(Spec::of(&pod, &host.config.host_paths));
-        let restored = restore(spec.clone(), &pod, now);
+        let spec = Arc::new(Spec::of(pod, &host.config.host_paths));
+        let restored = restore(spec.clone(), pod, now);
         let slots = restored.state.containers.iter().zip(&spec.containers).map(|(container, spec)| {
             let newest = container.has_run().then_some(container.restarts);
             Slot { newest, ..Slot::of(spec.name.clone()) }
@@ -171,7 +172,7 @@ impl Worker {
         let guests = Mutex::new(slots.collect());
         let (outbox, inbox) = mpsc::channel(WORKER_EVENTS_MAX);
         let shared = Shared {
-            key: Key::of(&*pod),
+            key: Key::of(&**pod),
             uid: spec.pod.uid.clone(),
             changed: Notify::new(),
             guests,
@@ -183,7 +184,7 @@ impl Worker {
         Self {
             host,
             shared: Arc::new(shared),
-            pod,
+            known: Known::new(Packed::of(pod)),
             volumes,
             state: Some(restored.state),
             conditions: restored.conditions,
@@ -204,6 +205,11 @@ impl Worker {
         &self.shared
     }
 
+    /// The pod, as the API had it when it was last looked at.
+    pub(super) fn pod(&self) -> &Arc<Pod> {
+        self.known.get()
+    }
+
     pub(super) fn state(&self) -> &State {
         self.state.as_ref().expect("a step gives back the state that it takes")
     }
@@ -215,6 +221,9 @@ impl Worker {
     pub async fn run(mut self) {
         self.begin();
         while !self.is_done() {
+            if self.inbox.is_empty() && !self.state().is_in_motion() {
+                self.known.close();
+            }
             let wake = self.wake();
             tokio::select! {
                 message = self.inbox.recv() => match message {
@@ -246,10 +255,10 @@ impl Worker {
     /// Books what the pod requests; one that ran here before is not rejected, one that has ended books nothing.
     fn book(&mut self) -> Option<Event> {
         let state = self.state();
-        if state.life != Life::Active || self.pod.metadata.deletion_timestamp.is_some() {
+        if state.life != Life::Active || self.pod().metadata.deletion_timestamp.is_some() {
             return None;
         }
-        let amount = self.pod.spec.as_ref().map(|spec| Amount::of(&allocated(spec, state))).unwrap_or_default();
+        let amount = self.pod().spec.as_ref().map(|spec| Amount::of(&allocated(spec, state))).unwrap_or_default();
         let ran_before = self.former_ip.is_some();
         if self.host.closing.is_cancelled() {
             return Some(Event::Rejected(shutdown::refusal()));
@@ -268,25 +277,26 @@ impl Worker {
         if let Some(deadline) = self.host.leaving.get() {
             return self.process(Event::Leave { deadline: *deadline });
         }
-        let newest = self.host.pods.get(&self.shared.key);
-        let newest = newest.filter(|pod| pod.metadata.uid.as_deref() == Some(&*self.shared.uid));
-        let Some(pod) = newest else { return self.process(Event::Gone) };
-        let mut wish = wish(&pod, &self.state().spec);
-        if pod.metadata.generation != self.pod.metadata.generation {
-            let spec = Spec::of(&pod, &self.host.config.host_paths);
+        let newest = self.host.pods.packed(&self.shared.key).map(Known::new);
+        let newest = newest.filter(|newest| newest.get().metadata.uid.as_deref() == Some(&*self.shared.uid));
+        let Some(newest) = newest else { return self.process(Event::Gone) };
+        let (pod, known) = (newest.get(), self.known.get());
+        let mut wish = wish(pod, &self.state().spec);
+        if pod.metadata.generation != known.metadata.generation {
+            let spec = Spec::of(pod, &self.host.config.host_paths);
             let mut guests = self.shared.guests();
             let joined = spec.containers.iter().skip(guests.len()).map(|container| Slot::of(container.name.clone()));
             guests.extend(joined);
             drop(guests);
             wish.spec = Some(Arc::new(spec));
         }
-        if pod.metadata.labels != self.pod.metadata.labels
-            || pod.metadata.annotations != self.pod.metadata.annotations
-            || pod.metadata.generation != self.pod.metadata.generation
+        if pod.metadata.labels != known.metadata.labels
+            || pod.metadata.annotations != known.metadata.annotations
+            || pod.metadata.generation != known.metadata.generation
         {
-            self.volumes.pod_changed(&pod);
+            self.volumes.pod_changed(pod);
         }
-        self.pod = pod;
+        self.known = newest;
         self.compare();
         self.process(Event::Changed(wish));
     }
@@ -326,7 +336,7 @@ impl Worker {
     /// Compares what the API has with what was written, unless that is about to change.
     fn compare(&mut self) {
         if !self.writing {
-            self.overwritten.look(&self.pod, &self.conditions, Instant::now());
+            self.overwritten.look(self.known.get(), &self.conditions, Instant::now());
         }
     }
 

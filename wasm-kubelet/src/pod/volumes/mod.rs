@@ -27,7 +27,7 @@ pub mod usage;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use coracle_client::{EventType, Key, reference};
 use jiff::Timestamp;
@@ -86,7 +86,6 @@ pub struct PodVolumes {
 }
 
 /// What was made so far.
-#[derive(Default)]
 struct Made {
     /// As it was when its volumes were made.
     pod: Arc<core::Pod>,
@@ -95,6 +94,21 @@ struct Made {
     tokens: Tokens,
     claims: BTreeMap<String, Claim>,
     followed: Vec<Arc<Followed>>,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        /// Most pods have no volumes but their API access, and an empty pod is not small.
+        static NONE: LazyLock<Arc<core::Pod>> = LazyLock::new(Arc::default);
+        Self {
+            pod: NONE.clone(),
+            address: None,
+            has_api_access: false,
+            tokens: Tokens::default(),
+            claims: BTreeMap::new(),
+            followed: Vec::new(),
+        }
+    }
 }
 
 impl Drop for PodVolumes {
@@ -158,6 +172,12 @@ impl PodVolumes {
         env: &[(String, String)],
         reads: Reads,
     ) -> Result<Vec<Mount>, Failure> {
+        let mut container = container.clone();
+        if reads != Reads::All
+            && let Some(mounts) = &mut container.volume_mounts
+        {
+            mounts.retain(|mount| volumes(pod).all(|volume| volume.name != mount.name || !is_api_access(volume)));
+        }
         let has_none = container.volume_mounts.as_ref().is_none_or(Vec::is_empty);
         if has_none && container.working_dir.is_none() {
             return Ok(Vec::new());
@@ -177,12 +197,6 @@ impl PodVolumes {
         }
         let (dir, pod, claims) = (self.dir(), made.pod.clone(), made.claims.clone());
         let (granted, env) = (self.host.config.host_paths.clone(), env.to_vec());
-        let mut container = container.clone();
-        if reads != Reads::All
-            && let Some(mounts) = &mut container.volume_mounts
-        {
-            mounts.retain(|mount| volumes(&pod).all(|volume| volume.name != mount.name || !is_api_access(volume)));
-        }
         let grants = spawn_blocking(move || {
             let (dir, pod, claims) = (&dir, &*pod, &claims);
             let (granted, container, env) = (&granted[..], &container, &env[..]);
