@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address::Cidr;
+use crate::node::eviction::Eviction;
 
 /// Everything that differs between two nodes.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Config {
     pub shutdown_grace: Duration,
     /// Whether the node shuts down with its kubelet, so that the pods end.
     pub node_shutdown: NodeShutdown,
+    /// From how little on the node is short of memory and disk, and what it then does.
+    pub eviction: Eviction,
     /// Log rotation.
     pub logs: LogLimits,
 }
@@ -163,6 +166,7 @@ impl Config {
             lease: crate::limits::LEASE,
             shutdown_grace: Duration::from_secs(30),
             node_shutdown: NodeShutdown::default(),
+            eviction: Eviction::default(),
             logs: LogLimits::default(),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use coracle_client::{Client, Clock, Informer, Informers, Recorder};
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -17,11 +17,13 @@ use crate::images::{ImageStore, Puller, StoreError};
 use crate::limits::{STATUS_WRITES_MAX, VOLUME_WALKS_MAX};
 use crate::logs::Logs;
 use crate::names::cluster::Cluster;
-use crate::node::Machine;
 use crate::node::describe::{self, Description};
-use crate::node::disk;
+use crate::node::disk::Images;
+use crate::node::eviction::Observe;
+use crate::node::eviction::manager::Manager;
 use crate::node::heartbeat::Heartbeat;
 use crate::node::shutdown::shut_down;
+use crate::node::{Machine, MachineObserver};
 use crate::pod::admit::{Amount, Ledger};
 use crate::pod::volumes::follow::Follower;
 use crate::pod::{Host, Workers, farewell, report, volumes};
@@ -48,6 +50,7 @@ pub struct Kubelet {
     workers: Arc<Workers>,
     informers: Informers,
     machine: Machine,
+    observer: Arc<dyn Observe>,
     api: Option<server::Bound>,
     /// Cancelled when the pods of a node that shuts down have ended, or the kubelet is dropped: then its tasks end.
     halt: CancellationToken,
@@ -97,6 +100,7 @@ impl Kubelet {
             follower: Follower::new(client.clone()),
             walks: Semaphore::new(VOLUME_WALKS_MAX),
             tasks: TaskTracker::new(),
+            pressures: watch::Sender::default(),
             closing: CancellationToken::new(),
             leaving: OnceLock::new(),
             config,
@@ -107,8 +111,15 @@ impl Kubelet {
             clock,
         };
         farewell::sweep(&host.config.root_dir);
+        let observer = Arc::new(MachineObserver { dir: host.config.root_dir.clone() });
         let _halts = halt.clone().drop_guard();
-        Ok(Self { workers: Workers::new(Arc::new(host)), informers, machine, api, halt, _halts })
+        Ok(Self { workers: Workers::new(Arc::new(host)), informers, machine, observer, api, halt, _halts })
+    }
+
+    /// The same, with other eyes for what the machine has left.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn Observe>) -> Self {
+        Self { observer, ..self }
     }
 
     /// The node's API, to be called in-process by whoever has authenticated the caller.
@@ -147,8 +158,10 @@ impl Kubelet {
         }
         let workers = self.workers.clone();
         host.pods.on_change(move |delta| workers.changed(delta));
-        let collected = disk::collect_images(host.clone(), self.machine.clone());
-        tasks.spawn(halt.clone().run_until_cancelled_owned(collected));
+        let images = Arc::new(Images::new(host.clone(), self.observer.clone()));
+        let manager = Manager::new(self.workers.clone(), images.clone(), self.observer.clone());
+        tasks.spawn(halt.clone().run_until_cancelled_owned(async move { images.watch().await }));
+        tasks.spawn(halt.clone().run_until_cancelled_owned(manager.run()));
         tasks.spawn(halt.clone().run_until_cancelled_owned(sweep(self.workers.clone())));
         tasks.spawn(halt.clone().run_until_cancelled_owned(server::rates::watch(self.workers.clone())));
 
@@ -203,6 +216,7 @@ impl Kubelet {
             description,
             images,
             closing: host.closing.clone(),
+            pressures: host.pressures.subscribe(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The agent of one node: runs the pods that are bound to it, as WebAssembly, and carries the cluster's services.
 //!
 //! ```text
-//! Kubelet::run ─┬─ node/     registers the Node, renews its Lease, tells its conditions
+//! Kubelet::run ─┬─ node/     registers the Node, renews its Lease, tells its conditions, evicts
 //!               ├─ pod/      a worker a pod: a pure step, its effects, one coalesced status
 //!               │    ├─ images/    references, the node's store, pulls
 //!               │    ├─ logs/      what guests print, on disk
@@ -26,6 +26,13 @@ mod pod;
 mod proxy;
 pub mod runtime;
 mod server;
+
+/// When a node has too little, and what it then does.
+pub mod eviction {
+    pub use crate::node::eviction::{
+        Eviction, Level, Limit, Observations, Observe, Signal, Threshold, ThresholdError, Value, thresholds,
+    };
+}
 
 pub use address::{Addresses, Cidr, CidrError};
 pub use config::{

@@ -163,9 +163,6 @@ pub const VOLUME_SETTLE: Duration = Duration::from_millis(100);
 pub const VOLUME_RETRY: Duration = Duration::from_millis(500);
 /// Longest pause between two attempts at renewing files. Source: kubelet, `exponentialbackoff` of volume operations.
 pub const VOLUME_RETRY_MAX: Duration = Duration::from_secs(122);
-/// Pause between two looks at what a pod with a limit has on the disk. Source: kubelet, the eviction manager's
-/// `monitoringInterval`.
-pub const VOLUME_USAGE_CHECK: Duration = Duration::from_secs(10);
 /// Folders that are counted at once; whoever wants one more counted waits.
 pub const VOLUME_WALKS_MAX: usize = 2;
 
@@ -192,12 +189,29 @@ pub const NODE_STATUS_CHECK: Duration = Duration::from_secs(10);
 /// Longest time that an unchanged node status is not written. Source: kubelet, `nodeStatusReportFrequency`.
 pub const NODE_STATUS_REPORT: Duration = Duration::from_secs(300);
 
-/// Memory available below which the node reports `MemoryPressure`. Source: kubelet, `memory.available<100Mi`.
+/// Memory available below which pods are evicted, by default. Source: kubelet, `memory.available<100Mi`.
 pub const MEMORY_AVAILABLE_MIN: u64 = 100 << 20;
-/// Share of the disk free below which the node reports `DiskPressure`. Source: kubelet, `nodefs.available<10%`.
-pub const DISK_AVAILABLE_MIN_PERCENT: u64 = 10;
-/// Free bytes that are never pressure, whatever share of a large disk they are.
+/// Share of the disk free below which pods are evicted, by default, in hundredths. Source: kubelet,
+/// `nodefs.available<10%`.
+pub const DISK_AVAILABLE_MIN_PERCENT: f64 = 10.0;
+/// Free bytes that are never short by default, whatever share of a large disk they are.
 pub const DISK_AVAILABLE_PLENTY: u64 = 4 << 30;
+/// Share of the disk's inodes below which pods are evicted, by default, in hundredths. Source: kubelet,
+/// `nodefs.inodesFree<5%`.
+pub const INODES_FREE_MIN_PERCENT: f64 = 5.0;
+/// Free inodes that are never short by default, whatever share of a large disk's they are.
+pub const INODES_FREE_PLENTY: u64 = 100_000;
+/// How long a pressure condition holds at least. Source: kubelet, `evictionPressureTransitionPeriod`.
+pub const PRESSURE_TRANSITION: Duration = Duration::from_secs(300);
+/// Pause between two looks at the machine, and at what pods with limits have on the disk. Source: kubelet, the eviction
+/// manager's `monitoringInterval`.
+pub const EVICTION_PERIOD: Duration = Duration::from_secs(10);
+/// How long is waited for an evicted pod to be gone before the machine is looked at again. Source: kubelet,
+/// `podCleanupTimeout`.
+pub const EVICTION_CLEANUP_MAX: Duration = Duration::from_secs(30);
+/// How much later than that it is looked at: the machine's numbers come behind. Source: kubelet, which waits for newer
+/// numbers of cadvisor.
+pub const EVICTION_SETTLE: Duration = Duration::from_secs(1);
 
 /// Connections that the proxy carries at once for one node; one more is closed at once.
 pub const PROXY_CONNECTIONS_MAX: usize = 16_384;

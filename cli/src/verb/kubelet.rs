@@ -18,6 +18,7 @@ use crate::cluster;
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, Result};
 use crate::server::Access;
+use crate::verb::eviction::Pressure;
 use crate::verb::node_shutdown::Shutdown;
 use crate::verb::registries::Registries;
 use crate::verb::run::time;
@@ -80,6 +81,9 @@ pub struct Options {
     shutdown: Shutdown,
 
     #[command(flatten)]
+    pressure: Pressure,
+
+    #[command(flatten)]
     registries: Registries,
 }
 
@@ -128,6 +132,7 @@ impl Options {
         config.lease = self.node_lease_duration.unwrap_or(config.lease);
         config.host_paths = self.host_paths.clone();
         config.node_shutdown = self.shutdown.periods()?;
+        config.eviction = self.pressure.eviction()?;
         self.registries.apply(&mut config)?;
         config.proxy = (!self.no_proxy).then(ProxyConfig::default);
         Ok(config)

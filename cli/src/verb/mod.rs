@@ -6,6 +6,7 @@ pub mod controller_manager;
 pub mod delete;
 pub mod describe;
 pub mod events;
+pub mod eviction;
 pub mod get;
 pub mod image;
 pub mod inspect;

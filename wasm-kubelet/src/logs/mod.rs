@@ -98,6 +98,24 @@ impl Logs {
         }
     }
 
+    /// Removes the logs of all instances that have ended; how many bytes they held. Blocks.
+    pub fn remove_ended(&self) -> u64 {
+        let folders = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let mut removed = 0;
+        let files = folders(&self.root)
+            .flat_map(|pod| folders(&pod).collect::<Vec<_>>())
+            .flat_map(|it| folders(&it).collect::<Vec<_>>());
+        for file in files {
+            let Some(instance) = write::instance(&file) else { continue };
+            let is_live = self.live.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&instance);
+            let bytes = file.metadata().map_or(0, |meta| meta.len());
+            if !is_live && std::fs::remove_file(&file).is_ok() {
+                removed += bytes;
+            }
+        }
+        removed
+    }
+
     /// Removes the folders of pods that are not among `uids`. Blocks.
     pub fn sweep(&self, is_known: impl Fn(&str) -> bool) {
         for dir in std::fs::read_dir(&self.root).into_iter().flatten().flatten() {
@@ -113,7 +131,12 @@ impl Logs {
 impl PodLogs {
     /// The file of one instance.
     fn instance(&self, container: &str, restart: u32) -> PathBuf {
-        self.dir.join(container).join(format!("{restart}.log"))
+        self.container(container).join(format!("{restart}.log"))
+    }
+
+    /// The folder of one container.
+    pub fn container(&self, container: &str) -> PathBuf {
+        self.dir.join(container)
     }
 
     /// The pod's folder.

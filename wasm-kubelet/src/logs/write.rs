@@ -232,6 +232,12 @@ pub(super) fn aged(path: &Path, age: u64) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The newest file of the instance that a file belongs to, if it is one of a log.
+pub(super) fn instance(file: &Path) -> Option<PathBuf> {
+    let (restart, _) = file.file_name()?.to_str()?.split_once(".log")?;
+    Some(file.with_file_name(format!("{restart}.log")))
+}
+
 fn open(path: &Path) -> io::Result<File> {
     let mut options = fs::OpenOptions::new();
     options.append(true).create(true).mode(0o600);

@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 
-use super::machine::{Free, Machine};
-use crate::limits::{DISK_AVAILABLE_MIN_PERCENT, DISK_AVAILABLE_PLENTY, MEMORY_AVAILABLE_MIN};
+use super::eviction::Pressures;
+use super::machine::Machine;
 use crate::pod::admit::Amount;
 
 /// The version of Kubernetes that this kubelet stands for.
@@ -66,10 +66,7 @@ pub fn labels(
 }
 
 /// The conditions, as things are.
-pub fn conditions(free: Free, machine: &Machine) -> [Condition; 4] {
-    let memory = free.memory_bytes < MEMORY_AVAILABLE_MIN;
-    let disk_min = (machine.disk_bytes / 100 * DISK_AVAILABLE_MIN_PERCENT).min(DISK_AVAILABLE_PLENTY);
-    let disk = free.disk_bytes < disk_min;
+pub fn conditions(pressures: Pressures) -> [Condition; 4] {
     let pressure = |kind, is_true, [bad, good]: [(&'static str, &'static str); 2]| {
         let (reason, message) = if is_true { bad } else { good };
         Condition { kind, is_true, reason, message }
@@ -77,7 +74,7 @@ pub fn conditions(free: Free, machine: &Machine) -> [Condition; 4] {
     [
         pressure(
             "MemoryPressure",
-            memory,
+            pressures.memory,
             [
                 ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
                 ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -85,13 +82,20 @@ pub fn conditions(free: Free, machine: &Machine) -> [Condition; 4] {
         ),
         pressure(
             "DiskPressure",
-            disk,
+            pressures.disk,
             [
                 ("KubeletHasDiskPressure", "kubelet has disk pressure"),
                 ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
             ],
         ),
-        pressure("PIDPressure", false, [("", ""), ("KubeletHasSufficientPID", "a guest has no processes")]),
+        pressure(
+            "PIDPressure",
+            pressures.pid,
+            [
+                ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+                ("KubeletHasSufficientPID", "a guest has no processes"),
+            ],
+        ),
         Condition { kind: "Ready", is_true: true, reason: "KubeletReady", message: "kubelet is posting ready status" },
     ]
 }
@@ -179,20 +183,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pressure_is_told_from_what_is_left() {
-        let machine = Machine { disk_bytes: 100 << 30, ..Machine::default() };
-        let table = [
-            (1 << 30, 50 << 30, [false, false]),
-            (50 << 20, 50 << 30, [true, false]),
-            (1 << 30, 3 << 30, [false, true]),
-        ];
-        for (memory_bytes, disk_bytes, want) in table {
-            let [memory, disk, pid, ready] = conditions(Free { memory_bytes, disk_bytes }, &machine);
-            assert_eq!([memory.is_true, disk.is_true], want);
-            assert!(!pid.is_true && ready.is_true);
-        }
-        let large = Machine { disk_bytes: 10 << 40, ..Machine::default() };
-        let [_, disk, ..] = conditions(Free { memory_bytes: 1 << 30, disk_bytes: 100 << 30 }, &large);
-        assert!(!disk.is_true, "a small share of a huge disk is still plenty");
+    fn conditions_follow_what_is_short() {
+        let of = |memory, disk| conditions(Pressures { memory, disk, pid: false }).map(|it| (it.is_true, it.reason));
+        assert_eq!(
+            of(true, false),
+            [
+                (true, "KubeletHasInsufficientMemory"),
+                (false, "KubeletHasNoDiskPressure"),
+                (false, "KubeletHasSufficientPID"),
+                (true, "KubeletReady")
+            ]
+        );
+        assert_eq!(of(false, true)[..2], [(false, "KubeletHasSufficientMemory"), (true, "KubeletHasDiskPressure")]);
     }
 }

@@ -1,55 +1,76 @@
 //! Keeps the node's disk from filling with images, and says which images the node has.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use coracle_client::EventType;
 use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::describe::conditions;
-use super::machine::{Free, Machine};
+use super::eviction::{Level, Observe};
 use crate::images::collect::{Collected, Collector, Disk};
 use crate::images::store::Listed;
 use crate::images::{Digest, Puller, Reference};
 use crate::limits::{IMAGE_COLLECT_EVENTS, IMAGE_COLLECT_PERIOD, NODE_STATUS_IMAGE_NAMES_MAX, NODE_STATUS_IMAGES_MAX};
 use crate::pod::Host;
 
-/// Looks at the disk now and then, for ever.
-pub async fn collect_images(host: Arc<Host>, machine: Machine) {
-    host.pods.synced().await;
-    let mut collector = Collector::new(host.puller.store().clone());
-    let mut ticks = interval(IMAGE_COLLECT_PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told: Option<Instant> = None;
-    loop {
-        ticks.tick().await;
-        let names = names_in_use(&host);
-        let (puller, root, machine) = (host.puller.clone(), host.config.root_dir.clone(), machine.clone());
-        let looked = tokio::task::spawn_blocking(move || {
-            let free = Free::look(&root);
-            let is_pressed = conditions(free, &machine).iter().any(|it| it.kind == "DiskPressure" && it.is_true);
-            let disk = Disk { bytes: machine.disk_bytes, free_bytes: free.disk_bytes };
-            let outcome = collector.look(disk, is_pressed, &digests(&puller, names), SystemTime::now());
-            (collector, outcome)
-        });
-        let Ok((back, outcome)) = looked.await else { return tracing::error!("the images' collector panicked") };
-        collector = back;
-        match outcome {
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot remove unused images"),
-            Ok(Collected::TooLittle { wanted_bytes, freed_bytes })
-                if told.is_none_or(|told| told.elapsed() >= IMAGE_COLLECT_EVENTS) =>
+/// The images that this node has on its disk.
+pub struct Images {
+    host: Arc<Host>,
+    observer: Arc<dyn Observe>,
+    collector: Arc<Mutex<Collector>>,
+}
+
+impl Images {
+    /// The images of a node; `observer` looks at its disk.
+    pub fn new(host: Arc<Host>, observer: Arc<dyn Observe>) -> Self {
+        let collector = Arc::new(Mutex::new(Collector::new(host.puller.store().clone())));
+        Self { host, observer, collector }
+    }
+
+    /// Looks at the disk now and then, for ever, and tells when too little could be freed.
+    pub async fn watch(&self) {
+        self.host.pods.synced().await;
+        let mut ticks = interval(IMAGE_COLLECT_PERIOD);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told: Option<Instant> = None;
+        loop {
+            ticks.tick().await;
+            if let Some(Collected::TooLittle { wanted_bytes, freed_bytes }) = self.collect(false).await
+                && told.is_none_or(|told| told.elapsed() >= IMAGE_COLLECT_EVENTS)
             {
                 told = Some(Instant::now());
                 let message = format!(
                     "Failed to garbage collect required amount of images. Attempted to free {wanted_bytes} bytes, but \
                      only found {freed_bytes} bytes eligible to free."
                 );
-                let node = super::reference(&host.config.node_name);
-                host.recorder.event_on(node, EventType::Warning, "FreeDiskSpaceFailed", message);
+                let node = super::reference(&self.host.config.node_name);
+                self.host.recorder.event_on(node, EventType::Warning, "FreeDiskSpaceFailed", message);
             }
-            Ok(_) => {}
+        }
+    }
+
+    /// Looks once. `is_pressed`: every image goes that no pod uses.
+    pub async fn collect(&self, is_pressed: bool) -> Option<Collected> {
+        let names = names_in_use(&self.host);
+        let (host, observer, collector) = (self.host.clone(), self.observer.clone(), self.collector.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let Level { available, capacity } = observer.observe().disk;
+            let disk = Disk { bytes: capacity, free_bytes: available };
+            let mut collector = collector.lock().unwrap_or_else(PoisonError::into_inner);
+            collector.look(disk, is_pressed, &digests(&host.puller, names), SystemTime::now())
+        });
+        match looked.await {
+            Ok(Ok(collected)) => Some(collected),
+            Ok(Err(error)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot remove unused images");
+                None
+            }
+            Err(error) => {
+                tracing::error!(%error, "the images' collector panicked");
+                None
+            }
         }
     }
 }

@@ -9,12 +9,13 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::describe::{Condition, Description, SHUTTING_DOWN, conditions, labels_patch, node, status_patch};
 use super::disk;
-use super::machine::Free;
+use super::eviction::Pressures;
 use crate::config::Config;
 use crate::images::ImageStore;
 use crate::limits::{LEASE_RENEW_MIN, LEASE_RENEWALS, NODE_STATUS_CHECK, NODE_STATUS_REPORT};
@@ -34,6 +35,8 @@ pub struct Heartbeat {
     pub images: ImageStore,
     /// Cancelled once the node shuts down.
     pub closing: CancellationToken,
+    /// What the node is short of.
+    pub pressures: watch::Receiver<Pressures>,
 }
 
 /// What was last written.
@@ -92,6 +95,7 @@ impl Heartbeat {
         let mut lease = ticks((self.config.lease / LEASE_RENEWALS).max(LEASE_RENEW_MIN));
         let mut status = ticks(NODE_STATUS_CHECK);
         let mut is_closing = false;
+        let mut pressures = self.pressures.clone();
         loop {
             let outcome = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -99,6 +103,7 @@ impl Heartbeat {
                     is_closing = true;
                     self.check(&mut reported).await
                 }
+                Ok(()) = pressures.changed() => self.check(&mut reported).await,
                 _ = lease.tick() => self.renew(&reported.uid).await,
                 _ = status.tick() => self.check(&mut reported).await,
             };
@@ -137,13 +142,12 @@ impl Heartbeat {
 
     /// The conditions as they are, each with the time since when.
     fn now_true(&self, before: &[(Condition, Timestamp)]) -> Vec<(Condition, Timestamp)> {
-        let free = Free::look(&self.config.root_dir);
         let now = self.clock.wall();
         let since = |condition: &Condition| {
             let same = before.iter().find(|(old, _)| old.kind == condition.kind && old.is_true == condition.is_true);
             same.map_or(now, |(_, since)| *since)
         };
-        let mut conditions = conditions(free, &self.description.machine);
+        let mut conditions = conditions(*self.pressures.borrow());
         if self.closing.is_cancelled() {
             conditions.iter_mut().filter(|it| it.kind == "Ready").for_each(|ready| *ready = SHUTTING_DOWN);
         }

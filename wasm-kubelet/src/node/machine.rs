@@ -1,7 +1,9 @@
 //! What the machine has, and how much of it is left.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use super::eviction::{Level, Observations, Observe};
 
 /// What does not change while the kubelet runs.
 #[derive(Clone, Debug, Default)]
@@ -17,11 +19,11 @@ pub struct Machine {
     pub architecture: &'static str,
 }
 
-/// What does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Free {
-    pub memory_bytes: u64,
-    pub disk_bytes: u64,
+/// Looks at what does.
+#[derive(Clone, Debug)]
+pub struct MachineObserver {
+    /// A folder on the disk that pods use.
+    pub dir: PathBuf,
 }
 
 impl Machine {
@@ -32,7 +34,7 @@ impl Machine {
         Self {
             cpu_millis: cpus as u64 * 1000,
             memory_bytes: total_memory(),
-            disk_bytes: disk(dir).0,
+            disk_bytes: disk(dir).0.capacity,
             machine_id: line("/etc/machine-id"),
             boot_id: line("/proc/sys/kernel/random/boot_id"),
             kernel: line("/proc/sys/kernel/osrelease"),
@@ -46,23 +48,24 @@ impl Machine {
     }
 }
 
-impl Free {
-    /// Looks at what is left.
-    pub fn look(dir: &Path) -> Self {
-        Self { memory_bytes: available_memory(), disk_bytes: disk(dir).1 }
+impl Observe for MachineObserver {
+    fn observe(&self) -> Observations {
+        let (disk, inodes) = disk(&self.dir);
+        Observations { memory: memory(), disk, inodes }
     }
 }
 
-/// The machine's memory, or what the control group of this process may have if that is less.
+/// The machine's memory, or what the control groups of this process may have if that is less.
 fn total_memory() -> u64 {
     let machine = meminfo("MemTotal").unwrap_or(0);
-    cgroup("memory.max").map_or(machine, |limit| limit.min(machine))
+    groups().iter().map(|group| group.capacity).fold(machine, u64::min)
 }
 
-fn available_memory() -> u64 {
-    let machine = meminfo("MemAvailable").unwrap_or(u64::MAX);
-    let in_group = cgroup("memory.max").zip(cgroup("memory.current")).map(|(max, current)| max.saturating_sub(current));
-    in_group.map_or(machine, |left| left.min(machine))
+/// The machine's memory, or that of the control group of which the least is left.
+fn memory() -> Level {
+    let machine = meminfo("MemTotal").zip(meminfo("MemAvailable"));
+    let machine = machine.map(|(capacity, available)| Level { available, capacity });
+    machine.into_iter().chain(groups()).min_by_key(|level| level.available).unwrap_or_default()
 }
 
 fn meminfo(field: &str) -> Option<u64> {
@@ -75,17 +78,34 @@ fn parse_meminfo(text: &str, field: &str) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-/// A number of this process's own control group (version 2).
-fn cgroup(file: &str) -> Option<u64> {
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?.to_owned();
-    fs::read_to_string(Path::new("/sys/fs/cgroup").join(path).join(file)).ok()?.trim().parse().ok()
+/// The memory of the control groups (version 2) that this process is in, from its own one upwards, as far as they bound it.
+fn groups() -> Vec<Level> {
+    const ROOT: &str = "/sys/fs/cgroup";
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let Some(path) = own.lines().find_map(|line| line.strip_prefix("0::/")) else { return Vec::new() };
+    let own = Path::new(ROOT).join(path);
+    own.ancestors().take_while(|group| group.starts_with(ROOT)).filter_map(group).collect()
 }
 
-/// Bytes of the disk that `dir` is on: all, and free for us.
-fn disk(dir: &Path) -> (u64, u64) {
-    let stat = rustix::fs::statvfs(dir);
-    stat.map_or((0, 0), |stat| (stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize))
+fn group(dir: &Path) -> Option<Level> {
+    let number = |file: &str| fs::read_to_string(dir.join(file)).ok()?.trim().parse::<u64>().ok();
+    let stat = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
+    Some(group_level(number("memory.max")?, number("memory.current")?, &stat))
+}
+
+/// What the kernel can take back from files counts as available. Source: cadvisor's working set.
+fn group_level(max: u64, current: u64, stat: &str) -> Level {
+    let cached = stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse().ok()).unwrap_or(0);
+    Level { available: max.saturating_sub(current.saturating_sub(cached)), capacity: max }
+}
+
+/// The disk that `dir` is on: its bytes and its inodes, those that are available to us.
+fn disk(dir: &Path) -> (Level, Level) {
+    let Ok(stat) = rustix::fs::statvfs(dir) else { return (Level::default(), Level::default()) };
+    (
+        Level { available: stat.f_bavail * stat.f_frsize, capacity: stat.f_blocks * stat.f_frsize },
+        Level { available: stat.f_favail, capacity: stat.f_files },
+    )
 }
 
 fn os_image(release: &str) -> String {
@@ -103,6 +123,22 @@ mod tests {
         assert_eq!(parse_meminfo(text, "MemTotal"), Some(24_683_032 * 1024));
         assert_eq!(parse_meminfo(text, "MemAvailable"), Some(42 * 1024));
         assert_eq!(parse_meminfo(text, "Mem"), None);
+    }
+
+    #[test]
+    fn what_a_control_group_keeps_of_files_is_available() {
+        let of = |max, current, stat| group_level(max, current, stat).available;
+        assert_eq!(of(1000, 900, "anon 100\ninactive_file 700\nactive_file 50\n"), 800);
+        assert_eq!(of(1000, 900, ""), 100);
+        assert_eq!(of(1000, 1100, "inactive_file x\n"), 0);
+    }
+
+    #[test]
+    fn this_machine_has_memory_and_a_disk() {
+        let seen = MachineObserver { dir: std::env::temp_dir() }.observe();
+        for level in [seen.memory, seen.disk] {
+            assert!(level.available > 0 && level.available <= level.capacity, "{seen:?}");
+        }
     }
 
     #[test]

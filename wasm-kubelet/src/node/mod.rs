@@ -1,17 +1,19 @@
 //! The `Node` object of this kubelet: registered, kept true, and kept alive by a lease.
 //!
 //! [`machine`] looks at the machine, [`describe`] makes objects of what it sees (pure), [`heartbeat`] writes them;
-//! [`disk`] frees the disk of images, [`shutdown`] ends the pods of a node that goes.
+//! [`disk`] frees the disk of images, [`eviction`] ends pods where there is too little for all, [`shutdown`] ends the pods
+//! of a node that goes.
 
 pub mod describe;
 pub mod disk;
+pub mod eviction;
 pub mod heartbeat;
 pub mod machine;
 pub mod shutdown;
 
 use k8s_openapi::api::core::v1 as core;
 
-pub use machine::Machine;
+pub use machine::{Machine, MachineObserver};
 
 /// The node, as events name it. Source: kubelet, whose reference has the node's name for its uid.
 pub fn reference(name: &str) -> core::ObjectReference {

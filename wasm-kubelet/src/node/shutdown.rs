@@ -14,11 +14,9 @@ use tokio::time::timeout;
 use crate::config::NodeShutdown;
 use crate::limits::KILL_WAIT;
 use crate::pod::Workers;
+use crate::pod::critical::CRITICAL_PRIORITY;
 use crate::pod::state::Outcome;
 use crate::pod::worker::Shared;
-
-/// Source: `scheduling.SystemCriticalPriority`.
-const CRITICAL_PRIORITY: i32 = 2_000_000_000;
 
 /// Pods from some priority on, and how long they have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

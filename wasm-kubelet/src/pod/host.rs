@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use coracle_client::{Client, Clock, Informer, Recorder};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::images::Puller;
 use crate::logs::Logs;
 use crate::names::cluster::Cluster;
+use crate::node::eviction::Pressures;
 use crate::runtime::Runtime;
 use crate::server::rates::Rates;
 
@@ -49,6 +50,8 @@ pub struct Host {
     pub writes: Semaphore,
     /// The tasks that work for the pods' workers; nobody waits for them.
     pub tasks: TaskTracker,
+    /// What the node is short of.
+    pub pressures: watch::Sender<Pressures>,
     /// Cancelled once the node shuts down: its pods end, and it takes no more.
     pub closing: CancellationToken,
     /// Set once the kubelet stops: until when containers may take.

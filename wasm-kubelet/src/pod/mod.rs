@@ -12,6 +12,7 @@
 pub mod admit;
 pub mod ask;
 pub mod backoff;
+pub mod critical;
 pub mod env;
 pub mod execute;
 pub mod farewell;

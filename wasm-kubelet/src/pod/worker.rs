@@ -29,6 +29,7 @@ use super::state::{Event, Guest, Life, Outcome, State};
 use super::step::step;
 use super::volumes::PodVolumes;
 use crate::limits::{STATUS_RETRY, STATUS_RETRY_MAX, STATUS_SETTLE, WORKER_EVENTS_MAX};
+use crate::node::eviction::admit::refusal;
 use crate::node::shutdown;
 use crate::runtime::Container;
 
@@ -96,6 +97,11 @@ impl Shared {
         self.guests().iter().position(|slot| *slot.name == *container)
     }
 
+    /// Whether anything of it runs or is to.
+    pub fn is_active(&self) -> bool {
+        *self.life.borrow() == Life::Active
+    }
+
     /// Has the pod end so. What has ended, or ends already, keeps its own outcome and has no longer than this one's grace.
     pub async fn end(&self, outcome: Outcome) {
         // A worker that is gone has ended the pod.
@@ -106,7 +112,6 @@ impl Shared {
     ///
     /// # Cancel safety
     /// May be dropped.
-    #[allow(dead_code, reason = "eviction comes to call it")]
     pub async fn ended(&self) {
         self.until(|life| !matches!(life, Life::Active | Life::Leaving { .. } | Life::Gone { is_settled: false }))
             .await;
@@ -180,7 +185,7 @@ impl Worker {
             life: watch::Sender::new(restored.state.life),
             outbox: outbox.clone(),
         };
-        let volumes = PodVolumes::new(host.clone(), shared.key.clone(), shared.uid.clone(), outbox.clone());
+        let volumes = PodVolumes::new(host.clone(), shared.key.clone(), shared.uid.clone());
         Self {
             host,
             shared: Arc::new(shared),
@@ -262,6 +267,10 @@ impl Worker {
         let ran_before = self.former_ip.is_some();
         if self.host.closing.is_cancelled() {
             return Some(Event::Rejected(shutdown::refusal()));
+        }
+        let pressures = *self.host.pressures.borrow();
+        if let Some(outcome) = refusal(pressures, self.pod()).filter(|_| !ran_before) {
+            return Some(Event::Rejected(outcome));
         }
         if ran_before {
             self.host.ledger.book(amount);

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,6 +42,14 @@ struct Shared {
     outcomes: Mutex<HashMap<String, Outcome>>,
     started: AtomicUsize,
     running: AtomicUsize,
+    memory: Mutex<HashMap<String, Memory>>,
+}
+
+/// What the containers of an image hold.
+#[derive(Clone, Copy, Default)]
+struct Memory {
+    bytes_each: u64,
+    containers: u64,
 }
 
 impl FakeRuntime {
@@ -62,6 +70,16 @@ impl FakeRuntime {
         self.shared.outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), outcome);
     }
 
+    /// From now on, each container of the image `name` holds so much memory, those that run already as well.
+    pub fn hold(&self, name: &str, bytes: u64) {
+        self.shared.memory().entry(name.to_owned()).or_default().bytes_each = bytes;
+    }
+
+    /// What all containers hold.
+    pub fn memory_bytes(&self) -> u64 {
+        self.shared.memory().values().map(|memory| memory.bytes_each * memory.containers).sum()
+    }
+
     /// Containers started so far.
     pub fn started(&self) -> usize {
         self.shared.started.load(Ordering::Relaxed)
@@ -70,6 +88,12 @@ impl FakeRuntime {
     /// Containers running now.
     pub fn running(&self) -> usize {
         self.shared.running.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    fn memory(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,12 +115,13 @@ impl Runtime for FakeRuntime {
         let outcomes = self.shared.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         match outcomes.get(&*image.name).cloned().unwrap_or_default() {
             Outcome::RefusesImage(message) => Err(LoadError { message, transient: false }),
-            outcome => Ok(Arc::new(FakeModule { outcome, shared: self.shared.clone() })),
+            outcome => Ok(Arc::new(FakeModule { name: image.name.to_string(), outcome, shared: self.shared.clone() })),
         }
     }
 }
 
 struct FakeModule {
+    name: String,
     outcome: Outcome,
     shared: Arc<Shared>,
 }
@@ -118,9 +143,11 @@ impl Module for FakeModule {
         }
         self.shared.started.fetch_add(1, Ordering::Relaxed);
         self.shared.running.fetch_add(1, Ordering::Relaxed);
+        self.shared.memory().entry(self.name.clone()).or_default().containers += 1;
         let listens = !matches!(self.outcome, Outcome::Ignores);
         let (mounts, address, shared) = (spec.mounts, spec.address, self.shared.clone());
-        Ok(Arc::new(FakeContainer { end, ended, listens, mounts, address, shared }))
+        let image = Some(self.name.clone());
+        Ok(Arc::new(FakeContainer { image, end, ended, listens, mounts, address, shared }))
     }
 
     fn is_program(&self) -> bool {
@@ -162,6 +189,8 @@ fn finish(end: &watch::Sender<Option<Exit>>, exit: Exit) {
 }
 
 struct FakeContainer {
+    /// `None` for a further run, which holds nothing.
+    image: Option<String>,
     end: watch::Sender<Option<Exit>>,
     ended: watch::Receiver<Option<Exit>>,
     listens: bool,
@@ -191,7 +220,9 @@ impl Container for FakeContainer {
     }
 
     fn usage(&self) -> Usage {
-        Usage::default()
+        let memory = self.shared.memory();
+        let held = self.image.as_ref().and_then(|image| memory.get(image)).copied().unwrap_or_default();
+        Usage { memory_bytes: held.bytes_each, ..Usage::default() }
     }
 
     fn resize(&self, _limits: Limits) -> Result<(), StartError> {
@@ -223,13 +254,16 @@ impl Container for FakeContainer {
         });
         self.shared.running.fetch_add(1, Ordering::Relaxed);
         let (mounts, address, shared) = (self.mounts.clone(), self.address, self.shared.clone());
-        Ok(Arc::new(FakeContainer { end, ended, listens: true, mounts, address, shared }))
+        Ok(Arc::new(FakeContainer { image: None, end, ended, listens: true, mounts, address, shared }))
     }
 }
 
 impl Drop for FakeContainer {
     fn drop(&mut self) {
         finish(&self.end, Exit::Killed);
+        if let Some(image) = &self.image {
+            self.shared.memory().entry(image.clone()).or_default().containers -= 1;
+        }
         self.shared.running.fetch_sub(1, Ordering::Relaxed);
     }
 }

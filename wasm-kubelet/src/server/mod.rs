@@ -28,8 +28,9 @@ use axum::routing::get;
 use bytes::BytesMut;
 use coracle_api::Object;
 use http::{Response, StatusCode, header};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
+use crate::node::eviction::Eviction;
 use crate::pod::Workers;
 
 pub use tls::{Bound, ServeError, bind, serve};
@@ -69,11 +70,21 @@ async fn configz(State(workers): State<Arc<Workers>>) -> Response<Body> {
         "nodeLeaseDurationSeconds": config.lease.as_secs(),
         "shutdownGracePeriod": format!("{}s", config.node_shutdown.grace.as_secs()),
         "shutdownGracePeriodCriticalPods": format!("{}s", config.node_shutdown.critical_pods.as_secs()),
+        "evictionHard": thresholds(&config.eviction, false),
+        "evictionSoft": thresholds(&config.eviction, true),
+        "evictionMaxPodGracePeriod": config.eviction.pod_grace_max.as_secs(),
+        "evictionPressureTransitionPeriod": format!("{}s", config.eviction.pressure_transition.as_secs()),
         "containerLogMaxSize": config.logs.file_bytes_max.to_string(),
         "containerLogMaxFiles": config.logs.files_max,
         "authentication": {"anonymous": {"enabled": false}},
     }});
     answer(StatusCode::OK, "application/json", told.to_string())
+}
+
+/// The hard ones, or the soft ones: amounts by signal.
+fn thresholds(eviction: &Eviction, is_soft: bool) -> Map<String, Value> {
+    let of_kind = eviction.thresholds.iter().filter(|threshold| threshold.grace.is_some() == is_soft);
+    of_kind.map(|threshold| (threshold.signal.to_string(), threshold.value.to_string().into())).collect()
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Body>) -> Response<Body> {

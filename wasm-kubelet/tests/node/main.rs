@@ -4,6 +4,7 @@
 
 mod burst;
 mod churn;
+mod eviction;
 mod guests;
 mod images;
 mod lifecycle;
@@ -21,6 +22,7 @@ use axum::body::Body;
 use coracle_api::Object;
 use coracle_client::testing::FakeServer;
 use coracle_client::{Client, Informers};
+use coracle_kubelet::eviction::{Level, Observations, Observe};
 use coracle_kubelet::{Config, Kubelet, Runtime};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -59,12 +61,26 @@ impl Node {
         runtime: Arc<dyn Runtime>,
         config: Config,
     ) -> Self {
+        // What this machine is short of is none of the tests' business.
+        let plenty = Level { available: 1 << 40, capacity: 1 << 40 };
+        let observer = move || Observations { memory: plenty, disk: plenty, inodes: plenty };
+        Self::start_observed(server, dir, runtime, config, Arc::new(observer)).await
+    }
+
+    /// On a machine that has so much left.
+    pub async fn start_observed(
+        server: FakeServer,
+        dir: Arc<tempfile::TempDir>,
+        runtime: Arc<dyn Runtime>,
+        config: Config,
+        observer: Arc<dyn Observe>,
+    ) -> Self {
         let shutdown = CancellationToken::new();
         let client: Client = server.client();
         let following = CancellationToken::new();
         let informers = Informers::new(client.clone(), following.clone());
         let pods = informers.get::<Pod>();
-        let kubelet = Kubelet::new(config, client, pods, informers, runtime).await.unwrap();
+        let kubelet = Kubelet::new(config, client, pods, informers, runtime).await.unwrap().observed_by(observer);
         let router = kubelet.router();
         let running = kubelet.run(shutdown.clone());
         let task = tokio::spawn(async move {

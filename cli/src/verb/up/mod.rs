@@ -24,6 +24,7 @@ use crate::failure::{Failure, Result};
 use crate::manifest::{Filenames, wasm_beside};
 use crate::server::Server;
 use crate::verb::apply::{Applied, Applier, Validate};
+use crate::verb::eviction::Pressure;
 use crate::verb::image;
 use crate::verb::node_shutdown::Shutdown;
 use crate::verb::registries::Registries;
@@ -64,6 +65,9 @@ pub struct Options {
 
     #[command(flatten)]
     shutdown: Shutdown,
+
+    #[command(flatten)]
+    pressure: Pressure,
 
     #[command(flatten)]
     registries: Registries,
@@ -121,6 +125,7 @@ fn whole(options: &Options, data: &DataDir) -> Result<cluster::Options> {
     let mut node = coracle_kubelet::Config::new(&options.node_name, root);
     node.pod_cidr = options.pod_cidr;
     node.node_shutdown = options.shutdown.periods()?;
+    node.eviction = options.pressure.eviction()?;
     options.registries.apply(&mut node)?;
     Ok(cluster::Options {
         storage: Storage::Folder(data.clone()),

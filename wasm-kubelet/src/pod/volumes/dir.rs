@@ -34,12 +34,27 @@ impl PodDir {
 
     /// What one instance of a container has for itself.
     pub fn instance(&self, container: &str, instance: u32) -> PathBuf {
-        self.disk.join("containers").join(container.replace(['/', '.'], "_")).join(instance.to_string())
+        self.container(container).join(instance.to_string())
+    }
+
+    /// What a container has for itself.
+    pub fn container(&self, container: &str) -> PathBuf {
+        self.containers().join(container.replace(['/', '.'], "_"))
     }
 
     /// What all containers have for themselves.
     pub fn containers(&self) -> PathBuf {
         self.disk.join("containers")
+    }
+
+    /// All that the pod has on the disk, but for its logs.
+    pub fn on_disk(&self) -> &Path {
+        &self.disk
+    }
+
+    /// All that it has in memory.
+    pub fn in_memory(&self) -> &Path {
+        &self.memory
     }
 
     /// Removes all of it. Blocks.

@@ -32,18 +32,17 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use coracle_client::{EventType, Key, reference};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_blocking};
 
 use self::claim::Claim;
-pub use self::dir::{PodDir, sweep};
+pub use self::dir::{PodDir, is_in_memory, sweep};
 use self::follow::Followed;
 use self::host_path::Refusal;
 use self::source::Reader;
 use self::token::Tokens;
 use super::host::Host;
 use super::state::Failure;
-use super::worker::Message;
 use crate::runtime::Mount;
 
 /// What API servers call the volume by which they give every pod a token. Source: the `ServiceAccount` admission plugin.
@@ -76,7 +75,6 @@ pub struct PodVolumes {
     host: Arc<Host>,
     key: Key,
     uid: String,
-    outbox: mpsc::Sender<Message>,
     made: tokio::sync::Mutex<Made>,
     /// The API's objects, or the pod itself, may be others.
     wake: Arc<Notify>,
@@ -119,12 +117,11 @@ impl Drop for PodVolumes {
 
 impl PodVolumes {
     /// The volumes of a pod; nothing is made yet.
-    pub(super) fn new(host: Arc<Host>, key: Key, uid: String, outbox: mpsc::Sender<Message>) -> Arc<Self> {
+    pub(super) fn new(host: Arc<Host>, key: Key, uid: String) -> Arc<Self> {
         Arc::new(Self {
             host,
             key,
             uid,
-            outbox,
             made: tokio::sync::Mutex::default(),
             wake: Arc::default(),
             retime: Arc::default(),
