@@ -21,7 +21,9 @@ mod reads;
 mod report;
 mod run;
 mod server;
+mod start;
 mod startup;
+mod stop;
 mod watch;
 mod workload;
 mod writes;
@@ -60,6 +62,10 @@ enum Measurement {
     Burst(burst::Options),
     /// One pod after another: created → Running
     Pod(pod::Options),
+    /// One pod after another: bound → its guest's first words
+    Start(start::Options),
+    /// One pod after another whose guest does not listen: end of its grace → gone
+    Stop(stop::Options),
     /// N pods in equal steps: is the last step as fast as the first?
     Density(density::Options),
     /// Durable creates and updates a second
@@ -98,6 +104,8 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.measurement {
         Measurement::Burst(options) => burst::run(options, &server.await?, &namespace, &processes).await,
         Measurement::Pod(options) => pod::run(options, &server.await?, &namespace).await,
+        Measurement::Start(options) => start::run(options, &server.await?, &namespace).await,
+        Measurement::Stop(options) => stop::run(options, &server.await?, &namespace).await,
         Measurement::Density(options) => density::run(options, &server.await?, &namespace, &processes).await,
         Measurement::Writes(options) => writes::run(options, &server.await?, &namespace, &processes).await,
         Measurement::Reads(options) => reads::run(options, &server.await?, &namespace, &processes).await,
