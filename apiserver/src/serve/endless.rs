@@ -26,16 +26,29 @@ pub(super) fn may_be(request: &Request<Body>) -> bool {
     request.version() == Version::HTTP_11 && request.body().is_end_stream()
 }
 
+/// An answer that goes on, as little of it as is needed.
+pub(super) struct Answer {
+    head: Vec<u8>,
+    body: Body,
+}
+
+impl Answer {
+    pub(super) fn of(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        Self { head: head(parts), body }
+    }
+}
+
 /// Writes an answer to its end; what the client sent meanwhile is read afterwards.
 ///
 /// # Errors
 /// When the client has gone, or the body breaks off.
-pub(super) async fn write<T>(io: &mut Lent<T>, response: Response<Body>) -> io::Result<()>
+pub(super) async fn write<T>(io: &mut Lent<T>, Answer { head, mut body }: Answer) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
-    let (parts, mut body) = response.into_parts();
-    io.write_all(&head(parts)).await?;
+    io.write_all(&head).await?;
+    drop(head);
     io.flush().await?;
     let mut early = Bytes::new();
     loop {
@@ -109,7 +122,7 @@ mod tests {
         let (near, mut far) = tokio::io::duplex(16);
         let writing = tokio::spawn(async move {
             let mut io = Lent::new(near);
-            write(&mut io, response(&["one", "", "0123456789abcdef0"])).await.unwrap();
+            write(&mut io, Answer::of(response(&["one", "", "0123456789abcdef0"]))).await.unwrap();
             assert!(io.flushed().is_so());
             let mut next = [0; 4];
             io.read_exact(&mut next).await.unwrap();
@@ -129,7 +142,7 @@ mod tests {
     async fn a_client_that_goes_ends_it() {
         let (near, far) = tokio::io::duplex(1024);
         let body = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
-        let writing = tokio::spawn(async move { write(&mut Lent::new(near), Response::new(body)).await });
+        let writing = tokio::spawn(async move { write(&mut Lent::new(near), Answer::of(Response::new(body))).await });
         drop(far);
         assert!(writing.await.unwrap().is_err());
     }

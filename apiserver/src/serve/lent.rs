@@ -31,6 +31,10 @@ impl<T> Lent<T> {
         Self { io, early: Bytes::new(), flushed: Flushed::default() }
     }
 
+    pub(super) fn get_ref(&self) -> &T {
+        &self.io
+    }
+
     pub(super) fn flushed(&self) -> Flushed {
         self.flushed.clone()
     }

@@ -108,12 +108,10 @@ impl Socket {
 /// small.
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, api: Arc<Api>, shutdown: CancellationToken) {
     let Some(tls) = Box::pin(handshake(stream, acceptor)).await else { return };
-    let identity = tls.get_ref().1.peer_certificates().and_then(|chain| identity_of_certificate(chain.first()?));
     let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-    let client = Client { api, identity, has_asked: Arc::default() };
     let ended = match is_http2 {
-        true => Box::pin(http2(tls, client, shutdown)).await,
-        false => http1(Lent::new(tls), client, shutdown).await,
+        true => Box::pin(http2(tls, api, shutdown)).await,
+        false => http1(Lent::new(tls), api, shutdown).await,
     };
     match ended {
         Ok(()) => {}
@@ -152,6 +150,13 @@ struct Client {
 }
 
 impl Client {
+    /// Whoever the handshake has verified.
+    fn of(tls: &Tls, api: Arc<Api>) -> Self {
+        let certificates = tls.get_ref().1.peer_certificates();
+        let identity = certificates.and_then(|chain| identity_of_certificate(chain.first()?));
+        Self { api, identity, has_asked: Arc::default() }
+    }
+
     async fn answer(self, request: Request<Body>) -> Response<Body> {
         self.api.handle(request).await
     }
@@ -167,7 +172,8 @@ impl Client {
     }
 }
 
-async fn http2(tls: Tls, client: Client, shutdown: CancellationToken) -> Result<(), Ended> {
+async fn http2(tls: Tls, api: Arc<Api>, shutdown: CancellationToken) -> Result<(), Ended> {
+    let client = Client::of(&tls, api);
     let has_asked = client.has_asked.clone();
     let service = service_fn(move |request| {
         let (client, request) = (client.clone(), client.admit(request));
@@ -187,13 +193,13 @@ async fn http2(tls: Tls, client: Client, shutdown: CancellationToken) -> Result<
 }
 
 /// Lets hyper speak on a connection, but while an answer goes on.
-async fn http1(mut io: Lent<Tls>, client: Client, shutdown: CancellationToken) -> Result<(), Ended> {
+async fn http1(mut io: Lent<Tls>, api: Arc<Api>, shutdown: CancellationToken) -> Result<(), Ended> {
     loop {
-        // What is boxed is gone while the answer goes on.
-        let turn = Box::pin(http1_turn(io, client.clone(), &shutdown)).await?;
-        let Some((lent, response)) = turn else { return Ok(()) };
+        // What is boxed is gone while the answer goes on, and so is what is known of the client.
+        let turn = Box::pin(http1_turn(io, api.clone(), &shutdown)).await?;
+        let Some((lent, answer)) = turn else { return Ok(()) };
         io = lent;
-        Box::pin(endless::write(&mut io, response)).await.map_err(Ended::Endless)?;
+        Box::pin(endless::write(&mut io, answer)).await.map_err(Ended::Endless)?;
         if shutdown.is_cancelled() {
             return io.shutdown().await.map_err(Ended::Endless);
         }
@@ -203,11 +209,12 @@ async fn http1(mut io: Lent<Tls>, client: Client, shutdown: CancellationToken) -
 /// Answers requests until one has an answer that goes on, which is given back with the connection.
 async fn http1_turn(
     io: Lent<Tls>,
-    client: Client,
+    api: Arc<Api>,
     shutdown: &CancellationToken,
-) -> Result<Option<(Lent<Tls>, Response<Body>)>, Ended> {
+) -> Result<Option<(Lent<Tls>, endless::Answer)>, Ended> {
+    let client = Client::of(io.get_ref(), api);
     let (flushed, has_asked) = (io.flushed(), client.has_asked.clone());
-    let endless: Arc<Mutex<Option<Response<Body>>>> = Arc::default();
+    let endless: Arc<Mutex<Option<endless::Answer>>> = Arc::default();
     let found = endless.clone();
     let service = service_fn(move |request| {
         let (client, request, endless) = (client.clone(), client.admit(request), endless.clone());
@@ -215,7 +222,7 @@ async fn http1_turn(
         Box::pin(async move {
             let response = client.answer(request).await;
             if may_be_endless && response.extensions().get::<Endless>().is_some() {
-                *endless.lock().expect(UNHARMED) = Some(response);
+                *endless.lock().expect(UNHARMED) = Some(endless::Answer::of(response));
                 return std::future::pending().await;
             }
             Ok::<_, Infallible>(response)
@@ -227,7 +234,7 @@ async fn http1_turn(
         let take = || found.lock().expect(UNHARMED).take();
         let progress = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(ended) => Poll::Ready(Err(ended)),
-            Poll::Pending => take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
+            Poll::Pending => take().map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
         });
         tokio::select! {
             ended = progress => break ended,
@@ -236,14 +243,14 @@ async fn http1_turn(
         }
         Pin::new(&mut connection).graceful_shutdown();
     };
-    let response = match ended {
-        Ok(response) => response,
+    let answer = match ended {
+        Ok(answer) => answer,
         Err(ended) => return ended.map(|()| None).map_err(Ended::Http),
     };
     Ok(connection.into_parts().map(|parts| {
         let mut io = parts.io.into_inner();
         io.unread(&parts.read_buf);
-        (io, response)
+        (io, answer)
     }))
 }
 

