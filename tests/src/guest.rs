@@ -115,6 +115,41 @@ impl Guests {
         self.write("converses.wasm", &wat::parse_str(text).expect("well-formed text"))
     }
 
+    /// Adds a line to `/runs/log`, and then waits until it is stopped, or ends at once with this exit code.
+    pub fn marks(&self, then: Option<i32>) -> String {
+        let end = then.map_or("(call $wait)".to_owned(), |code| format!("(call $exit (i32.const {code}))"));
+        let text = format!(
+            r#"(module
+            (import "wasi_snapshot_preview1" "fd_prestat_dir_name" (func $name (param i32 i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "path_open"
+                (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+            {IMPORTS}
+            (data (i32.const 1024) "logrun\n")
+            (func (export "_start")
+                (local $folder i32)
+                (local.set $folder (i32.const 3))
+                ;; The folder whose name begins with `/run`: names are written to 2048.
+                (block $found
+                    (loop $next
+                        (i32.store (i32.const 2048) (i32.const 0))
+                        (drop (call $name (local.get $folder) (i32.const 2048) (i32.const 5)))
+                        (br_if $found (i32.eq (i32.load (i32.const 2048)) (i32.const 0x6e75722f)))
+                        (local.set $folder (i32.add (local.get $folder) (i32.const 1)))
+                        (br_if $next (i32.lt_u (local.get $folder) (i32.const 16))))
+                    unreachable)
+                ;; To be made if it is not there, and written at its end.
+                (if (call $open (local.get $folder) (i32.const 0) (i32.const 1024) (i32.const 3) (i32.const 1)
+                        (i64.const 64) (i64.const 0) (i32.const 1) (i32.const 512))
+                    (then unreachable))
+                (i32.store (i32.const 0) (i32.const 1027))
+                (i32.store (i32.const 4) (i32.const 4))
+                (drop (call $write (i32.load (i32.const 512)) (i32.const 0) (i32.const 1) (i32.const 16)))
+                {end}))"#
+        );
+        let name = then.map_or("marks.wasm".to_owned(), |code| format!("marks-{code}.wasm"));
+        self.write(&name, &wat::parse_str(text).expect("well-formed text"))
+    }
+
     /// Takes memory until it gets no more, and then fails for want of it.
     pub fn grows(&self) -> String {
         let body = r#"(func (export "_start")

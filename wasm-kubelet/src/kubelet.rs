@@ -25,6 +25,7 @@ use crate::node::heartbeat::Heartbeat;
 use crate::node::shutdown::shut_down;
 use crate::node::{Machine, MachineObserver};
 use crate::pod::admit::{Amount, Ledger};
+use crate::pod::instances::Instances;
 use crate::pod::volumes::follow::Follower;
 use crate::pod::{Host, Workers, farewell, report, volumes};
 use crate::proxy::Proxy;
@@ -41,6 +42,8 @@ pub enum Error {
     Images(#[from] StoreError),
     #[error(transparent)]
     Signer(#[from] SignerError),
+    #[error("cannot read what ran on this node before")]
+    Instances(#[source] std::io::Error),
     #[error(transparent)]
     Server(#[from] server::ServeError),
 }
@@ -89,6 +92,7 @@ impl Kubelet {
             addresses: Addresses::new(config.pod_cidr),
             cluster: Arc::new(Cluster::new(informers.clone())),
             logs: Logs::new(config.root_dir.join("logs"), config.logs, clock),
+            instances: Instances::open(&config.root_dir).map_err(Error::Instances)?,
             rates: Rates::default(),
             puller: Arc::new(Puller::new(store, config.image_sources, config.registries.clone())?),
             ledger: Ledger::new(allocatable),
@@ -229,6 +233,7 @@ async fn sweep(workers: Arc<Workers>) {
     let is_known = move |uid: &str| known.contains(uid) || workers.knows(uid);
     let swept = tokio::task::spawn_blocking(move || {
         host.logs.sweep(&is_known);
+        host.instances.sweep(&is_known);
         volumes::sweep(&host.config.root_dir, &is_known);
     });
     if let Err(error) = swept.await {

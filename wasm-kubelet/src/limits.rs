@@ -146,6 +146,9 @@ pub const TAR_EXTENSION_BYTES_MAX: usize = 64 << 10;
 /// Folders within each other that are packed; what is deeper is complained of.
 pub const TAR_DEPTH_MAX: usize = 64;
 
+/// Lines about instances that are gone or superseded, beside four a pod, before the file of instances is written anew.
+pub const INSTANCE_LINES_SPARE_MAX: usize = 4096;
+
 /// Longest `terminated.message`. Source: kubelet, `MaxContainerTerminationMessageLength`.
 pub const TERMINATION_MESSAGE_BYTES_MAX: usize = 4096;
 /// The end of a log that stands for `terminated.message`. Source: kubelet, `MaxContainerTerminationMessageLogLength`.

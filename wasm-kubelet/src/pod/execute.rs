@@ -203,6 +203,7 @@ impl Worker {
             return;
         }
         self.release();
+        self.host.instances.forget(&self.shared.uid);
         let (host, logs, dir) = (self.host.clone(), self.logs(), self.volumes.dir());
         if logs.dir().exists() || self.has_folders() {
             self.host.tasks.spawn_blocking(move || {
@@ -292,8 +293,11 @@ impl Start {
             tty: written.tty == Some(true),
             cwd: written.working_dir.clone().filter(|cwd| !cwd.is_empty()),
         };
+        let (pod, instances) = (&self.spec.pod.uid, &self.host.instances);
+        instances.begin(pod, &container.name, self.guest.restart, self.host.clock.wall());
         let started = module.start(spec).await;
         started.map_err(|error| {
+            instances.undo(pod, &container.name, self.guest.restart);
             self.host.logs.end(&self.logs, &container.name, self.guest.restart);
             farewell::forget(&self.host.config.root_dir, &id);
             Failure { reason: "RunContainerError", message: error.message }

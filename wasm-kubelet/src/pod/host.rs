@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admit::{Amount, Ledger};
+use super::instances::Instances;
 use super::report;
 use super::volumes::follow::Follower;
 use crate::address::Addresses;
@@ -34,6 +35,8 @@ pub struct Host {
     /// The cluster's own names.
     pub cluster: Arc<Cluster>,
     pub logs: Logs,
+    /// What was started here.
+    pub instances: Instances,
     pub rates: Rates,
     pub ledger: Ledger,
     pub allocatable: Amount,

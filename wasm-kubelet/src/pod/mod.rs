@@ -18,6 +18,7 @@ pub mod execute;
 pub mod farewell;
 pub mod guest;
 pub mod host;
+pub mod instances;
 mod known;
 mod mailbox;
 pub mod overwritten;

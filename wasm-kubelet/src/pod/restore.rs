@@ -1,4 +1,4 @@
-//! A pod's state, made from what the API remembers of it: how a kubelet that was killed goes on.
+//! A pod's state, made from what the API remembers of it and the node has noted: how a kubelet that was killed goes on.
 //!
 //! No container outlives its kubelet. One that was running is lost: it is shown as ended with code 137 and, where
 //! `restartPolicy` lets it, started again, which counts as a restart. Source: kubelet, `ContainerStatusUnknown`.
@@ -9,9 +9,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
 
-use super::report::{Condition, Conditions, KINDS};
+use super::instances::Instance;
+use super::report::{Condition, Conditions, KINDS, container_id};
 use super::spec::{Resources, Role, Spec};
-use super::state::{Container, Ended, Gate, Life, Outcome, Phase, State, Wish};
+use super::state::{Container, Ended, Gate, Guest, Life, Outcome, Phase, State, Wish};
 
 /// A pod as its status remembers it.
 #[derive(Debug)]
@@ -22,8 +23,8 @@ pub struct Restored {
     pub address: Option<Ipv4Addr>,
 }
 
-/// Reads what the API has of the pod.
-pub fn restore(spec: Arc<Spec>, pod: &core::Pod, now: Timestamp) -> Restored {
+/// Reads what the API has of the pod, and what of its `instances` the API was not told.
+pub fn restore(spec: Arc<Spec>, pod: &core::Pod, instances: &[Instance], now: Timestamp) -> Restored {
     let empty = core::PodStatus::default();
     let status = pod.status.as_ref().unwrap_or(&empty);
     let mut state = State::new(spec, now);
@@ -33,9 +34,13 @@ pub fn restore(spec: Arc<Spec>, pod: &core::Pod, now: Timestamp) -> Restored {
     let init = status.init_container_statuses.iter().flatten();
     let rest = status.container_statuses.iter().chain(&status.ephemeral_container_statuses).flatten();
     let statuses: Vec<_> = init.chain(rest).collect();
-    for (container, spec) in state.containers.iter_mut().zip(state.spec.containers.iter()) {
+    for (at, (container, spec)) in state.containers.iter_mut().zip(state.spec.containers.iter()).enumerate() {
         if let Some(status) = statuses.iter().find(|status| status.name == *spec.name) {
             *container = restore_container(status, spec, now);
+        }
+        if let Some(instance) = instances.iter().find(|instance| *instance.container == *spec.name) {
+            let id = container_id(&state.spec, Guest { container: at, restart: instance.restart });
+            recall(container, instance, id, now);
         }
     }
     let init_done = state.each().all(|(_, container, role)| role != Role::Init || container.has_succeeded());
@@ -62,7 +67,8 @@ fn restore_container(status: &core::ContainerStatus, spec: &super::spec::Contain
     let current = status.state.as_ref();
     let ended = if let Some(running) = current.and_then(|state| state.running.as_ref()) {
         container.ended_before = terminated(&status.last_state).map(|ended| Box::new(restore_ended(&ended, now)));
-        Some(lost(running, status, now))
+        let started_at = running.started_at.as_ref().map(|time| time.0);
+        Some(lost(started_at, plain_id(status.container_id.as_deref()), now))
     } else if let Some(ended) = terminated(&status.state) {
         container.ended_before = terminated(&status.last_state).map(|ended| Box::new(restore_ended(&ended, now)));
         Some(restore_ended(&ended, now))
@@ -76,14 +82,36 @@ fn restore_container(status: &core::ContainerStatus, spec: &super::spec::Contain
     container
 }
 
-fn lost(running: &core::ContainerStateRunning, status: &core::ContainerStatus, now: Timestamp) -> Ended {
+/// Adds what the node has noted of the newest instance, where the API has not heard of it or not of its end.
+fn recall(container: &mut Container, instance: &Instance, id: String, now: Timestamp) {
+    if instance.restart < container.restarts {
+        return;
+    }
+    let is_known = container.ended.as_ref().is_some_and(|ended| ended.container_id == id);
+    let is_told = is_known && container.ended.as_ref().is_some_and(|ended| ended.reason != LOST);
+    if is_told {
+        return;
+    }
+    if !is_known {
+        container.ended_before = instance.before.clone().or_else(|| container.ended.take());
+    }
+    let ended = instance.ended.clone().unwrap_or_else(|| Box::new(lost(Some(instance.began), id, now)));
+    container.restarts = instance.restart;
+    container.ended = Some(ended);
+    container.phase = Phase::Ended;
+}
+
+/// How an instance ended that nobody has seen the end of.
+const LOST: &str = "ContainerStatusUnknown";
+
+fn lost(started_at: Option<Timestamp>, container_id: String, now: Timestamp) -> Ended {
     Ended {
         exit_code: 137,
-        reason: "ContainerStatusUnknown".into(),
+        reason: LOST.into(),
         message: "The container could not be located when the kubelet started".into(),
-        started_at: running.started_at.as_ref().map(|time| time.0),
+        started_at,
         finished_at: now,
-        container_id: plain_id(status.container_id.as_deref()),
+        container_id,
     }
 }
 

@@ -23,7 +23,7 @@ use super::host::Host;
 use super::known::Known;
 use super::mailbox::{Inbox, Outbox, mailbox};
 use super::overwritten::{Overwritten, version};
-use super::report::{Conditions, is_worth_writing, report};
+use super::report::{Conditions, container_id, is_worth_writing, report};
 use super::restore::{restore, wish};
 use super::spec::{Role, Spec};
 use super::state::{Event, Guest, Life, Outcome, State};
@@ -170,7 +170,7 @@ impl Worker {
     pub fn new(host: Arc<Host>, pod: &Arc<Pod>) -> Self {
         let now = host.clock.wall();
         let spec = Arc::new(Spec::of(pod, &host.config.host_paths));
-        let restored = restore(spec.clone(), pod, now);
+        let restored = restore(spec.clone(), pod, &host.instances.of(&spec.pod.uid), now);
         let slots = restored.state.containers.iter().zip(&spec.containers).map(|(container, spec)| {
             let newest = container.has_run().then_some(container.restarts);
             Slot { newest, ..Slot::of(spec.name.clone()) }
@@ -265,7 +265,7 @@ impl Worker {
             return None;
         }
         let amount = self.pod().spec.as_ref().map(|spec| Amount::of(&allocated(spec, state))).unwrap_or_default();
-        let ran_before = self.former_ip.is_some();
+        let ran_before = self.former_ip.is_some() || state.each().any(|(_, container, _)| container.has_run());
         if self.host.closing.is_cancelled() {
             return Some(Event::Rejected(shutdown::refusal()));
         }
@@ -335,12 +335,28 @@ impl Worker {
                 self.bury(*guest);
             }
             let state = self.state.take().expect("a step gives back the state that it takes");
+            let exited = if let Event::Exited { guest, .. } = &event { Some(*guest) } else { None };
             let (state, effects) = step(state, event, self.host.clock.wall());
+            if let Some(guest) = exited {
+                self.note_end(&state, guest);
+            }
             self.shared.life.send_if_modified(|life| std::mem::replace(life, state.life) != state.life);
             self.state = Some(state);
             events.extend(effects.into_iter().filter_map(|effect| self.execute(effect)));
         }
         self.publish();
+    }
+
+    /// Notes how an instance ended, before the API is told; not of one that ended since its kubelet does.
+    fn note_end(&self, state: &State, guest: Guest) {
+        if self.host.leaving.get().is_some() {
+            return;
+        }
+        let ended = state.containers[guest.container].ended.as_deref();
+        if let Some(ended) = ended.filter(|ended| ended.container_id == container_id(&state.spec, guest)) {
+            let name = &state.spec.containers[guest.container].name;
+            self.host.instances.end(&self.shared.uid, name, guest.restart, ended);
+        }
     }
 
     /// Compares what the API has with what was written, unless that is about to change.

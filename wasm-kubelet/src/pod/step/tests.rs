@@ -10,6 +10,7 @@ use expect_test::{Expect, expect};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1 as core;
 
+use super::super::instances::Instance;
 use super::super::report::{Conditions, Node, report};
 use super::super::restore::restore;
 use super::super::spec::Spec;
@@ -582,9 +583,52 @@ fn a_killed_kubelet_counts_restarts_and_never_runs_twice_what_runs_once() {
             status: core::Pod::decode(format!(r#"{{"status":{status}}}"#).as_bytes()).unwrap().status,
             ..core::Pod::default()
         };
-        let restored = restore(pod.state.spec.clone(), &object, pod.now);
+        let restored = restore(pod.state.spec.clone(), &object, &[], pod.now);
         assert_eq!(restored.address, Some(Ipv4Addr::new(127, 64, 0, 9)));
         pod.state = restored.state;
+        pod.on(changed()).status().told(&want);
+    }
+}
+
+#[test]
+fn what_the_api_was_not_told_of_is_known_to_the_node() {
+    // A pod that runs once ran twice when its kubelet was killed before it wrote the first status.
+    let ended = |code| {
+        let (reason, at) = ("Error".to_owned(), "2026-01-01T00:00:00Z".parse().unwrap());
+        let (message, container_id) = (String::new(), format!("of {code}"));
+        Ended { exit_code: code, reason, message, started_at: None, finished_at: at, container_id }
+    };
+    for (policy, end, want) in [
+        (
+            "Never",
+            None,
+            expect![[r#"
+            = Failed [a: terminated "ContainerStatusUnknown" 137 x4]
+        "#]],
+        ),
+        (
+            "Never",
+            Some(ended(0)),
+            expect![[r#"
+            = Succeeded [a: terminated "Error" 0 x4]
+        "#]],
+        ),
+        (
+            "Always",
+            Some(ended(1)),
+            expect![[r#"
+            0s prepare
+            0s pull a
+            0s start a/5
+            = Running Ready [a: running ready x5]
+        "#]],
+        ),
+    ] {
+        let mut pod =
+            Pod::new(&format!(r#"{{"restartPolicy":"{policy}","containers":[{{"name":"a","image":"hello"}}]}}"#));
+        let (container, ended) = ("a".into(), end.map(Box::new));
+        let instance = Instance { container, restart: 4, began: pod.now, ended, before: None };
+        pod.state = restore(pod.state.spec.clone(), &core::Pod::default(), &[instance], pod.now).state;
         pod.on(changed()).status().told(&want);
     }
 }
@@ -594,7 +638,7 @@ fn what_has_ended_is_not_touched_by_a_restart() {
     let mut pod = Pod::new(r#"{"restartPolicy":"Never","containers":[{"name":"a","image":"hello"}]}"#);
     let status = r#"{"status":{"phase":"Succeeded","containerStatuses":[{"name":"a","image":"hello","imageID":"","ready":false,
         "restartCount":0,"state":{"terminated":{"exitCode":0,"reason":"Completed"}}}]}}"#;
-    pod.state = restore(pod.state.spec.clone(), &core::Pod::decode(status.as_bytes()).unwrap(), pod.now).state;
+    pod.state = restore(pod.state.spec.clone(), &core::Pod::decode(status.as_bytes()).unwrap(), &[], pod.now).state;
     pod.on(changed()).status().on(deleted(0)).told(&expect![[r#"
         = Succeeded [a: terminated "Completed" 0 x0]
         0s delete
