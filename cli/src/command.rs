@@ -55,6 +55,14 @@ enum Verb {
     Describe(verb::describe::Options),
     /// What a pod has written
     Logs(verb::logs::Options),
+    /// Run a container's module again, within it
+    Exec(verb::exec::Options),
+    /// See what a container writes, and answer it
+    Attach(verb::attach::Options),
+    /// Copy files into and out of containers
+    Cp(verb::cp::Options),
+    /// Ports of this machine that lead to those of a pod
+    PortForward(verb::port_forward::Options),
     /// Delete objects
     Delete(verb::delete::Options),
     /// Set how many pods a workload has
@@ -132,6 +140,10 @@ impl Arguments {
             Verb::Get(options) => client_runtime()?.block_on(verb::get::run(options, &access, out))?,
             Verb::Describe(options) => client_runtime()?.block_on(verb::describe::run(options, &access, out))?,
             Verb::Logs(options) => client_runtime()?.block_on(verb::logs::run(options, &access, out))?,
+            Verb::Exec(options) => left_behind(verb::exec::run(options, &access))?,
+            Verb::Attach(options) => left_behind(verb::attach::run(options, &access))?,
+            Verb::Cp(options) => left_behind(verb::cp::run(options, &access))?,
+            Verb::PortForward(options) => client_runtime()?.block_on(verb::port_forward::run(options, &access, out))?,
             Verb::Delete(options) => client_runtime()?.block_on(verb::delete::run(options, &access, out))?,
             Verb::Scale(options) => client_runtime()?.block_on(verb::scale::run(options, &access, out))?,
             Verb::Rollout(command) => client_runtime()?.block_on(verb::rollout::run(command, &access, out))?,
@@ -154,6 +166,14 @@ pub fn cluster_runtime() -> io::Result<Runtime> {
         .thread_name("coracle")
         .enable_all()
         .build()
+}
+
+/// Runs a verb, and leaves behind what still waits for somebody to type.
+fn left_behind(verb: impl Future<Output = Result>) -> Result {
+    let runtime = client_runtime()?;
+    let result = runtime.block_on(verb);
+    runtime.shutdown_background();
+    result
 }
 
 /// What a verb that only asks runs on.
@@ -185,6 +205,12 @@ mod tests {
             "coracle get pod/a -o yaml -n x --kubeconfig f",
             "coracle logs deploy/web -f --tail 10 --previous -c main",
             "coracle logs pod --tail=-1",
+            "coracle exec -it pod -c main -- sh -c x",
+            "coracle exec deploy/web -q --pod-running-timeout=5s -- x",
+            "coracle attach pod -it -c main",
+            "coracle cp a/b ns/pod:/c/d -c main --no-preserve",
+            "coracle cp pod:/c/d . --retries=3",
+            "coracle port-forward svc/web 8080:80 :http --address 0.0.0.0,::1",
             "coracle delete -f a.yaml --grace-period=0 --force",
             "coracle delete pods --all --wait=false",
             "coracle scale deploy/web --replicas=3",

@@ -28,6 +28,11 @@ impl Failure {
         Self { error: None, hint: None, code }
     }
 
+    /// What the process ends with.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
     /// What to try instead.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

@@ -9,13 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use coracle_api::Object;
 use futures::future::{BoxFuture, FutureExt, TryFutureExt};
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Collected, Limited, combinators::UnsyncBoxBody};
+use hyper::upgrade::Upgraded;
 use kube::client::Body;
 use tokio::time::timeout;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
+use crate::connect::Versions;
 use crate::error::BoxError;
 use crate::{Error, Objects, connect, path};
 
@@ -34,6 +36,8 @@ type Transport = BoxCloneSyncService<Request<Body>, Response<ResponseBody>, BoxE
 #[derive(Clone)]
 pub struct Client {
     transport: Transport,
+    /// For requests whose connection goes on as something else.
+    upgrades: Transport,
     default_namespace: Arc<str>,
     user_agent: HeaderValue,
     kube: Arc<OnceLock<kube::Client>>,
@@ -55,8 +59,9 @@ impl Client {
     /// [`Error::Kubeconfig`] when it cannot be read or used; whether the server answers is not asked.
     pub async fn from_kubeconfig(path: Option<&Path>, context: Option<&str>) -> Result<Self, Error> {
         let config = connect::config(path, context).await?;
-        let transport = connect::transport(&config)?;
-        Ok(Self::over(transport, &config.default_namespace))
+        let transport = connect::transport(&config, Versions::All)?;
+        let upgrades = connect::transport(&config, Versions::One)?;
+        Ok(Self { upgrades, ..Self::over(transport, &config.default_namespace) })
     }
 
     /// Sends to `service`: an API server in this process, or a test's script.
@@ -73,6 +78,7 @@ impl Client {
 
     fn over(transport: Transport, default_namespace: &str) -> Self {
         Self {
+            upgrades: transport.clone(),
             transport,
             default_namespace: default_namespace.into(),
             user_agent: HeaderValue::from_static(concat!("coracle/", env!("CARGO_PKG_VERSION"))),
@@ -159,11 +165,39 @@ impl Client {
         timeout(ANSWER_TIMEOUT, begun).await.map_err(Error::transport)?
     }
 
-    /// The one place where requests leave. Boxed: callers' futures stay small, and do not name the transport's types.
+    /// Sends a request that asks for another protocol on its connection: the headers of the answer and the connection, once
+    /// the server agrees.
+    ///
+    /// # Errors
+    /// As [`Client::raw`], and when the server answers without agreeing.
+    pub(crate) async fn upgrade(&self, request: Request<Bytes>) -> Result<(HeaderMap, Upgraded), Error> {
+        let answer = self.send_over(&self.upgrades, request);
+        let upgraded = async {
+            let mut response = answer.await?;
+            match response.status() {
+                StatusCode::SWITCHING_PROTOCOLS => {
+                    let connection = hyper::upgrade::on(&mut response).await.map_err(Error::transport)?;
+                    Ok((std::mem::take(response.headers_mut()), connection))
+                }
+                refused => Err(Error::refused(refused, &whole(response.into_body()).await?)),
+            }
+        };
+        timeout(ANSWER_TIMEOUT, upgraded).await.map_err(Error::transport)?
+    }
+
     fn send(&self, request: Request<Bytes>) -> BoxFuture<'static, Result<Response<ResponseBody>, Error>> {
+        self.send_over(&self.transport, request)
+    }
+
+    /// The one place where requests leave. Boxed: callers' futures stay small, and do not name the transport's types.
+    fn send_over(
+        &self,
+        transport: &Transport,
+        request: Request<Bytes>,
+    ) -> BoxFuture<'static, Result<Response<ResponseBody>, Error>> {
         let mut request = request.map(Body::from);
         request.headers_mut().entry(header::USER_AGENT).or_insert_with(|| self.user_agent.clone());
-        self.transport.clone().oneshot(request).map_err(|source| Error::Transport { source }).boxed()
+        transport.clone().oneshot(request).map_err(|source| Error::Transport { source }).boxed()
     }
 }
 

@@ -39,8 +39,17 @@ pub(crate) async fn config(path: Option<&Path>, context: Option<&str>) -> Result
     }
 }
 
+/// Which versions of HTTP a connection may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Versions {
+    All,
+    /// The only one whose connections can go on as something else.
+    One,
+}
+
 pub(crate) fn transport(
     config: &Config,
+    versions: Versions,
 ) -> Result<BoxCloneSyncService<Request<Body>, Response<ResponseBody>, BoxError>, Error> {
     let tls = |source: kube::Error| Error::Tls { source: source.into() };
     let http = HyperClient::builder(TokioExecutor::new())
@@ -48,7 +57,7 @@ pub(crate) fn transport(
         .pool_timer(TokioTimer::new())
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
-        .build(connector(config)?);
+        .build(connector(config, versions)?);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer().map_err(tls)?)
@@ -58,7 +67,7 @@ pub(crate) fn transport(
     Ok(boxed(service.map_err(BoxError::from)))
 }
 
-fn connector(config: &Config) -> Result<HttpsConnector<HttpConnector>, Error> {
+fn connector(config: &Config, versions: Versions) -> Result<HttpsConnector<HttpConnector>, Error> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -70,7 +79,10 @@ fn connector(config: &Config) -> Result<HttpsConnector<HttpConnector>, Error> {
         let name = name.clone().try_into().map_err(|source| Error::Tls { source: BoxError::from(source) })?;
         builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
     }
-    Ok(builder.enable_all_versions().wrap_connector(tcp))
+    Ok(match versions {
+        Versions::All => builder.enable_all_versions().wrap_connector(tcp),
+        Versions::One => builder.enable_http1().wrap_connector(tcp),
+    })
 }
 
 #[cfg(test)]

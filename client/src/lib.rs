@@ -22,6 +22,7 @@ mod recorder;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod watch;
+mod websocket;
 mod workers;
 
 pub use backoff::Backoff;
@@ -38,4 +39,5 @@ pub use objects::{DeleteOptions, List, ListOptions, Objects, Patch};
 pub use queue::{Item, WorkQueue};
 pub use recorder::{EventType, Recorder, reference};
 pub use watch::WatchEvent;
+pub use websocket::{Message, WebSocket, WebSocketError};
 pub use workers::{Action, run_workers};

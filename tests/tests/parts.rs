@@ -123,7 +123,7 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 #[tokio::test]
 async fn a_node_that_is_killed_at_random_runs_nothing_twice_and_forgets_nothing() -> anyhow::Result<()> {
     let seed = std::env::var("CORACLE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
-    println!("CORACLE_SEED={seed}");
+    eprintln!("CORACLE_SEED={seed}");
     let mut parts = Parts::start(PROGRAM).await?;
     let runs = tempfile::tempdir()?;
     let allowed = runs.path().display().to_string();

@@ -1,6 +1,8 @@
 //! How people reach what runs in a pod: exec, attach, cp and port-forward, by stock kubectl and by `coracle` itself, on one
 //! process and through the API server to a node that is another one.
 
+use std::path::Path;
+
 use anyhow::{Context, ensure};
 use coracle_tests::{Guests, Parts, Tool, World, kubectl};
 use serde_json::json;
@@ -37,6 +39,80 @@ async fn people_reach_into_pods_of_a_node_that_is_another_process() -> anyhow::R
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(told.contains("POST https://"), "it speaks SPDY: {told}");
     reaches(&spdy).await
+}
+
+#[tokio::test]
+async fn coracle_reaches_into_pods_as_kubectl_does() -> anyhow::Result<()> {
+    let mut parts = Parts::start(PROGRAM).await?;
+    parts.start_kubelet(&[])?;
+    let world = World::at(parts.kubeconfig()).await?;
+    converses(&world).await?;
+    let tool = Tool::new(Path::new(PROGRAM), parts.kubeconfig());
+    reaches(&tool).await?;
+    says_what_kubectl_says(&world, &tool).await?;
+    let output = tool.output("cp talk:/data/nothing /tmp/nothing", "").await?;
+    ensure!(output.status.code() == Some(2), "{output:?}");
+    if let Some(program) = kubectl() {
+        says_what_kubectl_says(&world, &Tool::new(&program, parts.kubeconfig())).await?;
+    }
+    Ok(())
+}
+
+/// Words beside those of the containers, and who is meant where several could be.
+async fn says_what_kubectl_says(world: &World, tool: &Tool<'_>) -> anyhow::Result<()> {
+    let image = world.guests.converses();
+    let container =
+        |name: &str| json!({"name": name, "image": image, "volumeMounts": [{"name": "data", "mountPath": "/data"}]});
+    let volumes = json!([{"name": "data", "emptyDir": {}}]);
+    world.pod("two", "", json!({"containers": [container("first"), container("second")], "volumes": volumes})).await?;
+    world.deployment("talks", &image, 1).await?;
+    world.pod_until("two", "ready", coracle_tests::is_ready).await?;
+    world.ready_pods("talks", 1).await?;
+
+    let output = tool.output("exec two -- x 0", "").await?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(stderr == "Defaulted container \"first\" out of: first, second\nbye\n", "{stderr}");
+    let output = tool.output("exec -q two -- x 0", "").await?;
+    ensure!(output.stderr == b"bye\n", "{output:?}");
+    let output = tool.output("exec -it talk -- x 5", "typed").await?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.stdout == b"5\ntyped" && output.status.code() == Some(5), "{output:?}");
+    ensure!(
+        stderr.starts_with("Unable to use a TTY - input is not a terminal or the right kind of file\n"),
+        "{stderr}"
+    );
+    ensure!(tool.run("exec deploy/talks -- x 0").await? == "0\n", "a deployment's pod is meant");
+
+    let refused = tool.refused("exec two").await?;
+    ensure!(refused.contains("you must specify at least one command for the container"), "{refused}");
+    let refused = tool.refused("exec nobody -- x").await?;
+    ensure!(refused.contains("Error from server (NotFound): pods \"nobody\" not found"), "{refused}");
+    let refused = tool.refused("attach two -c third").await?;
+    ensure!(refused.contains("container third not found in pod two"), "{refused}");
+    let refused = tool.refused("cp /nowhere two:/data").await?;
+    ensure!(refused.contains("/nowhere doesn't exist in local filesystem"), "{refused}");
+    let refused = tool.refused("cp two:/data two:/data").await?;
+    ensure!(refused.contains("one of src or dest must be a local file specification"), "{refused}");
+    let refused = tool.refused("cp a/b/two:/data /tmp/x").await?;
+    ensure!(refused.contains("filespec must match the canonical format: [[namespace/]pod:]file/path"), "{refused}");
+    let refused = tool.refused("port-forward talk :nothing").await?;
+    ensure!(refused.contains("Pod 'talk' does not have a named port 'nothing'"), "{refused}");
+
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("file");
+    std::fs::write(&file, "second's")?;
+    tool.run(&format!("cp {} default/two:/data/other -c second --no-preserve", file.display())).await?;
+    let back = folder.path().join("back");
+    tool.run(&format!("cp default/two:data/../data/other {} -c first", back.display())).await?;
+    ensure!(std::fs::read(back)? == b"second's", "both containers have the volume");
+    // Whether that is a failure depends on kubectl's luck.
+    tool.output(&format!("cp two:/data/nothing {}", folder.path().join("x").display()), "").await?;
+    ensure!(!folder.path().join("x").exists(), "what is not there is not copied");
+    world.server.delete("/api/v1/namespaces/default/pods/two", &json!({})).await?;
+    world
+        .until("/api/v1/namespaces/default/pods", "the pod gone", |pods| coracle_tests::named(pods, "two").is_none())
+        .await?;
+    Ok(())
 }
 
 /// A pod that talks and a pod that serves.

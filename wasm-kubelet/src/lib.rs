@@ -40,3 +40,4 @@ pub use config::{
 };
 pub use kubelet::{Error, Kubelet};
 pub use runtime::{FakeRuntime, Runtime, WasmRuntime};
+pub use server::wire;

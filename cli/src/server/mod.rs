@@ -8,7 +8,7 @@ mod select;
 mod table;
 
 use bytes::Bytes;
-use coracle_client::{Client, Error, ResponseBody};
+use coracle_client::{Client, Error, ResponseBody, WebSocket};
 use futures::Stream;
 use http::{Method, Request, header};
 use http_body_util::BodyExt;
@@ -68,6 +68,12 @@ impl Server {
     /// A server that is reached already.
     pub fn new(client: Client, namespace: String) -> Self {
         Self { client, namespace }
+    }
+
+    /// The same, where other names are meant.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
     }
 
     /// Where names without a namespace are looked for.
@@ -139,6 +145,14 @@ impl Server {
     /// As [`Client::stream`].
     pub async fn stream(&self, path: &str) -> Result<ResponseBody, Error> {
         Ok(self.client.stream(request(Method::GET, path, "*/*", None)?).await?.into_body())
+    }
+
+    /// A connection that goes on as a WebSocket, with that of the `protocols` that it speaks.
+    ///
+    /// # Errors
+    /// As [`Client::websocket`].
+    pub async fn websocket(&self, path: &str, protocols: &[&str]) -> Result<(WebSocket, String), Error> {
+        self.client.websocket(path, protocols).await
     }
 
     /// The events of a watch, until the server ends it. `accept` is the form of their objects.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::failure::{Failure, Result};
 use crate::output::Out;
+use crate::remote::{container, pods_with, selector_of};
 use crate::server::{Access, Discovery, Named, Server, query};
 
 /// Source: kubectl, which follows no more logs at once than this unless it is told to.
@@ -116,25 +117,16 @@ async fn logs(options: &Options, server: &Server) -> Result<Vec<Log>> {
 }
 
 /// The container that is meant in a pod of several when none is named, which is then said; none in a pod of one.
-/// Source: kubectl, the annotation `kubectl.kubernetes.io/default-container`.
 fn default_container(pod: &Value) -> Option<String> {
-    let names = |list: &str| {
-        let all = pod["spec"][list].as_array().into_iter().flatten();
-        all.filter_map(|it| it["name"].as_str()).collect::<Vec<_>>()
-    };
-    let (main, init) = (names("containers"), names("initContainers"));
-    if main.len() + init.len() < 2 {
+    let all = ["containers", "initContainers", "ephemeralContainers"].iter();
+    if all.filter_map(|list| pod["spec"][list].as_array()).map(Vec::len).sum::<usize>() < 2 {
         return None;
     }
-    let annotated = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
-    if let Some(annotated) = annotated.filter(|name| main.contains(name) || init.contains(name)) {
-        return Some(annotated.to_owned());
+    let (found, said) = container(pod, None).ok()?;
+    if let Some(said) = said {
+        eprintln!("{said}");
     }
-    let first = *main.first()?;
-    let all: Vec<String> =
-        main.iter().map(|name| (*name).to_owned()).chain(init.iter().map(|name| format!("{name} (init)"))).collect();
-    eprintln!("Defaulted container \"{first}\" out of: {}", all.join(", "));
-    Some(first.to_owned())
+    Some(found["name"].as_str()?.to_owned())
 }
 
 fn containers(pod: &Value) -> impl Iterator<Item = &str> {
@@ -160,32 +152,6 @@ async fn pod_of(server: &Server, target: &str) -> Result<Value> {
         eprintln!("Found {} pods, using pod/{first}", found.len());
     }
     if found.is_empty() { Err(Failure::new(format!("no pods of {target}"))) } else { Ok(found.swap_remove(0)) }
-}
-
-async fn pods_with(server: &Server, selector: &str) -> Result<Vec<Value>> {
-    let path = format!("/api/v1/namespaces/{}/pods", server.namespace());
-    let list = server.get(&query(&path, &[("labelSelector", Some(selector))])).await?;
-    Ok(list["items"].as_array().cloned().unwrap_or_default())
-}
-
-/// The selector of a workload or service, in the form of a query.
-pub fn selector_of(object: &Value) -> Result<String> {
-    let selector = &object["spec"]["selector"];
-    let labels = if selector["matchLabels"].is_object() { &selector["matchLabels"] } else { selector };
-    let equal = labels.as_object().into_iter().flatten().filter_map(|(k, v)| Some(format!("{k}={}", v.as_str()?)));
-    let mut terms: Vec<String> = equal.collect();
-    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
-        let key = expression["key"].as_str().unwrap_or_default();
-        let values: Vec<&str> =
-            expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        terms.push(match expression["operator"].as_str() {
-            Some("In") => format!("{key} in ({})", values.join(",")),
-            Some("NotIn") => format!("{key} notin ({})", values.join(",")),
-            Some("DoesNotExist") => format!("!{key}"),
-            _ => key.to_owned(),
-        });
-    }
-    if terms.is_empty() { Err(Failure::new("it selects no pods")) } else { Ok(terms.join(",")) }
 }
 
 async fn follow_all(options: &Options, server: &Server, logs: Vec<Log>, out: Out<'_>) -> Result {
@@ -300,34 +266,6 @@ pub fn seconds(text: &str) -> std::result::Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_workload_is_a_selector_of_pods() {
-        let deployment = json!({"spec": {"selector": {"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "b", "operator": "In", "values": ["2", "3"]}, {"key": "c", "operator": "DoesNotExist"}]}}});
-        assert_eq!(selector_of(&deployment).expect("a selector"), "a=1,b in (2,3),!c");
-        let service = json!({"spec": {"selector": {"app": "web"}}});
-        assert_eq!(selector_of(&service).expect("a selector"), "app=web");
-    }
-
-    #[test]
-    fn the_first_of_several_containers_is_meant() {
-        // A pod of two containers had no log unless one of them was named.
-        let pod = |annotations: Value, main: &[&str], init: &[&str]| {
-            let named = |names: &[&str]| names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
-            json!({"metadata": {"annotations": annotations}, "spec": {"containers": named(main), "initContainers": named(init)}})
-        };
-        let annotated = json!({"kubectl.kubernetes.io/default-container": "b"});
-        let table = [
-            (pod(Value::Null, &["a"], &[]), None),
-            (pod(Value::Null, &["a", "b"], &[]), Some("a")),
-            (pod(Value::Null, &["a"], &["i"]), Some("a")),
-            (pod(annotated, &["a", "b"], &[]), Some("b")),
-        ];
-        for (pod, container) in table {
-            assert_eq!(default_container(&pod).as_deref(), container, "{pod}");
-        }
-    }
 
     #[test]
     fn each_line_has_its_prefix_however_it_arrives() {

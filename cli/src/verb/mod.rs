@@ -2,11 +2,14 @@
 
 pub mod apiserver;
 pub mod apply;
+pub mod attach;
 pub mod controller_manager;
+pub mod cp;
 pub mod delete;
 pub mod describe;
 pub mod events;
 pub mod eviction;
+pub mod exec;
 pub mod get;
 pub mod image;
 pub mod inspect;
@@ -14,6 +17,7 @@ pub mod kubeconfig;
 pub mod kubelet;
 pub mod logs;
 pub mod node_shutdown;
+pub mod port_forward;
 pub mod push;
 pub mod registries;
 pub mod rollout;

@@ -19,6 +19,12 @@ pub mod rates;
 mod stream;
 mod tls;
 
+/// What goes over connections to containers, for programs at the other end of one.
+pub mod wire {
+    pub use super::stream::files::archive;
+    pub use super::stream::spdy::frame::{Broken, Decoder, Encoder, Frame};
+}
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use crate::failure::Result;
+use crate::remote::selector_of;
 use crate::server::query;
 use crate::verb::describe::Subject;
 use crate::verb::describe::page::{Page, scalar, time};
 use crate::verb::describe::pod::{controller, describe_template};
-use crate::verb::logs::selector_of;
 
 pub(super) async fn describe(subject: &Subject<'_>, page: &mut Page) -> Result {
     let deployment = &subject.object;

@@ -11,9 +11,9 @@ use tokio::pin;
 use tokio::time::{Instant, timeout_at};
 
 use crate::failure::Result;
+use crate::remote::selector_of;
 use crate::server::{Server, media, query};
 use crate::verb::apply::Applied;
-use crate::verb::logs::selector_of;
 use crate::verb::up::standing::{Standing, State, of_pod, of_workload};
 
 /// Between two pictures of a spinner.

@@ -13,10 +13,10 @@
 //! A connection has a place among [`crate::limits::STREAMS_MAX`], and everything that it started ends with it.
 
 mod command;
-mod files;
+pub mod files;
 mod forward;
 mod outbox;
-mod spdy;
+pub mod spdy;
 mod tty;
 mod upgrade;
 mod websocket;

@@ -4,7 +4,7 @@
 //! Nothing leads out of a mount: paths are resolved by the kernel with the mount as their root, and what is written goes
 //! to a name in a folder that was found so, never through a link. [`archive`] is the format, pure and bounded.
 
-mod archive;
+pub mod archive;
 mod pack;
 mod place;
 mod unpack;

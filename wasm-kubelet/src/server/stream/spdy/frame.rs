@@ -24,7 +24,7 @@ const REFUSED_STREAM: u32 = 3;
 #[error("{0}")]
 pub struct Broken(pub &'static str);
 
-/// What a client sends.
+/// What the other side sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     Open {
@@ -64,7 +64,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`Broken`], when what follows is no frame, or one too large.
-    pub fn next(&mut self) -> Result<Option<Frame>, Broken> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, Broken> {
         let Some(head) = self.buffer.first_chunk::<HEAD_BYTES>() else { return Ok(None) };
         let first = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
         let flags = head[4];
@@ -118,13 +118,19 @@ impl Decoder {
 }
 
 /// Writes frames, in the order in which they are sent.
+#[derive(Default)]
 pub struct Encoder {
     deflate: Deflate,
 }
 
 impl Encoder {
-    pub fn new() -> Self {
-        Self { deflate: Deflate::new() }
+    /// A stream of the client's own, with its headers. Its ids are odd, and each is larger than the one before it.
+    pub fn open(&mut self, id: u32, headers: &[(&str, &str)]) -> Bytes {
+        let mut payload = id.to_be_bytes().to_vec();
+        // It belongs to no other stream, and is as urgent as any.
+        payload.extend_from_slice(&[0; 6]);
+        payload.extend_from_slice(&self.deflate.block(headers));
+        control(SYN_STREAM, &payload)
     }
 
     /// Data of a stream, which may be its last. `bytes` are no more than a frame holds.
@@ -139,7 +145,7 @@ impl Encoder {
         control(SYN_REPLY, &payload)
     }
 
-    /// The answer to a stream that is not.
+    /// The answer to a stream that is not, or no longer.
     pub fn refuse(&self, id: u32) -> Bytes {
         let mut payload = id.to_be_bytes().to_vec();
         payload.extend_from_slice(&REFUSED_STREAM.to_be_bytes());
@@ -165,25 +171,17 @@ fn frame(first: u32, flags: u8, payload: &[u8]) -> Bytes {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
-    /// The frame with which a client opens a stream.
-    pub fn open(deflate: &mut Deflate, id: u32, headers: &[(&str, &str)]) -> Bytes {
-        let mut payload = id.to_be_bytes().to_vec();
-        payload.extend_from_slice(&[0; 6]);
-        payload.extend_from_slice(&deflate.block(headers));
-        control(SYN_STREAM, &payload)
-    }
-
     fn all(decoder: &mut Decoder) -> Result<Vec<Frame>, Broken> {
-        std::iter::from_fn(|| decoder.next().transpose()).collect()
+        std::iter::from_fn(|| decoder.next_frame().transpose()).collect()
     }
 
     #[test]
     fn frames_are_read_in_whatever_pieces_they_come() {
-        let (encoder, mut deflate) = (Encoder::new(), Deflate::new());
-        let mut bytes = open(&mut deflate, 1, &[("port", "80")]).to_vec();
+        let mut encoder = Encoder::default();
+        let mut bytes = encoder.open(1, &[("port", "80")]).to_vec();
         bytes.extend_from_slice(&encoder.data(1, false, b"abc"));
         bytes.extend_from_slice(&encoder.data(1, true, b""));
         bytes.extend_from_slice(&encoder.refuse(3));

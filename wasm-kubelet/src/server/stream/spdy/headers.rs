@@ -84,20 +84,23 @@ fn text(plain: &mut &[u8]) -> Result<String, Broken> {
     String::from_utf8(text.to_vec()).map_err(|_| Broken("headers that are no text"))
 }
 
-/// Writes blocks without headers: all that the server's side ever sends.
+/// Writes blocks, in the order in which they are sent. The server's side says nothing in them.
 pub struct Deflate(Compress);
 
-impl Deflate {
-    pub fn new() -> Self {
+impl Default for Deflate {
+    fn default() -> Self {
         Self(Compress::new(Compression::fast(), true))
     }
+}
 
+impl Deflate {
     /// The block that says nothing.
     pub fn nothing(&mut self) -> Vec<u8> {
-        self.write(&[])
+        self.block(&[])
     }
 
-    fn write(&mut self, headers: &[(&str, &str)]) -> Vec<u8> {
+    /// A block of headers, as a client sends them.
+    pub fn block(&mut self, headers: &[(&str, &str)]) -> Vec<u8> {
         if self.0.total_in() == 0 {
             // It is set before anything is compressed, where it cannot fail.
             let _ = self.0.set_dictionary(DICTIONARY);
@@ -115,12 +118,6 @@ impl Deflate {
         let _ = self.0.compress_vec(&plain, &mut block, FlushCompress::Sync);
         block
     }
-
-    /// A block of headers, as a client sends them.
-    #[cfg(test)]
-    pub fn block(&mut self, headers: &[(&str, &str)]) -> Vec<u8> {
-        self.write(headers)
-    }
 }
 
 #[cfg(test)]
@@ -129,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_block_after_block() {
-        let (mut deflate, mut inflate) = (Deflate::new(), Inflate::default());
+        let (mut deflate, mut inflate) = (Deflate::default(), Inflate::default());
         for round in 0..3 {
             let port = format!("80{round}");
             let block = deflate.block(&[("streamtype", "data"), ("port", &port)]);
@@ -144,13 +141,16 @@ mod tests {
         assert!(Inflate::default().read(b"").is_err());
         assert!(Inflate::default().read(&[0xff; 40]).is_err(), "not deflated");
         let huge = "x".repeat(SPDY_HEADERS_BYTES_MAX);
-        assert_eq!(Inflate::default().read(&Deflate::new().block(&[("a", &huge)])), Err(Broken("too many headers")));
+        assert_eq!(
+            Inflate::default().read(&Deflate::default().block(&[("a", &huge)])),
+            Err(Broken("too many headers"))
+        );
         let many: Vec<_> = (0..=SPDY_HEADERS_MAX).map(|_| ("a", "b")).collect();
-        assert_eq!(Inflate::default().read(&Deflate::new().block(&many)), Err(Broken("too many headers")));
+        assert_eq!(Inflate::default().read(&Deflate::default().block(&many)), Err(Broken("too many headers")));
         for plain in [&[0, 0, 0, 1][..], &[0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff], &[0, 0, 0, 0, 1], &[0xff; 8]] {
             assert!(parse(plain).is_err(), "{plain:?}");
         }
-        let mut cut = Deflate::new().block(&[("a", "b")]);
+        let mut cut = Deflate::default().block(&[("a", "b")]);
         cut.truncate(cut.len() / 2);
         assert!(Inflate::default().read(&cut).is_err());
     }

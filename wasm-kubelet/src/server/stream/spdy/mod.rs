@@ -3,6 +3,6 @@
 //!
 //! [`frame`] is the format, pure and bounded; [`headers`] the compressed blocks in it; [`session`] a connection.
 
-mod frame;
-mod headers;
+pub mod frame;
+pub mod headers;
 pub mod session;

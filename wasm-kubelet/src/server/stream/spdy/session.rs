@@ -123,7 +123,7 @@ impl Reading<'_> {
                 Err(_) => return Err(io::ErrorKind::TimedOut.into()),
             };
             decoder.push(&bytes);
-            while let Some(frame) = decoder.next().map_err(io::Error::other)? {
+            while let Some(frame) = decoder.next_frame().map_err(io::Error::other)? {
                 if frame == Frame::GoAway {
                     return Ok(());
                 }
@@ -192,7 +192,7 @@ async fn write(
     writer: impl Sink<Bytes, Error = io::Error> + Send,
     streams: &Streams,
 ) -> io::Result<()> {
-    let mut encoder = Encoder::new();
+    let mut encoder = Encoder::default();
     let mut pings = interval_at(Instant::now() + STREAM_PING_INTERVAL, STREAM_PING_INTERVAL);
     let mut ping = 0_u32;
     tokio::pin!(writer);
@@ -241,33 +241,11 @@ fn end(streams: &Streams, id: u32) -> bool {
     is_new
 }
 
-/// What the tests of others send as a client.
-#[cfg(test)]
-pub mod client {
-    use super::super::frame::tests::open;
-    use super::super::headers::Deflate;
-    use super::*;
-
-    /// Opens a stream with these headers.
-    pub struct Opener(Deflate);
-
-    impl Opener {
-        pub fn new() -> Self {
-            Self(Deflate::new())
-        }
-
-        pub fn open(&mut self, id: u32, headers: &[(&str, &str)]) -> Bytes {
-            open(&mut self.0, id, headers)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use futures::channel::mpsc as pipe;
 
-    use super::client::Opener;
     use super::*;
 
     struct Peer {
@@ -301,8 +279,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_goes_both_ways_and_ends_twice() {
-        let (mut peer, mut opener, encoder) = (peer(), Opener::new(), Encoder::new());
-        peer.send(opener.open(1, &[("StreamType", "data")]));
+        let (mut peer, mut encoder) = (peer(), Encoder::default());
+        peer.send(encoder.open(1, &[("StreamType", "data")]));
         let mut channel = peer.channels.recv().await.unwrap();
         assert_eq!(channel.header("streamtype"), Some("data"));
         assert_eq!(peer.head().await.0, 0x8003_0002);
@@ -324,12 +302,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_reset_is_heard_and_a_hostile_stream_refused() {
-        let (mut peer, mut opener, encoder) = (peer(), Opener::new(), Encoder::new());
-        peer.send(opener.open(3, &[]));
+        let (mut peer, mut encoder) = (peer(), Encoder::default());
+        peer.send(encoder.open(3, &[]));
         let channel = peer.channels.recv().await.unwrap();
         peer.head().await;
         for id in [3, 1, 4] {
-            peer.send(opener.open(id, &[]));
+            peer.send(encoder.open(id, &[]));
             assert_eq!(peer.head().await.0, 0x8003_0003, "stream {id} is none that may be opened now");
         }
         peer.send(encoder.refuse(3));
@@ -341,14 +319,14 @@ mod tests {
 
     #[tokio::test]
     async fn streams_are_counted() {
-        let (mut peer, mut opener) = (peer(), Opener::new());
+        let (mut peer, mut encoder) = (peer(), Encoder::default());
         let mut kept = Vec::new();
         for at in 0..SPDY_STREAMS_MAX {
-            peer.send(opener.open(u32::try_from(at).unwrap() * 2 + 1, &[]));
+            peer.send(encoder.open(u32::try_from(at).unwrap() * 2 + 1, &[]));
             kept.push(peer.channels.recv().await.unwrap());
             assert_eq!(peer.head().await.0, 0x8003_0002);
         }
-        peer.send(opener.open(1_000_001, &[]));
+        peer.send(encoder.open(1_000_001, &[]));
         assert_eq!(peer.head().await.0, 0x8003_0003);
         drop(peer.to);
         peer.carried.await.unwrap().unwrap();
