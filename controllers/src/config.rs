@@ -24,9 +24,14 @@ pub struct Config {
     pub resource_quota_workers: usize,
     pub service_account_workers: usize,
     pub garbage_collector_workers: usize,
+    /// How many jobs are worked on at a time. (Upstream: 5.)
+    pub job_workers: usize,
+    pub ttl_after_finished_workers: usize,
 
     /// Changes of pods that only change a set's status are gathered for so long. (Upstream: each is written.)
     pub status_batch_period: Duration,
+    /// Changes of pods are gathered for so long before their job is looked at. (Upstream: 1 s.)
+    pub job_batch_period: Duration,
     /// Changes of pods are gathered for so long before a service's slices are written. (Upstream: 0.)
     pub endpoint_slice_batch_period: Duration,
     /// As `endpoint_slice_batch_period`, for the one large object that endpoints are. (Upstream: 0.)
@@ -65,7 +70,10 @@ impl Default for Config {
             resource_quota_workers: 5,
             service_account_workers: 5,
             garbage_collector_workers: 20,
+            job_workers: 16,
+            ttl_after_finished_workers: 5,
             status_batch_period: Duration::from_millis(10),
+            job_batch_period: Duration::from_millis(10),
             endpoint_slice_batch_period: Duration::from_millis(20),
             endpoints_batch_period: Duration::from_millis(100),
             endpoints_per_slice_max: 100,

@@ -103,7 +103,7 @@ pub fn orphans_key(meta: &ObjectMeta) -> String {
     format!("orphans in {}", meta.namespace.as_deref().unwrap_or_default())
 }
 
-/// Makes `owner` the controller of `orphans`, and gives those that it now controls.
+/// Makes `owner` the controller of `orphans`, and gives those that it now controls; with `finalizer`, if one is given.
 ///
 /// The owner is asked for once more before: a cache may not know yet that it is being deleted, and then an adopted
 /// object would be collected with it.
@@ -115,6 +115,7 @@ pub async fn take<O: Object, K: Object>(
     owner: &O,
     objects: &Objects<K>,
     orphans: Vec<Arc<K>>,
+    finalizer: Option<&str>,
 ) -> Result<Vec<Arc<K>>, Error> {
     if orphans.is_empty() || !may_adopt(client, owner).await? {
         return Ok(Vec::new());
@@ -123,10 +124,13 @@ pub async fn take<O: Object, K: Object>(
     let mut taken = Vec::new();
     for orphan in orphans {
         let meta = orphan.metadata();
-        let patch = json!({ "metadata": { "uid": meta.uid, "ownerReferences": [{
+        let mut patch = json!({ "metadata": { "uid": meta.uid, "ownerReferences": [{
             "apiVersion": reference.api_version, "kind": reference.kind, "name": reference.name, "uid": reference.uid,
             "controller": true, "blockOwnerDeletion": true,
         }] } });
+        if let Some(finalizer) = finalizer {
+            patch["metadata"]["finalizers"] = json!([finalizer]);
+        }
         match objects.patch(&Key::of_meta(meta).name, &Patch::Strategic(patch)).await {
             Ok(adopted) => taken.push(Arc::new(adopted)),
             Err(error) if error.is_not_found() => {}
@@ -145,17 +149,25 @@ async fn may_adopt<O: Object>(client: &Client, owner: &O) -> Result<bool, Error>
     }))
 }
 
-/// Ends the control of the owner with `owner`'s metadata over `objects`.
+/// Ends the control of the owner with `owner`'s metadata over `objects`; `finalizer` goes with it, if one is given.
 ///
 /// # Errors
 /// Of the requests; an object that is gone, or is another one by now, needs no release.
-pub async fn release<K: Object>(owner: &ObjectMeta, objects: &Objects<K>, released: &[Arc<K>]) -> Result<(), Error> {
+pub async fn release<K: Object>(
+    owner: &ObjectMeta,
+    objects: &Objects<K>,
+    released: &[Arc<K>],
+    finalizer: Option<&str>,
+) -> Result<(), Error> {
     for object in released {
         let meta = object.metadata();
-        let patch = json!({ "metadata": {
+        let mut patch = json!({ "metadata": {
             "uid": meta.uid,
             "ownerReferences": [{ "$patch": "delete", "uid": owner.uid }],
         } });
+        if let Some(finalizer) = finalizer {
+            patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
+        }
         match objects.patch(&Key::of_meta(meta).name, &Patch::Strategic(patch)).await {
             Err(error) if !error.is_not_found() && !error.is_invalid() => return Err(error),
             _ => {}

@@ -10,8 +10,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, Context, Error, deployment, disruption, endpoint_slice, endpoints, garbage_collector, namespace,
-    node_lifecycle, pod_garbage, replica, resource_quota, root_ca, service_account, volume_protection,
+    Config, Context, Error, deployment, disruption, endpoint_slice, endpoints, garbage_collector, job,
+    namespace, node_lifecycle, pod_garbage, replica, resource_quota, root_ca, service_account, ttl_after_finished,
+    volume_protection,
 };
 
 /// Runs all controllers until `shutdown`; with leader election, from when this process leads.
@@ -45,6 +46,8 @@ async fn run_all(context: Context, shutdown: CancellationToken) -> Result<(), Er
     controllers.start("deployment", deployment::run);
     controllers.start("replica set", replica::run::<ReplicaSet>);
     controllers.start("replication controller", replica::run::<ReplicationController>);
+    controllers.start("job", job::run);
+    controllers.start("TTL after finished", ttl_after_finished::run);
     controllers.start("endpoint slice", endpoint_slice::run);
     controllers.start("endpoints", endpoints::run);
     controllers.start("node lifecycle", node_lifecycle::run);

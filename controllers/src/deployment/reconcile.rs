@@ -187,8 +187,8 @@ impl Controller {
         let Claims { mut owned, adopt, release } =
             claims(meta, sets, |set| &set.metadata, |labels| target.selector.matches(Some(labels)));
         let objects = self.replica_sets(target);
-        owned.extend(ownership::take(&self.context.client, target.object, &objects, adopt).await?);
-        ownership::release(meta, &objects, &release).await?;
+        owned.extend(ownership::take(&self.context.client, target.object, &objects, adopt, None).await?);
+        ownership::release(meta, &objects, &release, None).await?;
         Ok(owned)
     }
 

@@ -7,9 +7,9 @@ use coracle_client::{Expectations, Key};
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
 
-use super::execute::uid;
 use super::plan::{Observed, Plan, plan};
 use crate::pod::build::*;
+use crate::pod_control::uid;
 
 /// What is true, what the controller knows of it, and what it will hear.
 struct World {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::rank;
+use crate::rank;
 
 /// The most pods that are created or deleted in one go; the rest follow once these were seen.
 ///

@@ -11,11 +11,11 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio_util::sync::CancellationToken;
 
-use super::execute::{Execute, pod_from_template, uid};
 use super::plan::{Observed, Plan, plan};
 use super::set::{Replicated, Set, Status};
 use super::status;
 use crate::ownership::{self, Claims, claims, controller_of, controller_reference};
+use crate::pod_control::{FIRST_BATCH_PODS, PodControl, pod_from_template, uid};
 use crate::reconciler::{self, Reconciler};
 use crate::written::Written;
 use crate::{Context, pod};
@@ -203,8 +203,8 @@ impl<K: Replicated> Controller<K> {
         let Claims { mut owned, adopt, release } =
             claims(set.meta, active, |pod| &pod.metadata, |labels| set.matches(labels));
         let objects = self.context.client.namespaced::<Pod>(set.meta.namespace.as_deref().unwrap_or_default());
-        owned.extend(ownership::take(&self.context.client, &**object, &objects, adopt).await?);
-        ownership::release(set.meta, &objects, &release).await?;
+        owned.extend(ownership::take(&self.context.client, &**object, &objects, adopt, None).await?);
+        ownership::release(set.meta, &objects, &release, None).await?;
         Ok(owned)
     }
 
@@ -220,17 +220,20 @@ impl<K: Replicated> Controller<K> {
     }
 
     async fn execute(&self, object: &K, set: &Set<'_>, plan: Plan) -> Result<(), ClientError> {
-        let execute = Execute {
+        let control = PodControl {
             recorder: &self.recorder,
             expectations: &self.expectations,
             key: set.key(),
-            set: reference(object),
+            owner: reference(object),
             pods: self.context.client.namespaced::<Pod>(set.meta.namespace.as_deref().unwrap_or_default()),
         };
         match plan {
             Plan::Keep => Ok(()),
-            Plan::Create(count) => execute.create(pod_from_template(set, controller_reference(object)), count).await,
-            Plan::Delete(pods) => execute.delete(&pods).await,
+            Plan::Create(count) => {
+                let pod = Arc::new(pod_from_template(set.meta, set.template, controller_reference(object)));
+                control.create(&vec![pod; count], FIRST_BATCH_PODS).await
+            }
+            Plan::Delete(pods) => control.delete(&pods).await,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which pods a shrinking replica set gives up first.
+//! Which pods a controller gives up first that has too many.
 //!
 //! Source: upstream's ranking of active pods, with its logarithmic buckets of age: pods of about the same age are told
 //! apart by uid, which is as good as by lot and the same at every look.

@@ -1,43 +1,41 @@
-//! Makes and deletes pods, many at once, and keeps the expectations true about it.
+//! Makes and deletes the pods of a controller, many at once, and keeps its expectations true about it.
 
 use std::sync::Arc;
 
 use coracle_client::{DeleteOptions, Error, EventType, Expectations, Key, Objects, Recorder};
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Preconditions};
 use tokio::task::JoinSet;
-
-use super::set::Set;
 
 /// How many pods are made before it is known whether one can be made; each success doubles it, so that a template that
 /// cannot be created is refused once and not a thousand times.
 ///
 /// Source: `SlowStartInitialBatchSize`.
-const FIRST_BATCH_PODS: usize = 1;
+pub const FIRST_BATCH_PODS: usize = 1;
 
-/// One set, ready to have its pods changed.
-pub struct Execute<'a> {
+/// One owner, ready to have its pods changed.
+pub struct PodControl<'a> {
     pub recorder: &'a Recorder,
     pub expectations: &'a Expectations,
     pub key: Key,
-    pub set: ObjectReference,
+    /// Whom the events are about.
+    pub owner: ObjectReference,
     pub pods: Objects<Pod>,
 }
 
-impl Execute<'_> {
-    /// Creates `count` pods in batches that double.
+impl PodControl<'_> {
+    /// Creates `pods` in batches that double, `first_batch` in the first.
     ///
     /// # Errors
     /// The first failure, after the batch that it happened in; the rest is not attempted.
-    pub async fn create(&self, pod: Pod, count: usize) -> Result<(), Error> {
-        let pod = Arc::new(pod);
-        self.expectations.expect_creations(&self.key, count as u64);
-        let (mut left, mut batch) = (count, FIRST_BATCH_PODS);
-        while left > 0 {
-            let size = batch.min(left);
-            left -= size;
-            if let Err(error) = self.create_batch(&pod, size).await {
-                (0..left).for_each(|_| self.expectations.creation_observed(&self.key));
+    pub async fn create(&self, pods: &[Arc<Pod>], first_batch: usize) -> Result<(), Error> {
+        self.expectations.expect_creations(&self.key, pods.len() as u64);
+        let (mut left, mut batch) = (pods, first_batch.max(FIRST_BATCH_PODS));
+        while !left.is_empty() {
+            let (now, later) = left.split_at(batch.min(left.len()));
+            left = later;
+            if let Err(error) = self.create_batch(now).await {
+                left.iter().for_each(|_| self.expectations.creation_observed(&self.key));
                 return Err(error);
             }
             batch *= 2;
@@ -45,9 +43,9 @@ impl Execute<'_> {
         Ok(())
     }
 
-    async fn create_batch(&self, pod: &Arc<Pod>, size: usize) -> Result<(), Error> {
+    async fn create_batch(&self, batch: &[Arc<Pod>]) -> Result<(), Error> {
         let mut creations = JoinSet::new();
-        for _ in 0..size {
+        for pod in batch {
             let (pods, pod) = (self.pods.clone(), pod.clone());
             creations.spawn(async move { pods.create(&pod).await });
         }
@@ -104,15 +102,17 @@ impl Execute<'_> {
     }
 
     fn event(&self, kind: EventType, reason: &str, message: &str) {
-        self.recorder.event_on(self.set.clone(), kind, reason, message);
+        self.recorder.event_on(self.owner.clone(), kind, reason, message);
     }
 }
 
-fn name(pod: &Pod) -> &str {
+/// A pod's name.
+pub fn name(pod: &Pod) -> &str {
     pod.metadata.name.as_deref().unwrap_or_default()
 }
 
-pub(super) fn uid(pod: &Pod) -> &str {
+/// A pod's uid.
+pub fn uid(pod: &Pod) -> &str {
     pod.metadata.uid.as_deref().unwrap_or_default()
 }
 
@@ -122,20 +122,20 @@ fn exactly(pod: &Pod) -> DeleteOptions {
     DeleteOptions { preconditions: Some(preconditions), ..DeleteOptions::default() }
 }
 
-/// A pod of the set's template, not yet named.
+/// A pod of the template, for the owner with `meta`; not yet named.
 ///
 /// Source: `GetPodFromTemplate`.
-pub fn pod_from_template(set: &Set<'_>, owner: OwnerReference) -> Pod {
-    let template = set.template.cloned().unwrap_or_default();
-    let meta = template.metadata.unwrap_or_default();
-    let name = set.meta.name.as_deref().unwrap_or_default();
+pub fn pod_from_template(meta: &ObjectMeta, template: Option<&PodTemplateSpec>, owner: OwnerReference) -> Pod {
+    let template = template.cloned().unwrap_or_default();
+    let of_pod = template.metadata.unwrap_or_default();
+    let name = meta.name.as_deref().unwrap_or_default();
     Pod {
         metadata: ObjectMeta {
             generate_name: Some(format!("{name}-")),
-            namespace: set.meta.namespace.clone(),
-            labels: meta.labels,
-            annotations: meta.annotations,
-            finalizers: meta.finalizers,
+            namespace: meta.namespace.clone(),
+            labels: of_pod.labels,
+            annotations: of_pod.annotations,
+            finalizers: of_pod.finalizers,
             owner_references: Some(vec![owner]),
             ..ObjectMeta::default()
         },
