@@ -1,4 +1,4 @@
-//! Conditions, as pods and nodes have them.
+//! Conditions, as pods, nodes and jobs have them.
 
 use serde::Deserialize;
 
@@ -11,5 +11,10 @@ pub struct Condition {
 
 /// Whether `Ready` is among the conditions, and true.
 pub fn is_ready(conditions: &[Condition]) -> bool {
-    conditions.iter().any(|condition| condition.kind == "Ready" && condition.status == "True")
+    is_true(conditions, "Ready")
+}
+
+/// Whether `kind` is among the conditions, and true.
+pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    conditions.iter().any(|condition| condition.kind == kind && condition.status == "True")
 }

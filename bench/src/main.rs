@@ -12,6 +12,7 @@ mod frames;
 mod hostile;
 mod http_load;
 mod idle;
+mod jobs;
 mod latency;
 mod namespace;
 mod pod;
@@ -60,6 +61,8 @@ struct Arguments {
 enum Measurement {
     /// A Deployment scaled 0 → N → 0
     Burst(burst::Options),
+    /// A Job of N one-shot pods, so many at a time
+    Jobs(jobs::Options),
     /// One pod after another: created → Running
     Pod(pod::Options),
     /// One pod after another: bound → its guest's first words
@@ -103,6 +106,7 @@ async fn measure(arguments: Arguments) -> anyhow::Result<()> {
     let server = Server::from_kubeconfig(arguments.kubeconfig);
     match arguments.measurement {
         Measurement::Burst(options) => burst::run(options, &server.await?, &namespace, &processes).await,
+        Measurement::Jobs(options) => jobs::run(options, &server.await?, &namespace, &processes).await,
         Measurement::Pod(options) => pod::run(options, &server.await?, &namespace).await,
         Measurement::Start(options) => start::run(options, &server.await?, &namespace).await,
         Measurement::Stop(options) => stop::run(options, &server.await?, &namespace).await,

@@ -15,12 +15,14 @@ pub struct Pods {
     seen: HashMap<String, Seen>,
     present: usize,
     ready: usize,
+    succeeded: usize,
 }
 
 struct Seen {
     added: Instant,
     running: Option<Instant>,
     ready: Option<Instant>,
+    succeeded: Option<Instant>,
 }
 
 #[derive(Deserialize)]
@@ -45,7 +47,7 @@ struct Status {
 
 impl Pods {
     pub fn new(frames: Frames) -> Self {
-        Self { frames, seen: HashMap::new(), present: 0, ready: 0 }
+        Self { frames, seen: HashMap::new(), present: 0, ready: 0, succeeded: 0 }
     }
 
     /// Reads on until so many are Ready.
@@ -54,6 +56,17 @@ impl Pods {
     /// When the watch ends before.
     pub async fn until_ready(&mut self, count: usize) -> anyhow::Result<()> {
         while self.ready < count {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads on until so many have succeeded.
+    ///
+    /// # Errors
+    /// When the watch ends before.
+    pub async fn until_succeeded(&mut self, count: usize) -> anyhow::Result<()> {
+        while self.succeeded < count {
             self.step().await?;
         }
         Ok(())
@@ -93,6 +106,11 @@ impl Pods {
         self.spans(|seen| seen.ready)
     }
 
+    /// From the first sight of each pod to that of it Succeeded.
+    pub fn added_to_succeeded(&self) -> Latencies {
+        self.spans(|seen| seen.succeeded)
+    }
+
     fn spans(&self, end: impl Fn(&Seen) -> Option<Instant>) -> Latencies {
         self.seen.values().filter_map(|seen| Some(end(seen)?.saturating_duration_since(seen.added))).collect()
     }
@@ -119,10 +137,14 @@ impl Pods {
         let present = &mut self.present;
         let seen = self.seen.entry(pod.metadata.name).or_insert_with(|| {
             *present += 1;
-            Seen { added: now, running: None, ready: None }
+            Seen { added: now, running: None, ready: None, succeeded: None }
         });
         if seen.running.is_none() && pod.status.phase.as_deref() == Some("Running") {
             seen.running = Some(now);
+        }
+        if seen.succeeded.is_none() && pod.status.phase.as_deref() == Some("Succeeded") {
+            seen.succeeded = Some(now);
+            self.succeeded += 1;
         }
         let ready = is_ready(&pod.status.conditions);
         if ready && seen.ready.is_none() {

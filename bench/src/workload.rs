@@ -47,7 +47,8 @@ impl Workload {
         })
     }
 
-    fn pod_spec(&self) -> Value {
+    /// The spec of each pod.
+    pub fn pod_spec(&self) -> Value {
         let mut spec = json!({
             "terminationGracePeriodSeconds": 0,
             "containers": [{"name": "main", "image": self.image, "imagePullPolicy": "IfNotPresent", "args": self.arg}],

@@ -10,8 +10,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, Context, Error, deployment, disruption, endpoint_slice, endpoints, garbage_collector, job,
-    namespace, node_lifecycle, pod_garbage, replica, resource_quota, root_ca, service_account, ttl_after_finished,
+    Config, Context, Error, deployment, disruption, endpoint_slice, endpoints, garbage_collector, job, namespace,
+    node_lifecycle, pod_garbage, replica, resource_quota, root_ca, service_account, ttl_after_finished,
     volume_protection,
 };
 

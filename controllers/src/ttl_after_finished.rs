@@ -65,10 +65,8 @@ impl Reconciler for Controller {
 impl Controller {
     /// Deletes the job as it was seen. One that has changed may be one to keep, and comes again when that is seen.
     async fn delete(&self, key: &Key, job: &Job) -> Result<Action, Error> {
-        let exactly = Preconditions {
-            uid: job.metadata.uid.clone(),
-            resource_version: job.metadata.resource_version.clone(),
-        };
+        let exactly =
+            Preconditions { uid: job.metadata.uid.clone(), resource_version: job.metadata.resource_version.clone() };
         let options = DeleteOptions {
             propagation_policy: Some("Foreground".to_owned()),
             preconditions: Some(exactly),
@@ -100,7 +98,8 @@ fn plan(job: &Job, now: Timestamp) -> Plan {
 
 /// When a job is to be deleted: `None` for one that is not over, says nothing about it, or is being deleted.
 fn expires_at(job: &Job) -> Option<Timestamp> {
-    let seconds = job.spec.as_ref()?.ttl_seconds_after_finished.filter(|_| job.metadata.deletion_timestamp.is_none())?;
+    let seconds =
+        job.spec.as_ref()?.ttl_seconds_after_finished.filter(|_| job.metadata.deletion_timestamp.is_none())?;
     let ends = ["Complete", "Failed"];
     let mut conditions = job.status.as_ref()?.conditions.iter().flatten();
     let end = conditions.find(|condition| ends.contains(&condition.type_.as_str()) && condition.status == "True")?;

@@ -162,7 +162,10 @@ async fn jobs_fail_for_the_reason_that_they_say() -> Test {
         let failed_indexes = ["indexes", "bounded"].contains(&name).then_some("1");
         assert_eq!(status.failed_indexes.as_deref(), failed_indexes, "{name}");
         // An index that still ran when the job was ended has failed with it.
-        assert!(status.failed.is_some_and(|count| count == failed || name == "bounded" && count > failed), "{status:?}");
+        assert!(
+            status.failed.is_some_and(|count| count == failed || name == "bounded" && count > failed),
+            "{status:?}"
+        );
         assert!(world.pods_of(name).await.iter().all(|pod| pod.finalizers().is_empty()), "{name}");
     }
     Ok(world.cluster.stop().await?)

@@ -26,11 +26,12 @@ async fn kubectl_prints_what_is_written() -> anyhow::Result<()> {
     let mut world = World::process(PROGRAM).await?;
     let home = tempfile::tempdir()?;
     let image = world.guests.waits();
+    let images = [("IMAGE", image.clone()), ("ENDS", world.guests.exits(0)), ("FAILS", world.guests.exits(3))];
     let process = world.running().context("a process")?;
     let kubeconfig = process.kubeconfig();
     load(process, &image)?;
     let sessions = stream::iter(transcripts()?)
-        .map(|path| play(path, &kubeconfig, home.path(), &image))
+        .map(|path| play(path, &kubeconfig, home.path(), &images))
         .buffer_unordered(AT_ONCE)
         .collect::<Vec<_>>()
         .await;
@@ -65,21 +66,19 @@ fn transcripts() -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Plays one session in a namespace of its own, which is called as the file is.
-async fn play(path: PathBuf, kubeconfig: &Path, home: &Path, image: &str) -> anyhow::Result<()> {
+async fn play(path: PathBuf, kubeconfig: &Path, home: &Path, images: &[(&str, String)]) -> anyhow::Result<()> {
     let name = path.file_stem().context("a name")?.to_string_lossy().into_owned();
     let folder = tempfile::tempdir()?;
     let own = folder.path().join("kubeconfig");
     std::fs::copy(kubeconfig, &own)?;
-    let terminal = Terminal {
-        folder: folder.path(),
-        variables: vec![
-            ("KUBECONFIG", own.display().to_string()),
-            ("HOME", home.display().to_string()),
-            ("IMAGE", image.to_owned()),
-            ("NAME", NAME.to_owned()),
-            ("LC_ALL", "C".to_owned()),
-        ],
-    };
+    let mut variables = vec![
+        ("KUBECONFIG", own.display().to_string()),
+        ("HOME", home.display().to_string()),
+        ("NAME", NAME.to_owned()),
+        ("LC_ALL", "C".to_owned()),
+    ];
+    variables.extend_from_slice(images);
+    let terminal = Terminal { folder: folder.path(), variables };
     let prepare = format!(
         "$ kubectl create namespace {name}\nnamespace/{name} created\n\n\
          $ kubectl config set-context --current --namespace {name}\nContext \"<any> modified.\n"

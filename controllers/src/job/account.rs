@@ -94,7 +94,12 @@ pub fn account(observed: &Observed<'_>) -> Account {
     let (target, status) = (&observed.target, observed.target.status());
     let uncounted = Uncounted::of(&status);
     let ended = |is_new: &dyn Fn(&Pod) -> bool| -> Vec<Arc<Pod>> {
-        observed.pods.iter().filter(|pod| observed.is_tracked(pod) && target.counts(pod) && is_new(pod)).cloned().collect()
+        observed
+            .pods
+            .iter()
+            .filter(|pod| observed.is_tracked(pod) && target.counts(pod) && is_new(pod))
+            .cloned()
+            .collect()
     };
     let succeeded = ended(&|pod| is_succeeded(pod) && !uncounted.succeeded.contains(uid(pod)));
     let failed = ended(&|pod| target.is_failed(pod) && !uncounted.failed.contains(uid(pod)));
@@ -154,9 +159,8 @@ impl Account {
         let new = tracked().filter(|pod| failed_for_good(pod)).filter_map(|pod| target.index_of(pod)).collect();
         let failed = parse(status.failed_indexes.as_ref()).union(&new);
         let active: HashSet<usize> = self.active.iter().filter_map(|pod| target.index_of(pod)).collect();
-        let is_done = |index: usize| {
-            self.completed_indexes.contains(index) || failed.contains(index) || active.contains(&index)
-        };
+        let is_done =
+            |index: usize| self.completed_indexes.contains(index) || failed.contains(index) || active.contains(&index);
         self.replaced = replacement::replaced(tracked().filter(|pod| target.is_failed(pod)), |pod| {
             target.index_of(pod).filter(|index| !is_done(*index))
         });
@@ -253,6 +257,7 @@ fn restarted_too_often(target: &Target<'_>, pods: &[Arc<Pod>]) -> bool {
     };
     let alive = pods.iter().filter(|pod| matches!(pod::phase(pod), Phase::Running | Phase::Pending));
     let statuses = alive.filter_map(|pod| pod.status.as_ref());
-    let restarts: usize = statuses.map(|status| of(&status.init_container_statuses) + of(&status.container_statuses)).sum();
+    let restarts: usize =
+        statuses.map(|status| of(&status.init_container_statuses) + of(&status.container_statuses)).sum();
     restarts >= target.backoff_limit.max(1)
 }

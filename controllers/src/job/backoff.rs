@@ -76,8 +76,7 @@ fn containers_finished_at(pod: &Pod) -> Option<Timestamp> {
         let terminated = status.state.as_ref()?.terminated.as_ref()?;
         terminated.finished_at.as_ref().map(|time| time.0)
     };
-    let ends: Option<Vec<Timestamp>> =
-        pod.status.as_ref()?.container_statuses.iter().flatten().map(ended).collect();
+    let ends: Option<Vec<Timestamp>> = pod.status.as_ref()?.container_statuses.iter().flatten().map(ended).collect();
     ends?.into_iter().max()
 }
 

@@ -23,7 +23,10 @@ pub fn drafts(target: &Target<'_>, account: &Account, indexes: &[Option<usize>])
     if !has_finalizer(&any) {
         any.metadata.finalizers.get_or_insert_default().push(TRACKING.to_owned());
     }
-    let Some(_) = target.indexes else { return vec![Arc::new(any); indexes.len()] };
+    if target.indexes.is_none() {
+        let any = Arc::new(any);
+        return vec![any; indexes.len()];
+    }
     let spec = any.spec.get_or_insert_default();
     spec.init_containers.iter_mut().flatten().chain(&mut spec.containers).for_each(tell_index);
     indexes.iter().flatten().map(|index| Arc::new(indexed(any.clone(), target, account, *index))).collect()
@@ -113,10 +116,8 @@ mod tests {
 
     #[test]
     fn a_pod_with_an_index_says_and_knows_it() {
-        let pods = drafted(
-            r#""completions":9,"completionMode":"Indexed","backoffLimitPerIndex":1"#,
-            &[Some(0), Some(7)],
-        );
+        let pods =
+            drafted(r#""completions":9,"completionMode":"Indexed","backoffLimitPerIndex":1"#, &[Some(0), Some(7)]);
         let pod = &pods[1];
         let value = |map: &Option<std::collections::BTreeMap<String, String>>, key: &str| {
             map.as_ref().and_then(|map| map.get(key).cloned())

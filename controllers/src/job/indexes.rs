@@ -61,7 +61,11 @@ impl Indexes {
         let mut count = 0;
         while let (Some(a), Some(b)) = (ours.peek(), theirs.peek()) {
             count += (a.1.min(b.1) + 1).saturating_sub(a.0.max(b.0));
-            if a.1 < b.1 { ours.next() } else { theirs.next() };
+            if a.1 < b.1 {
+                ours.next()
+            } else {
+                theirs.next()
+            };
         }
         count
     }

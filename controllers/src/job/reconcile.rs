@@ -325,8 +325,10 @@ impl Controller {
         };
         let deleted = delete(&control, &scale).await;
         let tracking = track(observed, &account, &scale, deleted.is_ok());
-        let (made, told) =
-            tokio::join!(self.make(&control, observed, &account, &scale), self.tell(&control, target, &account, &tracking));
+        let (made, told) = tokio::join!(
+            self.make(&control, observed, &account, &scale),
+            self.tell(&control, target, &account, &tracking)
+        );
         deleted.and(made).and(told)?;
         Ok(recheck.map_or(Action::Done, |left| Action::RequeueAfter(left.max(SignedDuration::ZERO).unsigned_abs())))
     }

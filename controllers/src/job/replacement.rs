@@ -25,10 +25,7 @@ pub const IGNORED_FAILURES: &str = "batch.kubernetes.io/job-index-ignored-failur
 pub type Replaced = HashMap<usize, Arc<Pod>>;
 
 /// Finds them; `index_of` gives the index of a pod, if that is to be tried again.
-pub fn replaced<'a>(
-    failed: impl Iterator<Item = &'a Arc<Pod>>,
-    index_of: impl Fn(&Pod) -> Option<usize>,
-) -> Replaced {
+pub fn replaced<'a>(failed: impl Iterator<Item = &'a Arc<Pod>>, index_of: impl Fn(&Pod) -> Option<usize>) -> Replaced {
     let rank = |pod: &Pod| (all_failures(pod), finished_at(pod));
     let mut replaced = Replaced::new();
     for pod in failed {
@@ -86,14 +83,14 @@ mod tests {
         Arc::new(with(in_phase(pod(name), "Failed"), |pod| {
             let annotations = [(COMPLETION_INDEX, index), (FAILURES, failures)];
             pod.metadata.annotations = Some(annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
-            pod.metadata.creation_timestamp =
-                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(created)));
+            pod.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(created)));
         }))
     }
 
     #[test]
     fn the_last_failure_of_an_index_is_the_one_that_is_replaced() {
-        let pods = [failed("a", "3", "0", 0), failed("b", "3", "1", 20), failed("c", "4", "0", 0), failed("d", "5", "0", 0)];
+        let pods =
+            [failed("a", "3", "0", 0), failed("b", "3", "1", 20), failed("c", "4", "0", 0), failed("d", "5", "0", 0)];
         let replaced = replaced(pods.iter(), |pod| index_of(pod).filter(|index| *index != 5));
         let mut found: Vec<_> = replaced.iter().map(|(index, pod)| (*index, pod.metadata.name.as_deref())).collect();
         found.sort_unstable();

@@ -100,11 +100,8 @@ fn repeated(active: &[Arc<Pod>], completions: usize, observed: &Observed<'_>) ->
     let mut remove = by_index.remove(&None).unwrap_or_default();
     let mut rest = Vec::with_capacity(active.len());
     for pods in by_index.into_values() {
-        let extra = if pods.len() > 1 {
-            rank::expendable(pods.clone(), pods.len() - 1, &[], observed.now)
-        } else {
-            Vec::new()
-        };
+        let extra =
+            if pods.len() > 1 { rank::expendable(pods.clone(), pods.len() - 1, &[], observed.now) } else { Vec::new() };
         rest.extend(pods.into_iter().filter(|pod| !extra.iter().any(|one| Arc::ptr_eq(one, pod))));
         remove.extend(extra);
     }

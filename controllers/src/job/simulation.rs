@@ -245,7 +245,9 @@ impl World {
                 luck.holds()?;
                 // Only as it was seen.
                 match self.pods.get(uid(seen)) {
-                    Some(pod) if pod.metadata.resource_version != seen.metadata.resource_version => return Err(Stopped),
+                    Some(pod) if pod.metadata.resource_version != seen.metadata.resource_version => {
+                        return Err(Stopped);
+                    }
                     _ => self.lose_finalizer(uid(seen)),
                 }
             }

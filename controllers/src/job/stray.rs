@@ -23,7 +23,8 @@ pub enum Stray {
 
 /// Decides; `job` is the one that controls the pod, if it is there.
 pub fn plan(pod: &Pod, job: Option<&Job>) -> Stray {
-    let is_jobs = controller_of(&pod.metadata).is_none_or(|owner| owner.kind == "Job" && owner.api_version == "batch/v1");
+    let is_jobs =
+        controller_of(&pod.metadata).is_none_or(|owner| owner.kind == "Job" && owner.api_version == "batch/v1");
     match job {
         _ if !is_jobs => Stray::Keep,
         Some(job) if is_managed_elsewhere(job) => Stray::Keep,

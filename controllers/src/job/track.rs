@@ -232,9 +232,7 @@ impl Tracking {
         let mut status = self.status.clone();
         let left: HashSet<String> = self.with_finalizer.difference(untracked).cloned().collect();
         count_untracked(&mut status, &left);
-        let is_counted = status.uncounted_terminated_pods == Some(UncountedTerminatedPods::default());
-        let is_waiting = !left.is_empty() || status.terminating.unwrap_or_default() > 0;
-        if !is_counted || is_waiting {
+        if !left.is_empty() || status.terminating.unwrap_or_default() > 0 {
             return None;
         }
         let condition = conditions::new(verdict.end.finished(), true, &verdict.reason, &verdict.message, now);

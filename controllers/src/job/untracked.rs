@@ -1,5 +1,5 @@
-//! The pods that have lost their finalizer while the cache may still show it. Counting one of them again would count it
-//! twice.
+//! The pods that have lost their finalizer while the cache may still show it: they are counted without waiting for the
+//! cache, and are not let go, nor taken for new failures, once more.
 //!
 //! Source: upstream's `uidTrackingExpectations`.
 
