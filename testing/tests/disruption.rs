@@ -121,18 +121,12 @@ async fn running_beside(pods: &Api<Pod>, known: &[String]) -> String {
 #[tokio::test]
 async fn a_share_of_what_nobody_scales_allows_nothing() -> Test {
     let cluster = Cluster::builder().controllers().start().await?;
-    let job: Job = object(json!({"metadata": {"name": "j"}, "spec": {"template": {"spec": {
-        "restartPolicy": "Never", "containers": [{"name": "main", "image": "app:v1"}],
-    }}}}));
-    let job = Api::<Job>::default_namespaced(cluster.client()).create(&PostParams::default(), &job).await?;
-    let jobs = json!([{
-        "apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": job.metadata.uid, "controller": true,
-    }]);
-    let pod: Pod = object(json!({
-        "metadata": {"name": "p", "labels": {"app": "web"}, "ownerReferences": jobs},
-        "spec": {"containers": [{"name": "main", "image": "app:v1"}]},
-    }));
-    Api::<Pod>::default_namespaced(cluster.client()).create(&PostParams::default(), &pod).await?;
+    // Its pod is made for it.
+    let job: Job = object(json!({"metadata": {"name": "j"}, "spec": {"template": {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "app:v1"}]},
+    }}}));
+    Api::<Job>::default_namespaced(cluster.client()).create(&PostParams::default(), &job).await?;
     let budgets: Api<PodDisruptionBudget> = Api::default_namespaced(cluster.client());
     budgets.create(&PostParams::default(), &budget(json!({"minAvailable": "50%"}))).await?;
     let told = |budget: Option<&PodDisruptionBudget>| {
