@@ -26,6 +26,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Labels to put on the node beside its own.
     pub labels: Vec<(String, String)>,
+    /// The folder of static pods, each a file; or one such file.
+    pub static_pods: Option<PathBuf>,
     /// Host folders that `hostPath` volumes may use; none by default.
     pub host_paths: Vec<PathBuf>,
     /// Whether images may be named by `file://` and `https://`.
@@ -158,6 +160,7 @@ impl Config {
             listen: None,
             tls: None,
             labels: Vec::new(),
+            static_pods: None,
             host_paths: Vec::new(),
             image_sources: ImageSources::default(),
             registries: Registries::default(),

@@ -27,10 +27,11 @@ use crate::node::{Machine, MachineObserver};
 use crate::pod::admit::{Amount, Ledger};
 use crate::pod::instances::Instances;
 use crate::pod::volumes::follow::Follower;
-use crate::pod::{Host, Workers, farewell, report, volumes};
+use crate::pod::{Host, Pods, Workers, farewell, report, volumes};
 use crate::proxy::Proxy;
 use crate::runtime::Runtime;
 use crate::server::{self, rates::Rates};
+use crate::static_pods::{Folder, Mirrors, StaticPods};
 
 /// The port that a node says it serves its API on when it is reached in-process. Source: kubelet's default.
 const PORT: u16 = 10250;
@@ -86,6 +87,7 @@ impl Kubelet {
             (Some(listen), Some(tls)) => Some(server::bind(listen, tls).await?),
             _ => None,
         };
+        let pods = Pods::new(pods, StaticPods::new(&config.root_dir), &config.node_name);
         let name = Some(&*config.node_name);
         let recorder = Recorder::start_with_clock(client.clone(), "kubelet", name, clock, halt.clone());
         let host = Host {
@@ -150,10 +152,21 @@ impl Kubelet {
         let host = self.workers.host().clone();
         let (router, halt) = (self.router(), self.halt.clone());
         let heartbeat = self.heartbeat();
-        let Some(uid) = shutdown.run_until_cancelled(heartbeat.register()).await else { return Ok(()) };
+        let tasks = TaskTracker::new();
+        if let Some(path) = host.config.static_pods.clone() {
+            // They wait for nobody.
+            let mut folder = Folder::new(path, &host.config.node_name);
+            folder.look(&self.workers).await;
+            tasks.spawn(folder.follow(self.workers.clone(), halt.clone()));
+        }
+        let Some(uid) = shutdown.run_until_cancelled(heartbeat.register()).await else {
+            halt.cancel();
+            self.workers.leave().await;
+            return Ok(());
+        };
         tracing::info!(node = host.config.node_name, "the node is registered");
 
-        let tasks = TaskTracker::new();
+        tasks.spawn(Mirrors::new(host.clone()).run(halt.clone()));
         let until = halt.clone();
         tasks.spawn(async move { heartbeat.run(uid, until).await });
         if let Some(settings) = host.config.proxy.clone() {
@@ -161,7 +174,7 @@ impl Kubelet {
             tasks.spawn(proxy.run(halt.clone()));
         }
         let workers = self.workers.clone();
-        host.pods.on_change(move |delta| workers.changed(delta));
+        host.pods.api().on_change(move |delta| workers.changed(delta));
         let images = Arc::new(Images::new(host.clone(), self.observer.clone()));
         let manager = Manager::new(self.workers.clone(), images.clone(), self.observer.clone());
         tasks.spawn(halt.clone().run_until_cancelled_owned(async move { images.watch().await }));
@@ -235,6 +248,7 @@ async fn sweep(workers: Arc<Workers>) {
         host.logs.sweep(&is_known);
         host.instances.sweep(&is_known);
         volumes::sweep(&host.config.root_dir, &is_known);
+        host.pods.fixed().sweep();
     });
     if let Err(error) = swept.await {
         tracing::warn!(%error, "cannot clean up after former pods");

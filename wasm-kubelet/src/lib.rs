@@ -6,6 +6,7 @@
 //!               │    ├─ images/    references, the node's store, pulls
 //!               │    ├─ logs/      what guests print, on disk
 //!               │    └─ runtime/   the Runtime trait; wasm (coracle-runtime) and fake
+//!               ├─ static_pods/   pods from files, and their mirrors in the API
 //!               ├─ proxy/    service addresses, in userspace
 //!               └─ server/   the node's API: logs, pods, metrics
 //! ```
@@ -26,6 +27,7 @@ mod pod;
 mod proxy;
 pub mod runtime;
 mod server;
+mod static_pods;
 
 /// When a node has too little, and what it then does.
 pub mod eviction {

@@ -32,6 +32,15 @@ pub const RESTART_BACKOFF_MAX: Duration = Duration::from_secs(300);
 pub const RESTART_BACKOFF_RESET: Duration = Duration::from_secs(600);
 const _: () = assert!(RESTART_BACKOFF_RESET.as_secs() == 2 * RESTART_BACKOFF_MAX.as_secs());
 
+/// Largest file that is read as a static pod. Source: kubelet, `maxConfigLength`.
+pub const STATIC_POD_BYTES_MAX: u64 = 10 << 20;
+/// Pause between two looks at the folder of static pods when nothing is heard of it. Source: kubelet, `fileCheckFrequency`.
+pub const STATIC_POD_CHECK: Duration = Duration::from_secs(20);
+/// A file that is no pod counts as one that is being written for so long after its last change.
+pub const STATIC_POD_SETTLE: Duration = Duration::from_secs(1);
+/// How long it may take to tell the API what became of static pods, when the kubelet stops.
+pub const STATIC_POD_LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// How long the containers of a pod have that is evicted at once. Source: kubelet, `immediateEvictionGracePeriodSeconds`.
 pub const EVICTION_GRACE: Duration = Duration::from_secs(1);
 

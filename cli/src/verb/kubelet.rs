@@ -77,6 +77,11 @@ pub struct Options {
     #[arg(long)]
     no_proxy: bool,
 
+    /// A folder of pods that the node runs by itself, each a file of YAML or JSON, whether or not there is an API; or one
+    /// such file
+    #[arg(long, alias = "pod-manifest-path", value_name = "PATH")]
+    static_pod_path: Option<PathBuf>,
+
     #[command(flatten)]
     shutdown: Shutdown,
 
@@ -131,6 +136,7 @@ impl Options {
         config.max_pods = self.max_pods.unwrap_or(config.max_pods);
         config.lease = self.node_lease_duration.unwrap_or(config.lease);
         config.host_paths = self.host_paths.clone();
+        config.static_pods = absolute(self.static_pod_path.as_deref())?;
         config.node_shutdown = self.shutdown.periods()?;
         config.eviction = self.pressure.eviction()?;
         self.registries.apply(&mut config)?;
@@ -186,6 +192,14 @@ fn without_certificate() -> Option<Tls> {
          kubeconfig, and --tls-cert-file names one"
     );
     None
+}
+
+/// A path that means the same wherever the process stands.
+///
+/// # Errors
+/// When it is none.
+pub fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>> {
+    Ok(path.map(std::path::absolute).transpose()?)
 }
 
 fn lease(text: &str) -> std::result::Result<Duration, String> {

@@ -79,10 +79,7 @@ impl Images {
 fn names_in_use(host: &Host) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for pod in host.pods.list() {
-        let Some(spec) = pod.spec.as_ref().filter(|spec| spec.node_name.as_ref() == Some(&host.config.node_name))
-        else {
-            continue;
-        };
+        let Some(spec) = &pod.spec else { continue };
         let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
         names.extend(containers.filter_map(|container| container.image.clone()));
         let statuses = pod.status.iter().flat_map(|status| {

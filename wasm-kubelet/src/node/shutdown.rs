@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use coracle_client::EventType;
 use futures::future::join_all;
-use k8s_openapi::api::core::v1 as core;
 use tokio::time::timeout;
 
 use crate::config::NodeShutdown;
@@ -58,8 +57,8 @@ pub fn refusal() -> Outcome {
 }
 
 fn priority(workers: &Workers, shared: &Arc<Shared>) -> i32 {
-    let pod = workers.host().pods.get(&shared.key).filter(|pod| pod.metadata.uid.as_deref() == Some(&shared.uid));
-    pod.and_then(|pod: Arc<core::Pod>| pod.spec.as_ref()?.priority).unwrap_or(0)
+    let pod = workers.host().pods.of(&shared.key, &shared.uid);
+    pod.and_then(|pod| pod.spec.as_ref()?.priority).unwrap_or(0)
 }
 
 /// By rising priority. Source: `migrateConfig`.

@@ -126,6 +126,7 @@ impl Worker {
             spec: state.spec.clone(),
             volumes: self.volumes.clone(),
             logs: self.logs(),
+            is_static: self.shared.is_static,
             guest,
             image,
             resources: state.containers[guest.container].resources.clone(),
@@ -182,6 +183,10 @@ impl Worker {
 
     fn delete(&self) -> Option<Event> {
         let (host, shared) = (self.host.clone(), self.shared.clone());
+        if shared.is_static {
+            host.pods.fixed().forget(&shared.key, &shared.uid);
+            return Some(Event::Gone);
+        }
         self.host.tasks.spawn(async move {
             let pods = host.client.namespaced::<core::Pod>(&shared.key.namespace);
             let mut pause = STATUS_RETRY;
@@ -198,7 +203,7 @@ impl Worker {
     }
 
     /// Removes what is left of a pod that is gone; one whose kubelet stops keeps it all.
-    pub(super) fn clear(mut self) {
+    pub(super) async fn clear(mut self) {
         if self.host.leaving.get().is_some() {
             return;
         }
@@ -206,10 +211,13 @@ impl Worker {
         self.host.instances.forget(&self.shared.uid);
         let (host, logs, dir) = (self.host.clone(), self.logs(), self.volumes.dir());
         if logs.dir().exists() || self.has_folders() {
-            self.host.tasks.spawn_blocking(move || {
+            let removed = self.host.tasks.spawn_blocking(move || {
                 host.logs.remove(&logs);
                 dir.remove();
             });
+            if let Err(error) = removed.await {
+                tracing::error!(%error, "cannot remove a pod's folders");
+            }
         }
     }
 
@@ -244,6 +252,7 @@ struct Start {
     spec: Arc<Spec>,
     volumes: Arc<PodVolumes>,
     logs: PodLogs,
+    is_static: bool,
     guest: Guest,
     image: Image,
     resources: Arc<Resources>,
@@ -355,9 +364,11 @@ impl Start {
         Ok(sources)
     }
 
-    /// The variables of the services, once the node knows which there are.
+    /// The variables of the services, once the node knows which there are; a static pod does not wait for the API.
     async fn services(&self) -> Vec<(String, String)> {
-        self.host.services.synced().await;
+        if !self.is_static {
+            self.host.services.synced().await;
+        }
         let links = self.pod.spec.as_ref().and_then(|spec| spec.enable_service_links).unwrap_or(true);
         env::service_variables(&self.host.services.list(), &self.spec.pod.namespace, links)
     }

@@ -4,11 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use coracle_client::{Client, Clock, Informer, Recorder};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Service;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Pods;
 use super::admit::{Amount, Ledger};
 use super::instances::Instances;
 use super::report;
@@ -26,7 +27,7 @@ use crate::server::rates::Rates;
 pub struct Host {
     pub config: Config,
     pub client: Client,
-    pub pods: Informer<Pod>,
+    pub pods: Pods,
     /// What pods are told of in their environment.
     pub services: Informer<Service>,
     pub runtime: Arc<dyn Runtime>,

@@ -22,6 +22,7 @@ pub mod instances;
 mod known;
 mod mailbox;
 pub mod overwritten;
+pub mod pods;
 pub mod probe;
 pub mod pulling;
 pub mod refuse;
@@ -35,4 +36,5 @@ pub mod worker;
 pub mod workers;
 
 pub use host::Host;
+pub use pods::Pods;
 pub use workers::Workers;

@@ -38,6 +38,8 @@ use crate::runtime::Container;
 pub struct Shared {
     pub key: Key,
     pub uid: String,
+    /// The API did not give it.
+    pub is_static: bool,
     /// Wakes the worker: the API's object is another, or the kubelet stops.
     pub changed: Notify,
     guests: Mutex<Vec<Slot>>,
@@ -180,6 +182,7 @@ impl Worker {
         let shared = Shared {
             key: Key::of(&**pod),
             uid: spec.pod.uid.clone(),
+            is_static: host.pods.fixed().has(&Key::of(&**pod), &spec.pod.uid),
             changed: Notify::new(),
             guests,
             newest: Mutex::default(),
@@ -240,7 +243,7 @@ impl Worker {
                 () = until(wake) => self.process(Event::Tick),
             }
         }
-        self.clear();
+        self.clear().await;
     }
 
     fn is_done(&self) -> bool {
@@ -270,7 +273,7 @@ impl Worker {
             return Some(Event::Rejected(shutdown::refusal()));
         }
         let pressures = *self.host.pressures.borrow();
-        if let Some(outcome) = refusal(pressures, self.pod()).filter(|_| !ran_before) {
+        if let Some(outcome) = refusal(pressures, self.pod(), self.shared.is_static).filter(|_| !ran_before) {
             return Some(Event::Rejected(outcome));
         }
         if ran_before {
@@ -287,7 +290,7 @@ impl Worker {
         if let Some(deadline) = self.host.leaving.get() {
             return self.process(Event::Leave { deadline: *deadline });
         }
-        let newest = self.host.pods.packed(&self.shared.key).map(Known::new);
+        let newest = self.host.pods.packed(&self.shared.key, &self.shared.uid).map(Known::new);
         let newest = newest.filter(|newest| newest.get().metadata.uid.as_deref() == Some(&*self.shared.uid));
         let Some(newest) = newest else { return self.process(Event::Gone) };
         let (pod, known) = (newest.get(), self.known.get());
@@ -396,7 +399,11 @@ impl Worker {
         *self.shared.newest() = Some(Written { hash, patch });
         if !self.writing {
             self.writing = true;
-            self.host.tasks.spawn(write(self.host.clone(), self.shared.clone(), self.outbox.clone()));
+            let (host, shared, outbox) = (self.host.clone(), self.shared.clone(), self.outbox.clone());
+            match shared.is_static {
+                true => self.host.tasks.spawn(keep(host, shared, outbox)),
+                false => self.host.tasks.spawn(write(host, shared, outbox)),
+            };
         }
     }
 
@@ -444,6 +451,17 @@ fn hash(patch: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
     patch.hash(&mut hasher);
     hasher.finish()
+}
+
+/// Keeps the newest status of a static pod; its mirror is another's to write.
+async fn keep(host: Arc<Host>, shared: Arc<Shared>, outbox: Outbox) {
+    let Some(Written { hash, mut patch }) = shared.newest().take() else { return };
+    let (pods, status) = (host.pods.fixed().clone(), patch["status"].take());
+    let kept = tokio::task::spawn_blocking(move || pods.keep(&shared.key, &shared.uid, status));
+    if let Err(error) = kept.await {
+        tracing::error!(%error, "cannot keep what becomes of a static pod");
+    }
+    let _ = outbox.send(Message::Written { hash, version: None }).await;
 }
 
 /// Writes the newest status there is when its turn comes, until the server has taken it.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use coracle_client::{Delta, Patch};
+use coracle_client::{Delta, Key, Patch};
 use futures::FutureExt;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
@@ -14,6 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use super::host::Host;
 use super::worker::{Shared, Worker};
+use crate::static_pods::is_mirror;
+use crate::static_pods::store::Changes;
 
 /// All pods of a node.
 pub struct Workers {
@@ -90,9 +92,25 @@ impl Workers {
         }
     }
 
+    /// Takes a change of the folder of static pods.
+    pub async fn take(self: &Arc<Self>, changes: Changes) {
+        for pod in &changes.begun {
+            self.attend(pod);
+        }
+        for pod in &changes.ended {
+            self.wake(pod);
+            if let (Some(uid), None) = (&pod.metadata.uid, self.of(pod)) {
+                // Its worker has failed.
+                let key = Key::of(&**pod);
+                self.host.pods.fixed().forget(&key, uid);
+                self.succeed(key, uid.clone()).await;
+            }
+        }
+    }
+
     fn attend(self: &Arc<Self>, pod: &Arc<Pod>) {
-        let node = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-        let (Some(uid), true) = (&pod.metadata.uid, node == Some(&self.host.config.node_name)) else { return };
+        let is_ours = self.host.pods.is_ours(pod) && !is_mirror(pod);
+        let (Some(uid), true) = (&pod.metadata.uid, is_ours) else { return };
         if let Some(shared) = self.running().get(uid) {
             return shared.changed.notify_one();
         }
@@ -109,13 +127,28 @@ impl Workers {
             }
             workers.running().remove(&shared.uid);
             shared.close();
+            if shared.is_static {
+                workers.succeed(shared.key.clone(), shared.uid.clone()).await;
+            }
         });
+    }
+
+    /// Begins the static pod that comes after one whose worker has ended.
+    async fn succeed(self: &Arc<Self>, key: Key, uid: String) {
+        let pods = self.host.pods.fixed().clone();
+        let next = tokio::task::spawn_blocking(move || pods.succeed(&key, &uid)).await;
+        if let Ok(Some(next)) = next {
+            self.attend(&next);
+        }
     }
 
     async fn fail(&self, shared: &Shared) {
         tracing::error!(pod = %shared.key, "the pod's worker panicked");
         shared.abandon();
         let status = json!({"phase": "Failed", "reason": "WorkerPanicked", "message": "the kubelet failed while it ran the pod"});
+        if shared.is_static {
+            return self.host.pods.fixed().keep(&shared.key, &shared.uid, status);
+        }
         let patch = Patch::Strategic(json!({"metadata": {"uid": shared.uid}, "status": status}));
         let pods = self.host.client.namespaced::<Pod>(&shared.key.namespace);
         if let Err(error) = pods.patch_status(&shared.key.name, &patch).await {

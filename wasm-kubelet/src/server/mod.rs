@@ -80,6 +80,7 @@ async fn configz(State(workers): State<Arc<Workers>>) -> Response<Body> {
         "evictionSoft": thresholds(&config.eviction, true),
         "evictionMaxPodGracePeriod": config.eviction.pod_grace_max.as_secs(),
         "evictionPressureTransitionPeriod": format!("{}s", config.eviction.pressure_transition.as_secs()),
+        "staticPodPath": config.static_pods,
         "containerLogMaxSize": config.logs.file_bytes_max.to_string(),
         "containerLogMaxFiles": config.logs.files_max,
         "authentication": {"anonymous": {"enabled": false}},

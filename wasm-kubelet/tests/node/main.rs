@@ -13,6 +13,7 @@ mod registration;
 #[path = "../images/fake.rs"]
 mod registry;
 mod shutdown;
+mod static_pods;
 mod volumes;
 
 use std::sync::Arc;

@@ -119,9 +119,11 @@ impl Subject<'_> {
         let metadata = &self.object["metadata"];
         let name = metadata["name"].as_str().unwrap_or_default();
         let mut selector = format!("involvedObject.name={name},involvedObject.kind={}", self.resource.kind);
+        // What a mirror shows has a uid of its own. Source: kubectl, `PodDescriber`.
+        let mirrored = metadata["annotations"]["kubernetes.io/config.mirror"].as_str();
         // Events of a node name it by its name instead of its uid.
         if self.resource.namespaced
-            && let Some(uid) = metadata["uid"].as_str()
+            && let Some(uid) = mirrored.or(metadata["uid"].as_str())
         {
             selector.push_str(&format!(",involvedObject.uid={uid}"));
         }

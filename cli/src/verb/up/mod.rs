@@ -26,6 +26,7 @@ use crate::server::Server;
 use crate::verb::apply::{Applied, Applier, Validate};
 use crate::verb::eviction::Pressure;
 use crate::verb::image;
+use crate::verb::kubelet::absolute;
 use crate::verb::node_shutdown::Shutdown;
 use crate::verb::registries::Registries;
 use crate::verb::up::progress::Progress;
@@ -62,6 +63,11 @@ pub struct Options {
     /// Manifests to apply, or folders of them; the modules that lie with them become the node's images
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+
+    /// A folder of pods that the node runs by itself, each a file of YAML or JSON, whether or not there is an API; or one
+    /// such file
+    #[arg(long, alias = "pod-manifest-path", value_name = "PATH")]
+    static_pod_path: Option<PathBuf>,
 
     #[command(flatten)]
     shutdown: Shutdown,
@@ -124,6 +130,7 @@ fn whole(options: &Options, data: &DataDir) -> Result<cluster::Options> {
     let runtime = Arc::new(WasmRuntime::new(Runtime::new(config)?));
     let mut node = coracle_kubelet::Config::new(&options.node_name, root);
     node.pod_cidr = options.pod_cidr;
+    node.static_pods = absolute(options.static_pod_path.as_deref())?;
     node.node_shutdown = options.shutdown.periods()?;
     node.eviction = options.pressure.eviction()?;
     options.registries.apply(&mut node)?;

@@ -11,8 +11,8 @@ const MEMORY_TAINT: &str = "node.kubernetes.io/memory-pressure";
 
 /// How a pod fails that does not fit a node with these conditions; `None`: it fits. One that matters to the cluster always
 /// does; and while memory alone is short, so does whoever asks for some, or says that it puts up with that.
-pub fn refusal(pressures: Pressures, pod: &core::Pod) -> Option<Outcome> {
-    if !pressures.is_any() || is_critical(pod) {
+pub fn refusal(pressures: Pressures, pod: &core::Pod, is_static: bool) -> Option<Outcome> {
+    if !pressures.is_any() || is_critical(pod, is_static) {
         return None;
     }
     let is_memory_alone = pressures == Pressures { memory: true, ..Pressures::default() };
@@ -65,14 +65,15 @@ mod tests {
         let all = [&plain, &asking, &tolerant, &stays, &of_disk, &critical];
         let refused = |memory, disk| {
             let pressures = Pressures { memory, disk, pid: false };
-            all.map(|pod| refusal(pressures, pod).is_some())
+            all.map(|pod| refusal(pressures, pod, false).is_some())
         };
         assert_eq!(refused(false, false), [false; 6]);
         assert_eq!(refused(true, false), [true, false, false, true, true, false]);
         assert_eq!(refused(false, true), [true, true, true, true, true, false]);
         assert_eq!(refused(true, true), [true, true, true, true, true, false]);
-        let outcome = refusal(Pressures { memory: true, disk: true, pid: false }, &plain).unwrap();
+        let outcome = refusal(Pressures { memory: true, disk: true, pid: false }, &plain, false).unwrap();
         assert_eq!((&*outcome.reason, outcome.is_disruption), ("Evicted", false));
+        assert_eq!(refusal(Pressures { memory: true, disk: true, pid: false }, &plain, true), None, "a static pod");
         assert_eq!(outcome.message, "Pod was rejected: The node had condition: [MemoryPressure DiskPressure]. ");
     }
 }

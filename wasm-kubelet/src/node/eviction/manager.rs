@@ -130,7 +130,7 @@ impl Manager {
         if !new.is_empty() {
             let host = self.workers.host().clone();
             let bounds = move |shared: Arc<Shared>| {
-                let pod = open(&host, &shared).filter(|pod| !is_critical(pod));
+                let pod = open(&host, &shared).filter(|pod| !is_critical(pod, shared.is_static));
                 (shared.uid.clone(), pod.and_then(|pod| Bounds::of(&pod)))
             };
             let seen = self.walk(move || new.into_iter().map(bounds).collect::<Vec<_>>()).await;
@@ -200,7 +200,7 @@ impl Manager {
 fn first(host: &Host, resource: Resource, mut pods: Vec<Arc<Shared>>) -> Option<Arc<Shared>> {
     pods.sort_by(|a, b| a.key.cmp(&b.key));
     let candidates = pods.into_iter().filter_map(|shared| {
-        let pod = open(host, &shared).filter(|pod| !is_critical(pod))?;
+        let pod = open(host, &shared).filter(|pod| !is_critical(pod, shared.is_static))?;
         let places = places(host, &shared);
         Some(candidate(resource, shared, &pod, &places))
     });
@@ -216,7 +216,7 @@ async fn end(shared: Arc<Shared>, outcome: Outcome, grace: Duration) -> Going {
 }
 
 fn open(host: &Host, shared: &Shared) -> Option<Arc<core::Pod>> {
-    host.pods.get(&shared.key).filter(|pod| pod.metadata.uid.as_deref() == Some(&*shared.uid))
+    host.pods.of(&shared.key, &shared.uid)
 }
 
 fn places(host: &Host, shared: &Shared) -> Places {

@@ -31,8 +31,7 @@ impl PodVolumes {
     /// Writes every volume that the API has anew; whether all went well.
     async fn renew(&self) -> bool {
         let mut made = self.made.lock().await;
-        let newest = self.host.pods.get(&self.key);
-        if let Some(pod) = newest.filter(|pod| pod.metadata.uid.as_deref() == Some(&*self.uid)) {
+        if let Some(pod) = self.host.pods.of(&self.key, &self.uid) {
             made.pod = pod;
         }
         let (pod, now) = (made.pod.clone(), self.host.clock.wall());

@@ -152,9 +152,16 @@ impl Streaming {
     fn pod(&self, path: &Parts) -> Result<Arc<Shared>, Refusal> {
         let part = |name: &str| path.get(name).map(String::as_str).unwrap_or_default();
         let (namespace, name) = (part("namespace"), part("pod"));
-        let pod = self.workers.host().pods.get(&Key::new(namespace, name));
-        let shared = pod.and_then(|pod| self.workers.of(&pod));
-        let shared = shared.filter(|shared| part("uid").is_empty() || part("uid") == shared.uid);
+        let (key, pods) = (Key::new(namespace, name), &self.workers.host().pods);
+        let shared = pods.get(&key).and_then(|pod| self.workers.of(&pod));
+        // A static pod is known by its mirror's uid, too.
+        let is_mirrors =
+            |uid: &str| pods.mirror(&key).is_some_and(|mirror| mirror.metadata.uid.as_deref() == Some(uid));
+        let is_meant = |shared: &Arc<Shared>| match part("uid") {
+            "" => true,
+            uid => uid == shared.uid || shared.is_static && is_mirrors(uid),
+        };
+        let shared = shared.filter(is_meant);
         shared.ok_or_else(|| refused(StatusCode::NOT_FOUND, "pod does not exist"))
     }
 
