@@ -2,11 +2,13 @@
 //! process and through the API server to a node that is another one.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 use coracle_tests::{Guests, Parts, Tool, World, kubectl};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_coracle-under-test");
 
@@ -58,6 +60,52 @@ async fn coracle_reaches_into_pods_as_kubectl_does() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn people_type_at_a_terminal() -> anyhow::Result<()> {
+    let mut world = World::process(PROGRAM).await?;
+    let kubeconfig = world.running().context("a process")?.kubeconfig();
+    converses(&world).await?;
+    let mut tools = vec![Path::new(PROGRAM).to_owned()];
+    tools.extend(kubectl());
+    for tool in tools {
+        // Keys are shown as they are typed, a line is passed on when it is whole, and control and D end the input.
+        let line = format!("{} --kubeconfig {} exec -it talk -- x 5", tool.display(), kubeconfig.display());
+        let Ok(mut typed) = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+        else {
+            eprintln!("skipped: there is no script on this machine");
+            break;
+        };
+        let (mut keys, mut screen) = (typed.stdin.take().context("stdin")?, typed.stdout.take().context("stdout")?);
+        shows(&mut screen, "5\r\n").await?;
+        keys.write_all(b"helpp\x7flo\r").await?;
+        shows(&mut screen, "lo\r\nhelplo\r\n").await?;
+        keys.write_all(b"\x04").await?;
+        shows(&mut screen, "bye\r\n").await?;
+        let ended = async { Ok(typed.wait().await?) };
+        let ended = coracle_tests::until_within(coracle_tests::DEADLINE, "the command to end", ended).await?;
+        ensure!(ended.code() == Some(5), "{line}: {ended}");
+    }
+    world.stop().await
+}
+
+/// Waits until a screen shows something.
+async fn shows(screen: &mut (impl AsyncReadExt + Unpin), wanted: &str) -> anyhow::Result<()> {
+    let mut shown = Vec::new();
+    let reading = async {
+        while !String::from_utf8_lossy(&shown).contains(wanted) {
+            ensure!(screen.read_buf(&mut shown).await? > 0, "it ended");
+        }
+        Ok(())
+    };
+    let read = coracle_tests::until_within(coracle_tests::DEADLINE, wanted, reading).await;
+    read.with_context(|| format!("the screen shows {:?}", String::from_utf8_lossy(&shown)))
+}
+
 /// Words beside those of the containers, and who is meant where several could be.
 async fn says_what_kubectl_says(world: &World, tool: &Tool<'_>) -> anyhow::Result<()> {
     let image = world.guests.converses();
@@ -85,6 +133,11 @@ async fn says_what_kubectl_says(world: &World, tool: &Tool<'_>) -> anyhow::Resul
 
     let refused = tool.refused("exec two").await?;
     ensure!(refused.contains("you must specify at least one command for the container"), "{refused}");
+    let refused = tool.refused("exec two x").await?;
+    ensure!(
+        refused.contains("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead"),
+        "{refused}"
+    );
     let refused = tool.refused("exec nobody -- x").await?;
     ensure!(refused.contains("Error from server (NotFound): pods \"nobody\" not found"), "{refused}");
     let refused = tool.refused("attach two -c third").await?;
