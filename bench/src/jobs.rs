@@ -121,8 +121,7 @@ async fn until_complete(job: &mut Frames) -> anyhow::Result<()> {
 }
 
 fn manifest(options: &Options) -> Value {
-    let mut spec = options.workload.pod_spec();
-    spec["restartPolicy"] = "Never".into();
+    let spec = options.workload.one_shot_spec();
     json!({
         "apiVersion": "batch/v1", "kind": "Job",
         "metadata": {"name": NAME, "labels": {LABEL: NAME}},

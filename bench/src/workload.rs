@@ -1,15 +1,19 @@
-//! The pods that are measured: one container that waits.
+//! The pods that are measured: one container that waits, or in a Job one that ends.
 
 use serde_json::{Value, json};
 
 use crate::namespace::LABEL;
 
+/// Samples: one that waits, one that ends.
+const WAITS: &str = "hello";
+const ENDS: &str = "once";
+
 /// What runs in a measured pod.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Workload {
-    /// The image of each pod; it should start at once and then wait
-    #[arg(long, default_value = "hello")]
-    pub image: String,
+    /// The image of each pod; it should start at once and then wait, or in a Job end [default: hello; in a Job: once]
+    #[arg(long)]
+    pub image: Option<String>,
 
     /// Arguments of its container
     #[arg(long, value_name = "ARG")]
@@ -33,7 +37,7 @@ impl Workload {
             "spec": {
                 "replicas": 0,
                 "selector": {"matchLabels": {LABEL: name}},
-                "template": {"metadata": {"labels": {LABEL: name}}, "spec": self.pod_spec()},
+                "template": {"metadata": {"labels": {LABEL: name}}, "spec": self.pod_spec(WAITS)},
             },
         })
     }
@@ -43,15 +47,22 @@ impl Workload {
         json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "labels": {LABEL: measurement}},
-            "spec": self.pod_spec(),
+            "spec": self.pod_spec(WAITS),
         })
     }
 
-    /// The spec of each pod.
-    pub fn pod_spec(&self) -> Value {
+    /// The spec of a pod that ends well.
+    pub fn one_shot_spec(&self) -> Value {
+        let mut spec = self.pod_spec(ENDS);
+        spec["restartPolicy"] = "Never".into();
+        spec
+    }
+
+    fn pod_spec(&self, default_image: &str) -> Value {
+        let image = self.image.as_deref().unwrap_or(default_image);
         let mut spec = json!({
             "terminationGracePeriodSeconds": 0,
-            "containers": [{"name": "main", "image": self.image, "imagePullPolicy": "IfNotPresent", "args": self.arg}],
+            "containers": [{"name": "main", "image": image, "imagePullPolicy": "IfNotPresent", "args": self.arg}],
         });
         if let Some((label, value)) = &self.node_selector {
             spec["nodeSelector"] = json!({label: value});
