@@ -1,5 +1,6 @@
 //! The kubelet, wired: the node's heartbeat, its pods' workers, its API and its services, each a task of [`Kubelet::run`].
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
@@ -7,6 +8,7 @@ use axum::Router;
 use coracle_client::{Client, Clock, Informer, Informers, Recorder};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -14,7 +16,7 @@ use crate::address::Addresses;
 use crate::config::Config;
 use crate::images::signature::SignerError;
 use crate::images::{ImageStore, Puller, StoreError};
-use crate::limits::{STATUS_WRITES_MAX, VOLUME_WALKS_MAX};
+use crate::limits::{STATUS_WRITES_MAX, SWEEP_PERIOD, VOLUME_WALKS_MAX};
 use crate::logs::Logs;
 use crate::names::cluster::Cluster;
 use crate::node::describe::{self, Description};
@@ -238,19 +240,37 @@ impl Kubelet {
     }
 }
 
-/// Removes what pods left behind that went away while no kubelet ran.
+/// Removes what pods left behind that went away while no kubelet ran, or whose workers failed; now and then, for ever.
 async fn sweep(workers: Arc<Workers>) {
-    let host = workers.host().clone();
-    host.pods.synced().await;
-    let known: HashSet<String> = host.pods.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
-    let is_known = move |uid: &str| known.contains(uid) || workers.knows(uid);
-    let swept = tokio::task::spawn_blocking(move || {
-        host.logs.sweep(&is_known);
-        host.instances.sweep(&is_known);
-        volumes::sweep(&host.config.root_dir, &is_known);
-        host.pods.fixed().sweep();
+    workers.host().pods.synced().await;
+    let mut ticks = interval(SWEEP_PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let workers = workers.clone();
+        let swept = tokio::task::spawn_blocking(move || sweep_once(&workers));
+        if let Err(error) = swept.await {
+            tracing::warn!(%error, "cannot clean up after former pods");
+        }
+    }
+}
+
+/// Blocks. Whose worker is there is known; all others are looked up, which takes opening every pod.
+fn sweep_once(workers: &Workers) {
+    let host = workers.host();
+    let visit = |is_known: &dyn Fn(&str) -> bool| {
+        host.logs.sweep(is_known);
+        host.instances.sweep(is_known);
+        volumes::sweep(&host.config.root_dir, is_known);
+        host.pods.fixed().sweep(is_known);
+    };
+    let is_strange = Cell::new(false);
+    visit(&|uid| {
+        is_strange.set(is_strange.get() || !workers.knows(uid));
+        true
     });
-    if let Err(error) = swept.await {
-        tracing::warn!(%error, "cannot clean up after former pods");
+    if is_strange.get() {
+        let known: HashSet<String> = host.pods.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        visit(&|uid| known.contains(uid) || workers.knows(uid));
     }
 }

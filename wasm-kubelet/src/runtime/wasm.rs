@@ -36,9 +36,8 @@ impl Runtime for WasmRuntime {
     }
 
     fn labels(&self) -> Vec<(String, String)> {
-        ["wasi-p1", "wasi-p2", "wasi-p3", "wasi-http"]
-            .map(|feature| (format!("coracle.dev/{feature}"), "true".to_owned()))
-            .into()
+        let label = |(feature, is_there): (&str, bool)| (format!("coracle.dev/{feature}"), is_there.to_string());
+        wasm::features().into_iter().map(label).collect()
     }
 
     async fn load(&self, image: &Image, tell: Tell) -> Result<Arc<dyn Module>, LoadError> {

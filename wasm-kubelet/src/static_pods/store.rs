@@ -3,7 +3,7 @@
 //!
 //! Of a name one pod runs at a time: other words in a file make another pod, which begins when the one before has ended.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -133,10 +133,9 @@ impl StaticPods {
         next.map(|pod| self.begin(&mut names, key.clone(), &pod))
     }
 
-    /// Forgets on the disk what no file stands for. Blocks.
-    pub fn sweep(&self) {
-        let known: HashSet<String> = self.list().iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
-        self.shared.saved.sweep(|uid| known.contains(uid));
+    /// Forgets on the disk pods that are not known. Blocks.
+    pub fn sweep(&self, is_known: impl Fn(&str) -> bool) {
+        self.shared.saved.sweep(is_known);
     }
 
     fn begin(&self, names: &mut HashMap<Key, Name>, key: Key, pod: &Pod) -> Arc<Pod> {
@@ -248,7 +247,7 @@ mod tests {
 
         let next = StaticPods::new(dir.path());
         assert_eq!(phase(&set(&next)[0]).as_deref(), Some("Running"));
-        next.sweep();
+        next.sweep(|uid| uid == "1");
         next.forget(&key, "1");
         next.succeed(&key, "1");
         assert_eq!(phase(&set(&StaticPods::new(dir.path()))[0]), None);

@@ -80,3 +80,26 @@ async fn the_api_of_the_node_answers() {
         assert!(status == code && body.contains(text), "{path}: {status} {body}");
     }
 }
+
+#[tokio::test]
+async fn what_pods_left_that_are_gone_is_removed() {
+    let node = Node::start(FakeRuntime::new()).await;
+    let spec = r#"{"volumes":[{"name":"v","emptyDir":{}}],"containers":[{"name":"main","image":"hello",
+        "volumeMounts":[{"name":"v","mountPath":"/v"}]}]}"#;
+    for name in ["stays", "goes"] {
+        node.run(name, spec);
+        node.until(name, is_ready).await;
+    }
+    let (server, dir) = node.stop().await;
+    let left = |dir: &tempfile::TempDir| std::fs::read_dir(dir.path().join("pods")).unwrap().count();
+    assert_eq!(left(&dir), 2, "a kubelet that stops keeps them");
+    server.remove::<k8s_openapi::api::core::v1::Pod>("default", "goes");
+    let node = Node::start_on(server, dir, std::sync::Arc::new(FakeRuntime::new())).await;
+    let removed = async {
+        while left(&node.dir) != 1 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(super::DEADLINE, removed).await.unwrap();
+    node.until("stays", is_ready).await;
+}

@@ -18,7 +18,7 @@ type Dir = Arc<tempfile::TempDir>;
 /// A node's folder, with one of static pods in it.
 fn dir() -> Dir {
     let dir = Arc::new(tempfile::tempdir().unwrap());
-    fs::create_dir(dir.path().join("pods")).unwrap();
+    fs::create_dir(dir.path().join("manifests")).unwrap();
     dir
 }
 
@@ -27,7 +27,7 @@ async fn start(server: FakeServer, dir: Dir, runtime: impl Runtime) -> Node {
 }
 
 async fn start_with(server: FakeServer, dir: Dir, runtime: impl Runtime, node_shutdown: NodeShutdown) -> Node {
-    let static_pods = Some(dir.path().join("pods"));
+    let static_pods = Some(dir.path().join("manifests"));
     let config = Config { proxy: None, static_pods, node_shutdown, ..Config::new("node", dir.path()) };
     Node::start_with(server, dir, Arc::new(runtime), config).await
 }
@@ -36,7 +36,7 @@ async fn start_with(server: FakeServer, dir: Dir, runtime: impl Runtime, node_sh
 fn write(dir: &Dir, name: &str, text: &str) {
     let part = dir.path().join(format!(".{name}"));
     fs::write(&part, text).unwrap();
-    fs::rename(part, dir.path().join("pods").join(name)).unwrap();
+    fs::rename(part, dir.path().join("manifests").join(name)).unwrap();
 }
 
 fn manifest(name: &str, image: &str) -> String {
@@ -117,7 +117,7 @@ async fn other_words_are_another_pod_and_none_are_none() {
     let second = node.until("web-node", |pod| image(pod) == "other" && is_ready(pod)).await;
     assert_ne!((uid(&first), annotation(&first, "hash")), (uid(&second), annotation(&second, "hash")));
     assert_eq!(runtime.running(), 1, "one after the other");
-    fs::remove_file(dir.path().join("pods/web.yaml")).unwrap();
+    fs::remove_file(dir.path().join("manifests/web.yaml")).unwrap();
     until_gone(&node, "web-node").await;
     until_running(&runtime, 0).await;
     assert_eq!(fs::read_dir(dir.path().join("static-pods")).unwrap().count(), 0, "nothing is kept of it");
@@ -195,7 +195,7 @@ async fn a_restarted_kubelet_goes_on_with_its_files() {
     let once = node.until_phase("once-node", "Succeeded").await;
     let (server, dir) = node.stop().await;
     assert!(is_ready(&server.one::<Pod>("default", "web-node").unwrap()), "a kubelet that stops leaves the status");
-    fs::remove_file(dir.path().join("pods/gone.yaml")).unwrap();
+    fs::remove_file(dir.path().join("manifests/gone.yaml")).unwrap();
 
     let runtime = done(FakeRuntime::new());
     let node = start(server, dir, runtime.clone()).await;
@@ -217,7 +217,7 @@ async fn files_that_are_no_pods_are_told_and_disturb_nothing() {
     write(&dir, "d.yaml", &manifest("d", "hello").replace("spec:", "spec:\n  serviceAccountName: admin"));
     write(&dir, "e.yaml", &manifest("e", "hello").replace("kind: Pod", "kind: ConfigMap"));
     write(&dir, ".hidden", "kind: [");
-    fs::create_dir(dir.path().join("pods/folder")).unwrap();
+    fs::create_dir(dir.path().join("manifests/folder")).unwrap();
     let node = start(FakeServer::new(), dir.clone(), runtime.clone()).await;
     node.until("a-node", is_ready).await;
     for words in [
@@ -238,7 +238,7 @@ async fn files_that_are_no_pods_are_told_and_disturb_nothing() {
 #[tokio::test]
 async fn a_file_that_is_being_written_ends_nothing() {
     let (dir, runtime) = (dir(), FakeRuntime::new());
-    let path = dir.path().join("pods/web.yaml");
+    let path = dir.path().join("manifests/web.yaml");
     let whole = manifest("web", "hello");
     write(&dir, "web.yaml", &whole);
     let node = start(FakeServer::new(), dir.clone(), runtime.clone()).await;
