@@ -210,7 +210,7 @@ fn first(host: &Host, resource: Resource, mut pods: Vec<Arc<Shared>>) -> Option<
 }
 
 async fn end(shared: Arc<Shared>, outcome: Outcome, grace: Duration) -> Going {
-    tracing::warn!(pod = %shared.key, message = outcome.message, "evicting a pod");
+    tracing::warn!(pod = %shared.key, why = outcome.message, "evicting a pod");
     shared.end(outcome.within(grace)).await;
     Going { shared, grace }
 }
