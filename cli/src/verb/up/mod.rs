@@ -216,7 +216,7 @@ async fn stop(cluster: Cluster, signals: &mut Signals, progress: &Progress, end:
         stopped = cluster.stop() => stopped?,
         () = signals.again() => return Err(Failure::new("stopped before the pods had ended")),
     }
-    progress.say("stopped; the next start finds everything as it was");
+    progress.say("stopped; the next start goes on from here");
     match end {
         End::Asked => Ok(()),
         End::Failed(failure) => Err(failure),
