@@ -1,8 +1,10 @@
 //! A compiled, linked program that containers are started from.
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 use wasmtime::{Engine, InstancePre};
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::p3::bindings::CommandPre as AsyncCommandPre;
@@ -74,9 +76,23 @@ pub(crate) enum Program {
     /// A component that exports `wasi:cli/run@0.3`.
     AsyncCommand(AsyncCommandPre<Guest>),
     /// A component that exports `wasi:http/incoming-handler@0.2`.
-    Http(ProxyPre<Guest>),
+    Http(Server),
     /// A component that exports `wasi:http/handler@0.3`.
     AsyncHttp(ServicePre<Guest>),
+}
+
+/// A server of which every request has an instance of its own.
+pub(crate) struct Server {
+    pub(crate) program: ProxyPre<Guest>,
+    /// Where instances are made faster, while there is room.
+    pub(crate) pooled: Option<Pooled>,
+}
+
+/// A program whose instances live in a pool.
+pub(crate) struct Pooled {
+    pub(crate) program: ProxyPre<Guest>,
+    /// The places of the pool that are free; all programs share them.
+    pub(crate) places: Arc<Semaphore>,
 }
 
 impl Program {
@@ -86,7 +102,7 @@ impl Program {
             Self::Module(program) => program.module().engine(),
             Self::Command(program) => program.engine(),
             Self::AsyncCommand(program) => program.engine(),
-            Self::Http(program) => program.engine(),
+            Self::Http(server) => server.program.engine(),
             Self::AsyncHttp(program) => program.engine(),
         }
     }

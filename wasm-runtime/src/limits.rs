@@ -102,6 +102,22 @@ pub const HTTP_CONNECTIONS_MAX: usize = 4096;
 /// does not suffice for as many. Further ones wait.
 pub const HTTP_REQUESTS_MAX: usize = 512;
 
+/// Instances of servers that have their memory and stack from a pool. Further ones at the same time have them from the
+/// kernel, which takes longer.
+pub const POOLED_INSTANCES_MAX: u32 = 256;
+
+/// Modules and tables in one component that may live in the pool. One with more never does.
+pub const POOLED_MODULES_MAX: u32 = 8;
+/// The bound of its tables.
+pub const POOLED_TABLES_MAX: u32 = 4;
+
+/// Elements of a table in the pool. A guest there cannot grow one further.
+pub const POOLED_TABLE_ELEMENTS_MAX: usize = 128 << 10;
+
+/// What a place in the pool keeps of each memory, table and stack for the next one, cleared. The rest goes back to the
+/// kernel.
+pub const POOLED_RESIDENT_BYTES: usize = 128 << 10;
+
 /// Connections that the kernel accepts for a listener ahead of us.
 pub const HTTP_BACKLOG: u32 = 1024;
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::spawn_blocking;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
@@ -17,12 +17,12 @@ use wasmtime_wasi::p3::bindings::CommandPre as AsyncCommandPre;
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
 use wasmtime_wasi_http::p3::bindings::ServicePre;
 
-use crate::artifact::{Artifact, Digest, Program};
+use crate::artifact::{Artifact, Digest, Pooled, Program, Server};
 use crate::cache::Cache;
 use crate::compile::{Compiler, Panicked};
-use crate::engine::{self, MemoryInit};
+use crate::engine::{self, Allocation, MemoryInit};
 use crate::inspect::{Form, Inspection, Wasi, World, inspect};
-use crate::limits::{MAPPED_BYTES_MIN, WASM_BYTES_MAX};
+use crate::limits::{POOLED_INSTANCES_MAX, WASM_BYTES_MAX};
 use crate::offer::Linkers;
 use crate::schedule::Ticker;
 
@@ -171,6 +171,7 @@ impl From<Panicked> for LoadError {
 pub(crate) struct Loader {
     copied: Workshop,
     mapped: OnceLock<Workshop>,
+    pools: [OnceLock<Option<Pool>>; 2],
     ticker: Arc<Ticker>,
     cache: Option<Cache>,
     compiler: Compiler,
@@ -184,9 +185,22 @@ struct Workshop {
     linkers: Linkers,
 }
 
-impl Workshop {
+/// A workshop whose instances live in a pool, and the places that are free there.
+struct Pool {
+    workshop: Workshop,
+    places: Arc<Semaphore>,
+}
+
+impl Pool {
     fn open(memory_init: MemoryInit, ticker: &Ticker) -> wasmtime::Result<Self> {
-        let engine = engine::new(memory_init)?;
+        let workshop = Workshop::open(memory_init, Allocation::Pooled, ticker)?;
+        Ok(Self { workshop, places: Arc::new(Semaphore::new(POOLED_INSTANCES_MAX as usize)) })
+    }
+}
+
+impl Workshop {
+    fn open(memory_init: MemoryInit, allocation: Allocation, ticker: &Ticker) -> wasmtime::Result<Self> {
+        let engine = engine::new(memory_init, allocation)?;
         ticker.add(&engine);
         let settings = engine::settings_name(&engine);
         Ok(Self { engine, settings, linkers: Linkers::default() })
@@ -197,8 +211,9 @@ impl Loader {
     /// Makes the first engine.
     pub(crate) fn new(cache: Option<Cache>, ticker: Arc<Ticker>) -> wasmtime::Result<Self> {
         Ok(Self {
-            copied: Workshop::open(MemoryInit::Copied, &ticker)?,
+            copied: Workshop::open(MemoryInit::Copied, Allocation::OnDemand, &ticker)?,
             mapped: OnceLock::new(),
+            pools: Default::default(),
             ticker,
             cache,
             compiler: Compiler::new(),
@@ -208,13 +223,38 @@ impl Loader {
 
     /// The workshop for a program of `bytes`.
     fn workshop(&self, bytes: u64) -> &Workshop {
-        if bytes < MAPPED_BYTES_MIN as u64 {
-            return &self.copied;
+        match MemoryInit::of(bytes) {
+            MemoryInit::Copied => &self.copied,
+            MemoryInit::Mapped => self.mapped.get_or_init(|| {
+                Workshop::open(MemoryInit::Mapped, Allocation::OnDemand, &self.ticker)
+                    .expect("it differs from the first in a setting that every host has")
+            }),
         }
-        self.mapped.get_or_init(|| {
-            Workshop::open(MemoryInit::Mapped, &self.ticker)
-                .expect("it differs from the first in a setting that every host has")
-        })
+    }
+
+    /// The pool for a server of `bytes`; a machine with little address space has none.
+    fn pool(&self, bytes: u64) -> Option<&Pool> {
+        let memory_init = MemoryInit::of(bytes);
+        let pool = self.pools[memory_init as usize].get_or_init(|| {
+            Pool::open(memory_init, &self.ticker)
+                .inspect_err(|error| tracing::info!(%error, "there is no pool for the instances of servers"))
+                .ok()
+        });
+        pool.as_ref()
+    }
+
+    /// The program of a server in the pool: nothing when it has more parts than a place there.
+    fn pooled(&self, digest: Digest, code: &Code, inspection: &Inspection) -> Option<Pooled> {
+        let Pool { workshop, places } = self.pool(inspection.bytes)?;
+        let fitting = match self.cache.as_ref().and_then(|cache| cache.find(digest, &workshop.settings)) {
+            Some(path) => Code::map(&workshop.engine, inspection.form, &path),
+            None => code.serialize().and_then(|compiled| Code::copy(&workshop.engine, inspection.form, &compiled)),
+        };
+        let code = fitting.inspect_err(|error| tracing::debug!(%digest, %error, "a server that does not fit the pool"));
+        match workshop.link(&code.ok()?, inspection).ok()? {
+            Program::Http(Server { program, .. }) => Some(Pooled { program, places: places.clone() }),
+            _ => None,
+        }
     }
 
     /// The artifact of `digest`, if it has been loaded.
@@ -276,7 +316,10 @@ impl Loader {
                 self.compiler.run(size, compile).await??
             }
         };
-        let program = self.workshop(inspection.bytes).link(&code, &inspection)?;
+        let mut program = self.workshop(inspection.bytes).link(&code, &inspection)?;
+        if let Program::Http(server) = &mut program {
+            server.pooled = self.pooled(digest, &code, &inspection);
+        }
         Ok(Arc::new(Artifact::new(digest, inspection, program)))
     }
 
@@ -348,7 +391,7 @@ impl Workshop {
         let linked = self.linkers.component(&self.engine).instantiate_pre(component)?;
         Ok(match (inspection.world, inspection.entry) {
             (World::HttpProxy, Some(Wasi::P3)) => Program::AsyncHttp(ServicePre::new(linked)?),
-            (World::HttpProxy, _) => Program::Http(ProxyPre::new(linked)?),
+            (World::HttpProxy, _) => Program::Http(Server { program: ProxyPre::new(linked)?, pooled: None }),
             (_, Some(Wasi::P3)) => Program::AsyncCommand(AsyncCommandPre::new(linked)?),
             _ => Program::Command(CommandPre::new(linked)?),
         })
@@ -374,9 +417,16 @@ impl Code {
         }
     }
 
-    /// Copies what `engine` has compiled a moment ago.
+    fn serialize(&self) -> wasmtime::Result<Vec<u8>> {
+        match self {
+            Self::Module(module) => module.serialize(),
+            Self::Component(component) => component.serialize(),
+        }
+    }
+
+    /// Copies what an engine of the same settings has compiled.
     fn copy(engine: &Engine, form: Form, compiled: &[u8]) -> wasmtime::Result<Self> {
-        // SAFETY: these bytes come from `precompile_*` of the same engine and were not touched.
+        // SAFETY: these bytes come from an engine of this process and were not touched.
         unsafe {
             Ok(match form {
                 Form::Module => Self::Module(Module::deserialize(engine, compiled)?),

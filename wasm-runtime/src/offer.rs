@@ -185,7 +185,7 @@ mod tests {
     use wasmtime::{Extern, Store};
 
     use super::*;
-    use crate::engine::MemoryInit;
+    use crate::engine::{Allocation, MemoryInit};
 
     #[test]
     fn the_tables_are_sorted() {
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn what_is_offered_to_components_is_linked() {
-        let engine = crate::engine::new(MemoryInit::Copied).expect("the host has wasm");
+        let engine = crate::engine::new(MemoryInit::Copied, Allocation::OnDemand).expect("the host has wasm");
         let linker = component_linker(&engine).expect("links");
         let versioned = |interfaces: &[&str], versions: [&str; 2]| -> Vec<String> {
             interfaces.iter().flat_map(|name| versions.map(|version| format!("{name}@{version}"))).collect()
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_is_offered_to_modules_is_linked_and_the_other_way_round() {
-        let engine = crate::engine::new(MemoryInit::Copied).expect("the host has wasm");
+        let engine = crate::engine::new(MemoryInit::Copied, Allocation::OnDemand).expect("the host has wasm");
         let linker = module_linker(&engine).expect("links");
         let mut store = Store::new(&engine, crate::sandbox::tests::guest());
         let linked: Vec<_> = linker

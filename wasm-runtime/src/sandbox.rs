@@ -120,6 +120,15 @@ impl Sandbox {
     ///
     /// When a mount cannot be opened.
     pub(crate) fn store(&self, stdin: Stdin) -> Result<(Store<Guest>, Arc<Meter>), MountError> {
+        self.store_of(&self.engine, stdin)
+    }
+
+    /// As [`store`](Self::store), for an instance of another engine.
+    ///
+    /// # Errors
+    ///
+    /// When a mount cannot be opened.
+    pub(crate) fn store_of(&self, engine: &Engine, stdin: Stdin) -> Result<(Store<Guest>, Arc<Meter>), MountError> {
         let meter = Meter::new(self.cpu.clone(), self.killed.clone(), self.ticker.clone(), self.turns.clone());
         let guest = Guest {
             wasi: self.grants.wasi(stdin)?,
@@ -129,7 +138,7 @@ impl Sandbox {
             descriptors: Taken::nothing(self.descriptors.clone()),
             grants: self.grants.clone(),
         };
-        let mut store = Store::new(&self.engine, guest);
+        let mut store = Store::new(engine, guest);
         store.limiter(|guest| &mut guest.memory);
         let hostcall_bytes = usize::try_from(self.memory.bytes_max()).unwrap_or(usize::MAX);
         store.set_hostcall_fuel(hostcall_bytes.clamp(HOSTCALL_BYTES_MIN, HOSTCALL_BYTES_MAX));

@@ -21,7 +21,7 @@ use wasmtime_wasi_http::p3::bindings::{Service, ServicePre};
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView as _};
 
 use super::plain;
-use crate::artifact::{Artifact, Program};
+use crate::artifact::{Artifact, Program, Server};
 use crate::limits::{HTTP_IDLE_INSTANCES_MAX, HTTP_INSTANCE_REQUESTS_MAX};
 use crate::sandbox::{Guest, MountError, Sandbox};
 use crate::schedule::{Meter, Metered};
@@ -54,9 +54,9 @@ impl Instances {
     pub(super) async fn rehearse(&self) -> wasmtime::Result<u64> {
         let (mut store, meter) = self.sandbox.store(Stdin::Empty)?;
         match self.program() {
-            Handler::Fresh(program) => {
+            Handler::Fresh(server) => {
                 let made = async {
-                    program.instantiate_async(&mut store).await?;
+                    server.program.instantiate_async(&mut store).await?;
                     Ok(store.data().memory.bytes())
                 };
                 Metered::new(meter, made).await
@@ -78,7 +78,7 @@ impl Instances {
             return;
         };
         let handled = match self.program() {
-            Handler::Fresh(program) => self.handle_fresh(program, request, respond, &tell).await,
+            Handler::Fresh(server) => self.handle_fresh(server, request, respond, &tell).await,
             Handler::Reused(program) => self.handle_reused(program, request, authority, respond, &tell).await,
         };
         if let Err(error) = handled {
@@ -93,12 +93,16 @@ impl Instances {
 
     async fn handle_fresh(
         &self,
-        program: &ProxyPre<Guest>,
+        server: &Server,
         request: Request<Incoming>,
         respond: Respond,
         tell: &impl Fn(&Failure),
     ) -> Result<(), MountError> {
-        let (mut store, meter) = self.sandbox.store(Stdin::Empty)?;
+        let pooled =
+            server.pooled.as_ref().and_then(|pooled| Some((&pooled.program, pooled.places.try_acquire().ok()?)));
+        // Given back after the instance is gone.
+        let (program, _place) = pooled.map_or((&server.program, None), |(program, place)| (program, Some(place)));
+        let (mut store, meter) = self.sandbox.store_of(program.engine(), Stdin::Empty)?;
         let handled = async move {
             if let Err(error) = call_fresh(program, &mut store, request, respond).await {
                 tell(&Failure::Guest { error, exceeds: store.data().memory.exceeds() });
@@ -156,7 +160,7 @@ impl Instances {
 
     fn program(&self) -> Handler<'_> {
         match &self.artifact.program {
-            Program::Http(program) => Handler::Fresh(program),
+            Program::Http(server) => Handler::Fresh(server),
             Program::AsyncHttp(program) => Handler::Reused(program),
             Program::Module(_) | Program::Command(_) | Program::AsyncCommand(_) => {
                 unreachable!("a command is not served")
@@ -167,7 +171,7 @@ impl Instances {
 
 /// A server's program, by what becomes of its instances.
 enum Handler<'a> {
-    Fresh(&'a ProxyPre<Guest>),
+    Fresh(&'a Server),
     Reused(&'a ServicePre<Guest>),
 }
 

@@ -93,6 +93,39 @@ async fn each_request_is_answered_by_a_fresh_instance() {
 }
 
 #[tokio::test]
+async fn nothing_of_an_instance_is_left_for_the_next_one() {
+    let (spec, _, errors) = captured();
+    let leaves = "(if (i32.load (i32.const 5000)) (then unreachable)) (i32.store (i32.const 5000) (i32.const 1))";
+    let (_container, address) = serve(&runtime(), handler(leaves), spec).await;
+    for _ in 0..10 {
+        assert!(get(address, "/").await.contains("the guest failed to answer"));
+    }
+    assert_eq!(errors.text(), "");
+}
+
+#[tokio::test]
+async fn who_takes_every_place_that_there_is_holds_up_nobody_else() {
+    const REQUESTS: usize = 300;
+    let runtime = runtime();
+    let (greedy, address) = serve(&runtime, handler("(loop (br 0))"), ContainerSpec::default()).await;
+    let mut clients = Vec::new();
+    for _ in 0..REQUESTS {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+        clients.push(stream);
+    }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while greedy.usage().memory_bytes < (REQUESTS << 16) as u64 {
+        assert!(Instant::now() < deadline, "not every request has an instance");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let (_modest, address) = serve(&runtime, samples::read("web"), ContainerSpec::default()).await;
+    assert!(get(address, "/").await.starts_with("HTTP/1.1 200 "));
+    greedy.kill();
+    assert_eq!(greedy.wait().await, Exit::Killed);
+}
+
+#[tokio::test]
 async fn who_is_in_the_same_process_needs_no_socket() {
     let (container, address) = serve(&runtime(), samples::read("web"), ContainerSpec::default()).await;
     assert!(container.connect(address.port().wrapping_add(1)).is_none(), "it is served on one port");
