@@ -3,7 +3,7 @@
 
 use wasmtime::Module;
 
-use crate::engine::{MemoryInit, new};
+use crate::engine::{Allocation, MemoryInit, new};
 use crate::offer::{offers_function, offers_interface};
 
 /// Interfaces that stand for a part of WASI; one of them is enough.
@@ -38,7 +38,7 @@ pub fn features() -> Vec<(&'static str, bool)> {
     let offered = |names: &[&str]| names.iter().any(|name| offers_interface(name));
     let interfaces = INTERFACES.into_iter().map(|(feature, names)| (feature, offered(names)));
     let functions = FUNCTIONS.into_iter().map(|(feature, module, name)| (feature, offers_function(module, name)));
-    let engine = new(MemoryInit::Copied).ok();
+    let engine = new(MemoryInit::Copied, Allocation::OnDemand).ok();
     let takes =
         |rest: &[u8]| engine.as_ref().is_some_and(|engine| Module::validate(engine, &[HEADER, rest].concat()).is_ok());
     let proposals = PROPOSALS.into_iter().map(|(feature, rest)| (feature, takes(rest)));
