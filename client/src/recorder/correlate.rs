@@ -230,6 +230,7 @@ mod tests {
             reason: "Pulled".into(),
             message: message.into(),
             at: "2026-01-01T00:00:00.5Z".parse().expect("a timestamp"),
+            told: Instant::now(),
         }
     }
 

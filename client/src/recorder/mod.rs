@@ -1,8 +1,8 @@
 //! Tells people what happened to an object, as core/v1 events, without ever slowing down who tells.
 //!
 //! [`Recorder::event`] puts an occurrence into a bounded queue and returns; one task correlates ([`correlate`]) and
-//! writes, one event at a time and at a bounded rate once a first burst has gone out, so that a wave of pods is not
-//! slowed by its own events. What does not fit is dropped, and counted in a warning.
+//! writes, one event at a time, a moment later, and at a bounded rate once a first burst has gone out, so that neither a pod
+//! nor a wave of them is slowed by its own events. What does not fit is dropped, and counted in a warning.
 //!
 //! Source: client-go's `tools/record`.
 
@@ -30,6 +30,9 @@ const QUEUE_OCCURRENCES_MAX: usize = 8192;
 /// kubelet's `eventBurst` and `eventRecordQPS` (100 and 50).
 const BURST_EVENTS: u32 = 50;
 const EVENTS_PER_SECOND: u32 = 200;
+
+/// How long an event waits before it is written: what happened goes on, and the writes that it takes come first.
+const LINGER: Duration = Duration::from_millis(20);
 
 /// Whether an event is as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +67,7 @@ struct Occurrence {
     reason: String,
     message: String,
     at: Timestamp,
+    told: Instant,
 }
 
 /// The reference by which events (and others) name an object.
@@ -137,7 +141,8 @@ impl Recorder {
         reason: &str,
         message: impl Into<String>,
     ) {
-        let occurrence = Occurrence { regarding, r#type, reason: reason.into(), message: message.into(), at };
+        let (reason, message, told) = (reason.into(), message.into(), Instant::now());
+        let occurrence = Occurrence { regarding, r#type, reason, message, at, told };
         if self.queue.try_send(occurrence).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -164,6 +169,7 @@ impl Writer {
             if dropped > 0 {
                 tracing::warn!(dropped, "events came faster than they can be written, and were dropped");
             }
+            sleep_until(occurrence.told + LINGER).await;
             let verdict = self.correlator.observe(occurrence, Instant::now());
             if verdict != Verdict::Drop {
                 self.pace.turn().await;
