@@ -12,6 +12,8 @@ use crate::resource::Resource;
 #[derive(Debug, Default)]
 pub struct Mapper {
     resources: Mutex<HashMap<(String, String), Arc<Resource>>>,
+    /// Held by who asks, so that those who want to know the same wait for the answer.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl Mapper {
@@ -19,14 +21,21 @@ impl Mapper {
     pub async fn resource(&self, client: &Client, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let wanted = (group.to_owned(), kind.to_owned());
-        if let Some(known) = self.known().get(&wanted) {
-            return Some(known.clone());
+        if let Some(known) = self.get(&wanted) {
+            return Some(known);
+        }
+        let _asking = self.asking.lock().await;
+        if let Some(known) = self.get(&wanted) {
+            return Some(known);
         }
         let found = discover(client).await.resources.into_iter();
         let found = found.map(|resource| ((resource.group.clone(), resource.kind.clone()), Arc::new(resource)));
-        let mut known = self.known();
-        *known = found.collect();
-        known.get(&wanted).cloned()
+        *self.known() = found.collect();
+        self.get(&wanted)
+    }
+
+    fn get(&self, wanted: &(String, String)) -> Option<Arc<Resource>> {
+        self.known().get(wanted).cloned()
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<(String, String), Arc<Resource>>> {
