@@ -35,6 +35,9 @@ const _: () = assert!(RESTART_BACKOFF_RESET.as_secs() == 2 * RESTART_BACKOFF_MAX
 /// Pause between two looks for what former pods left on the disk. Source: kubelet, `ContainerGCPeriod`.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
+/// How long the mirror of a static pod stays away when it was deleted.
+pub const MIRROR_ABSENCE: Duration = Duration::from_secs(1);
+
 /// Largest file that is read as a static pod. Source: kubelet, `maxConfigLength`.
 pub const STATIC_POD_BYTES_MAX: u64 = 10 << 20;
 /// Pause between two looks at the folder of static pods when nothing is heard of it. Source: kubelet, `fileCheckFrequency`.

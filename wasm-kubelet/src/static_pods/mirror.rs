@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{HASH, MIRROR, annotation, is_mirror};
-use crate::limits::{STATIC_POD_LAST_WORDS, STATUS_REPEAT};
+use crate::limits::{MIRROR_ABSENCE, STATIC_POD_LAST_WORDS, STATUS_REPEAT};
 use crate::pod::Host;
 use crate::pod::overwritten::version;
 use crate::pod::report::KINDS;
@@ -24,6 +24,8 @@ use crate::pod::report::KINDS;
 pub struct Mirrors {
     host: Arc<Host>,
     written: HashMap<Key, Written>,
+    /// When those come back that are gone.
+    returns: HashMap<Key, Instant>,
 }
 
 /// The status that a mirror was given last.
@@ -173,7 +175,7 @@ fn json_of(pod: &Pod) -> Value {
 impl Mirrors {
     /// The mirrors of a node's static pods; nothing is known of them yet.
     pub fn new(host: Arc<Host>) -> Self {
-        Self { host, written: HashMap::new() }
+        Self { host, written: HashMap::new(), returns: HashMap::new() }
     }
 
     /// Goes on until `shutdown`, and then tells what became of the pods last.
@@ -221,10 +223,17 @@ impl Mirrors {
         match plan(own.as_deref(), there.as_deref()) {
             Act::Nothing => {
                 self.written.remove(key);
+                self.returns.remove(key);
                 Ok(())
             }
             _ if is_elsewhere && own.is_none() => Ok(()),
-            Act::Create => self.create(&own.expect("a pod is mirrored that there is")).await,
+            Act::Create => match self.absence(key) {
+                Some(pause) => {
+                    self.host.pods.fixed().touched().add_after(key.clone(), pause);
+                    Ok(())
+                }
+                None => self.create(&own.expect("a pod is mirrored that there is")).await,
+            },
             Act::Delete { uid } => self.delete(key, &uid).await,
             Act::Yield => {
                 tracing::warn!(pod = %key, "another pod of the API has the name of a static pod: it is not shown");
@@ -235,6 +244,19 @@ impl Mirrors {
                 _ => Ok(()),
             },
         }
+    }
+
+    /// How long a mirror that was there stays away: who waits for its end, as `kubectl delete` does, sees that it was gone.
+    fn absence(&mut self, key: &Key) -> Option<Duration> {
+        let now = Instant::now();
+        if self.written.remove(key).is_some() {
+            self.returns.insert(key.clone(), now + MIRROR_ABSENCE);
+        }
+        let left = self.returns.get(key)?.checked_duration_since(now).filter(|left| !left.is_zero());
+        if left.is_none() {
+            self.returns.remove(key);
+        }
+        left
     }
 
     async fn create(&self, own: &Pod) -> Result<(), Error> {
