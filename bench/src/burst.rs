@@ -100,10 +100,9 @@ impl Scaled {
     /// # Errors
     /// When the server refuses, or pods of it are left.
     pub async fn watch(&mut self) -> anyhow::Result<Pods> {
-        let (count, version) = namespace::count(&mut self.connection, &self.pods, self.name).await?;
+        let (count, watch) = namespace::watch(&self.server, &mut self.connection, &self.pods, self.name).await?;
         anyhow::ensure!(count == 0, "{count} pods of an earlier run are still there");
-        let path = namespace::watch_path(&self.pods, self.name, &version);
-        Ok(Pods::new(self.server.connect().await?.watch(&path).await?))
+        Ok(Pods::new(watch))
     }
 
     /// Sets the replicas.

@@ -103,9 +103,9 @@ async fn round(options: &Options, server: &Server, paths: &Paths, processes: &Pr
 }
 
 async fn watch(server: &Server, connection: &mut Connection, collection: &str) -> anyhow::Result<Frames> {
-    let (count, version) = namespace::count(connection, collection, NAME).await?;
+    let (count, watch) = namespace::watch(server, connection, collection, NAME).await?;
     anyhow::ensure!(count == 0, "{count} objects of an earlier run are still there");
-    server.connect().await?.watch(&namespace::watch_path(collection, NAME, &version)).await
+    Ok(watch)
 }
 
 async fn until_complete(job: &mut Frames) -> anyhow::Result<()> {

@@ -5,6 +5,8 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use crate::connection::Connection;
+use crate::frames::Frames;
+use crate::server::Server;
 
 /// The label that every object of this program carries; its value is the measurement.
 pub const LABEL: &str = "coracle-bench";
@@ -44,6 +46,21 @@ pub async fn count(
 /// The path of a watch on a measurement's objects.
 pub fn watch_path(collection: &str, measurement: &str, version: &str) -> String {
     format!("{collection}?watch=1&labelSelector={LABEL}%3D{measurement}&resourceVersion={version}")
+}
+
+/// How many objects a measurement has in a collection, and a watch, on a connection of its own, of what becomes of them.
+///
+/// # Errors
+/// When the list or the watch is refused.
+pub async fn watch(
+    server: &Server,
+    connection: &mut Connection,
+    collection: &str,
+    measurement: &str,
+) -> anyhow::Result<(usize, Frames)> {
+    let (count, version) = self::count(connection, collection, measurement).await?;
+    let path = watch_path(collection, measurement, &version);
+    Ok((count, server.connect().await?.watch(&path).await?))
 }
 
 /// Deletes what a measurement made in a collection.

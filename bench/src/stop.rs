@@ -35,8 +35,7 @@ pub async fn run(options: Options, server: &Server, namespace: &str) -> anyhow::
     let collection = namespace::collection(namespace, "pods");
     let mut connection = server.connect().await?;
     namespace::clear(&mut connection, &collection, NAME).await?;
-    let (_, version) = namespace::count(&mut connection, &collection, NAME).await?;
-    let watch = server.connect().await?.watch(&namespace::watch_path(&collection, NAME, &version)).await?;
+    let (_, watch) = namespace::watch(server, &mut connection, &collection, NAME).await?;
     let mut pods = Pods::new(watch);
     let (limit, grace) = (Duration::from_secs(options.timeout), Duration::from_secs(options.grace));
     let mut beyond = Latencies::default();
