@@ -18,9 +18,7 @@ use crate::cluster;
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, Result};
 use crate::server::Access;
-use crate::verb::eviction::Pressure;
-use crate::verb::node_shutdown::Shutdown;
-use crate::verb::registries::Registries;
+use crate::verb::node_options::NodeOptions;
 use crate::verb::run::time;
 use crate::verb::scheduler::{client, until_signal};
 
@@ -77,19 +75,8 @@ pub struct Options {
     #[arg(long)]
     no_proxy: bool,
 
-    /// A folder of pods that the node runs by itself, each a file of YAML or JSON, whether or not there is an API; or one
-    /// such file
-    #[arg(long, alias = "pod-manifest-path", value_name = "PATH")]
-    static_pod_path: Option<PathBuf>,
-
     #[command(flatten)]
-    shutdown: Shutdown,
-
-    #[command(flatten)]
-    pressure: Pressure,
-
-    #[command(flatten)]
-    registries: Registries,
+    node: NodeOptions,
 }
 
 /// Runs the verb, until a signal; the pods then end within their grace periods.
@@ -136,10 +123,7 @@ impl Options {
         config.max_pods = self.max_pods.unwrap_or(config.max_pods);
         config.lease = self.node_lease_duration.unwrap_or(config.lease);
         config.host_paths = self.host_paths.clone();
-        config.static_pods = absolute(self.static_pod_path.as_deref())?;
-        config.node_shutdown = self.shutdown.periods()?;
-        config.eviction = self.pressure.eviction()?;
-        self.registries.apply(&mut config)?;
+        self.node.apply(&mut config)?;
         config.proxy = (!self.no_proxy).then(ProxyConfig::default);
         Ok(config)
     }
@@ -192,14 +176,6 @@ fn without_certificate() -> Option<Tls> {
          kubeconfig, and --tls-cert-file names one"
     );
     None
-}
-
-/// A path that means the same wherever the process stands.
-///
-/// # Errors
-/// When it is none.
-pub fn absolute(path: Option<&Path>) -> Result<Option<PathBuf>> {
-    Ok(path.map(std::path::absolute).transpose()?)
 }
 
 fn lease(text: &str) -> std::result::Result<Duration, String> {

@@ -16,6 +16,7 @@ pub mod inspect;
 pub mod kubeconfig;
 pub mod kubelet;
 pub mod logs;
+pub mod node_options;
 pub mod node_shutdown;
 pub mod port_forward;
 pub mod push;

@@ -24,11 +24,8 @@ use crate::failure::{Failure, Result};
 use crate::manifest::{Filenames, wasm_beside};
 use crate::server::Server;
 use crate::verb::apply::{Applied, Applier, Validate};
-use crate::verb::eviction::Pressure;
 use crate::verb::image;
-use crate::verb::kubelet::absolute;
-use crate::verb::node_shutdown::Shutdown;
-use crate::verb::registries::Registries;
+use crate::verb::node_options::NodeOptions;
 use crate::verb::up::progress::Progress;
 use crate::verb::up::throwaway::Throwaway;
 
@@ -64,19 +61,8 @@ pub struct Options {
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// A folder of pods that the node runs by itself, each a file of YAML or JSON, whether or not there is an API; or one
-    /// such file
-    #[arg(long, alias = "pod-manifest-path", value_name = "PATH")]
-    static_pod_path: Option<PathBuf>,
-
     #[command(flatten)]
-    shutdown: Shutdown,
-
-    #[command(flatten)]
-    pressure: Pressure,
-
-    #[command(flatten)]
-    registries: Registries,
+    node: NodeOptions,
 
     #[command(flatten)]
     throwaway: Throwaway,
@@ -130,10 +116,7 @@ fn whole(options: &Options, data: &DataDir) -> Result<cluster::Options> {
     let runtime = Arc::new(WasmRuntime::new(Runtime::new(config)?));
     let mut node = coracle_kubelet::Config::new(&options.node_name, root);
     node.pod_cidr = options.pod_cidr;
-    node.static_pods = absolute(options.static_pod_path.as_deref())?;
-    node.node_shutdown = options.shutdown.periods()?;
-    node.eviction = options.pressure.eviction()?;
-    options.registries.apply(&mut node)?;
+    options.node.apply(&mut node)?;
     Ok(cluster::Options {
         storage: Storage::Folder(data.clone()),
         listen: Some(options.listen.unwrap_or(LISTEN)),
