@@ -67,7 +67,9 @@ impl<K: Object> Cache<K> {
 
     /// Takes a newer state of an object. An object that has its key but another uid is deleted first.
     pub(super) fn apply(&mut self, object: K) -> Vec<Delta<K>> {
-        let (key, new) = (Key::of(&object), Arc::new(object));
+        let key = Key::of(&object);
+        // What was read has room to grow; its clone has none.
+        let new = Arc::new(if self.is_packed { object } else { object.clone() });
         let held = match self.is_packed {
             true => Held::Packed(Packed::of(&*new)),
             false => Held::Open(new.clone()),

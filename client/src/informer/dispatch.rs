@@ -112,8 +112,8 @@ fn decoded<K: Object>(json: &Bytes) -> Option<K> {
     }
 }
 
-/// Without what no component reads, and what is often half of an object. What was read has room to grow; its clone has none.
+/// Without what no component reads, and what is often half of an object.
 fn trimmed<K: Object>(mut object: K) -> K {
     object.metadata_mut().managed_fields = None;
-    object.clone()
+    object
 }

@@ -12,6 +12,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// A pod that is at hand.
+    pub(super) fn open(pod: &Arc<Pod>) -> Self {
+        Self { packed: Packed::of(&**pod), open: pod.clone().into() }
+    }
+
     /// A pod that is shared with the informer's cache.
     pub(super) fn new(packed: Packed<Pod>) -> Self {
         Self { packed, open: OnceLock::new() }

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use coracle_client::{Key, Packed, Patch};
+use coracle_client::{Key, Patch};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::Value;
@@ -193,7 +193,7 @@ impl Worker {
         Self {
             host,
             shared: Arc::new(shared),
-            known: Known::new(Packed::of(pod)),
+            known: Known::open(pod),
             volumes,
             state: Some(restored.state),
             conditions: restored.conditions,
