@@ -87,11 +87,22 @@ enum Verb {
 
 /// The program: parses its arguments, sets up tracing, and runs the verb.
 pub fn main() -> ExitCode {
+    without_backtraces_of_errors();
     let arguments = Arguments::parse();
     arguments.trace();
     match arguments.run() {
         Ok(code) => code,
         Err(failure) => failure.report(),
+    }
+}
+
+/// Has `RUST_BACKTRACE` mean panics alone, unless `RUST_LIB_BACKTRACE` says otherwise: wasmtime makes errors where nothing
+/// has failed, at each exit of a guest above all, and finding out where each one was made takes a millisecond.
+fn without_backtraces_of_errors() {
+    const VARIABLE: &str = "RUST_LIB_BACKTRACE";
+    if std::env::var_os(VARIABLE).is_none() {
+        // SAFETY: the process has one thread yet, so nobody reads the environment meanwhile.
+        unsafe { std::env::set_var(VARIABLE, "0") };
     }
 }
 

@@ -35,6 +35,10 @@ const _: () = assert!(RESTART_BACKOFF_RESET.as_secs() == 2 * RESTART_BACKOFF_MAX
 /// Pause between two looks for what former pods left on the disk. Source: kubelet, `ContainerGCPeriod`.
 pub const SWEEP_PERIOD: Duration = Duration::from_secs(60);
 
+/// What a container weighs that asks for no CPU, or for less than this; one that asks for a core weighs 1024.
+/// Source: kubelet, `MinShares`.
+pub const CPU_WEIGHT_MIN: u32 = 2;
+
 /// How long the mirror of a static pod stays away when it was deleted.
 pub const MIRROR_ABSENCE: Duration = Duration::from_secs(1);
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::ResourceLimiter;
 
-use crate::limits::{CPU_PERIOD, CPU_WEIGHT_DEFAULT, INTERACTIVE};
+use crate::limits::{ARREARS_MAX, CPU_PERIOD, CPU_WEIGHT_DEFAULT, INTERACTIVE};
 
 /// The memories and tables of a container, within its bound and that of the account above it.
 #[derive(Debug)]
@@ -177,6 +177,12 @@ impl Share {
             weight: weight.unwrap_or(CPU_WEIGHT_DEFAULT).max(1),
         }
     }
+
+    /// The virtual time that `spent` is.
+    fn virtual_ns(self, spent: Duration) -> u64 {
+        let ns = spent.as_nanos() as u64;
+        ns.saturating_mul(CPU_WEIGHT_DEFAULT.into()) / u64::from(self.weight)
+    }
 }
 
 /// The current period and what was spent in it, overdrafts of earlier periods included.
@@ -209,21 +215,21 @@ impl Cpu {
         Duration::from_nanos(self.used_ns.load(Relaxed))
     }
 
-    /// Lifts a container that was idle to the time of those that were not, so that it cannot
-    /// claim what it left unused.
-    pub(crate) fn catch_up(&self, virtual_ns: u64) -> u64 {
-        self.virtual_ns.fetch_max(virtual_ns, Relaxed).max(virtual_ns)
+    /// The virtual time at which the container joins others that have come as far as `floor_ns`. One that was idle cannot
+    /// claim what it left unused; one that computed alone pays back [`ARREARS_MAX`] at most.
+    pub(crate) fn join_at(&self, floor_ns: u64) -> u64 {
+        let ceiling_ns = floor_ns.saturating_add(self.share().virtual_ns(ARREARS_MAX));
+        let joined = |virtual_ns: u64| virtual_ns.clamp(floor_ns, ceiling_ns);
+        joined(self.virtual_ns.update(Relaxed, Relaxed, joined))
     }
 
     /// Books `spent` inside the guest, up to `now`.
     pub(crate) fn charge(&self, spent: Duration, now: Instant) {
-        let ns = spent.as_nanos() as u64;
-        self.used_ns.fetch_add(ns, Relaxed);
-        let Share { quota, weight } = self.share();
-        let weighted = ns.saturating_mul(CPU_WEIGHT_DEFAULT.into()) / u64::from(weight);
-        self.virtual_ns.fetch_add(weighted, Relaxed);
+        self.used_ns.fetch_add(spent.as_nanos() as u64, Relaxed);
+        let share = self.share();
+        self.virtual_ns.fetch_add(share.virtual_ns(spent), Relaxed);
         let mut window = self.window();
-        *window = window.at(now, quota.unwrap_or(CPU_PERIOD));
+        *window = window.at(now, share.quota.unwrap_or(CPU_PERIOD));
         window.spent += spent;
     }
 
@@ -360,8 +366,20 @@ mod tests {
         for cpu in [&light, &heavy] {
             cpu.charge(Duration::from_nanos(4096), now);
         }
-        assert_eq!((light.catch_up(0), heavy.catch_up(0)), (8192, 1024));
-        assert_eq!(heavy.catch_up(5000), 5000);
-        assert_eq!(light.catch_up(5000), 8192);
+        assert_eq!((light.join_at(0), heavy.join_at(0)), (8192, 1024));
+        assert_eq!(heavy.join_at(5000), 5000);
+        assert_eq!(light.join_at(5000), 8192);
+    }
+
+    #[test]
+    fn time_used_alone_is_not_paid_back_for_ever() {
+        let now = Instant::now();
+        let arrears_ns = ARREARS_MAX.as_nanos() as u64;
+        for (weight, ceiling_ns) in [(CPU_WEIGHT_DEFAULT, arrears_ns), (CPU_WEIGHT_DEFAULT / 4, 4 * arrears_ns)] {
+            let cpu = Cpu::new(None, Some(weight), now);
+            cpu.charge(Duration::from_secs(10), now);
+            assert_eq!(cpu.join_at(1000), 1000 + ceiling_ns);
+            assert_eq!(cpu.join_at(0), ceiling_ns, "what is forgiven stays so");
+        }
     }
 }

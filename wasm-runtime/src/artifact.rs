@@ -96,6 +96,14 @@ pub(crate) struct Pooled {
 }
 
 impl Program {
+    /// Whether it answers requests, rather than running to its end.
+    pub(crate) fn is_server(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::AsyncHttp(_) => true,
+            Self::Module(_) | Self::Command(_) | Self::AsyncCommand(_) => false,
+        }
+    }
+
     /// The engine that the program is compiled for.
     pub(crate) fn engine(&self) -> &Engine {
         match self {

@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::limits::{COMPILATIONS_LARGE_MAX, COMPILATIONS_SMALL_MAX, COMPILING_BYTES_MAX, MAPPED_BYTES_MIN};
+use crate::limits::{
+    COMMANDS_NICE, COMPILATIONS_LARGE_MAX, COMPILATIONS_SMALL_MAX, COMPILING_BYTES_MAX, MAPPED_BYTES_MIN,
+};
 use crate::threads::{cores, yield_to_others};
 
 /// Compiles a bounded number of modules at a time, each on every core, behind everything else.
@@ -85,7 +87,7 @@ impl Lane {
             ThreadPoolBuilder::new()
                 .num_threads(cores())
                 .thread_name(move |_| name.to_owned())
-                .start_handler(|_| yield_to_others())
+                .start_handler(|_| yield_to_others(COMMANDS_NICE))
                 // The job's sender is dropped by the panic, which tells the one who waits.
                 .panic_handler(|_| tracing::error!("a compilation panicked"))
                 .build()

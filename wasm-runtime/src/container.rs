@@ -220,9 +220,9 @@ pub(crate) fn prepare(
     handle: &Handle,
 ) -> Result<(Container, impl Future<Output = ()> + Send + 'static), StartError> {
     let sandbox = Arc::new(Sandbox::new(host, artifact.program.engine(), &mut spec));
-    let work = match &artifact.program {
-        Program::Http(_) | Program::AsyncHttp(_) => Work::serve(&sandbox, spec.http.unwrap_or_default(), handle)?,
-        Program::Module(_) | Program::Command(_) | Program::AsyncCommand(_) => Work::run(&sandbox, spec.stdin)?,
+    let work = match artifact.program.is_server() {
+        true => Work::serve(&sandbox, spec.http.unwrap_or_default(), handle)?,
+        false => Work::run(&sandbox, spec.stdin)?,
     };
     Ok(made(artifact, sandbox, work))
 }
@@ -240,7 +240,7 @@ pub(crate) fn prepare_within(
     if exit.get().is_some() {
         return Err(StartError::Ended);
     }
-    if let Program::Http(_) = artifact.program {
+    if artifact.program.is_server() {
         return Err(StartError::NotACommand);
     }
     let sandbox = Arc::new(sandbox.within(&mut spec));

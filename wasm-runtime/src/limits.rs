@@ -69,6 +69,14 @@ pub const TICKER_LINGER_TICKS: u32 = 20;
 /// Time that a guest executes before it hands its thread to the next one that waits for a turn.
 pub const SLICE: Duration = Duration::from_millis(4);
 
+/// Time that a guest executes after a wait before it must take turns, however much its container has used: most requests are
+/// answered within it.
+pub const BEFORE_TURNS: Duration = Duration::from_millis(1);
+
+/// Time used ahead of the others, while nobody else wanted it, that a container makes up for once they do. The rest is
+/// forgiven: it would not execute again until each of them had used as much.
+pub const ARREARS_MAX: Duration = Duration::from_millis(8);
+
 /// Time in a [`CPU_PERIOD`] up to which a container counts as interactive: it then runs as soon
 /// as it has something to do, ahead of those that take turns.
 pub const INTERACTIVE: Duration = Duration::from_millis(20);
@@ -79,9 +87,11 @@ pub const CPU_PERIOD: Duration = Duration::from_millis(100);
 /// Weight of a container that names none, and the scale of the others (1024 is one core asked).
 pub const CPU_WEIGHT_DEFAULT: u32 = 1024;
 
-/// Niceness of the guest and compiler threads, so that the control plane in the same process goes
-/// first.
-pub const GUEST_NICE: i32 = 10;
+/// Niceness of the threads of servers: the control plane in the same process goes first.
+pub const SERVERS_NICE: i32 = 5;
+
+/// Niceness of the threads of commands and of the compiler: an answer that somebody waits for goes first.
+pub const COMMANDS_NICE: i32 = 15;
 
 /// Threads that block on files for guests. More requests than that wait.
 pub const BLOCKING_THREADS_MAX: usize = 64;
@@ -146,6 +156,8 @@ pub const HTTP_DOOR_BYTES: usize = 16 << 10;
 const _: () = {
     assert!(WASM_STACK_BYTES * 2 <= FIBER_STACK_BYTES, "host calls need room below the guest");
     assert!(SLICE.as_millis() >= EPOCH_TICK.as_millis(), "a slice is measured in ticks");
+    assert!(BEFORE_TURNS.as_millis() >= EPOCH_TICK.as_millis(), "time is looked at once a tick");
+    assert!(ARREARS_MAX.as_millis() > SLICE.as_millis(), "who has just had a slice goes behind those who have not");
     assert!(INTERACTIVE.as_millis() < CPU_PERIOD.as_millis(), "a spinning guest must take turns");
     assert!(HTTP_REQUESTS_MAX <= HTTP_CONNECTIONS_MAX, "an idle connection runs no request");
 };

@@ -126,9 +126,10 @@ impl Runtime {
     ///
     /// When something that the spec grants is not to be had.
     pub fn start(&self, artifact: &Arc<Artifact>, spec: ContainerSpec) -> Result<Container, StartError> {
-        let handle = self.inner.threads.handle();
+        let threads = &self.inner.threads;
+        let handle = if artifact.program.is_server() { threads.servers() } else { threads.commands() };
         let (container, life) = prepare(artifact.clone(), spec, self.inner.host.clone(), handle)?;
-        self.spawn(life);
+        self.spawn(life, handle);
         Ok(container)
     }
 
@@ -140,14 +141,14 @@ impl Runtime {
     /// When the container has ended, or its program is no command.
     pub fn exec(&self, container: &Container, spec: ExecSpec) -> Result<Container, StartError> {
         let (exec, life) = prepare_within(container, spec)?;
-        self.spawn(life);
+        self.spawn(life, self.inner.threads.commands());
         Ok(exec)
     }
 
-    fn spawn(&self, life: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&self, life: impl Future<Output = ()> + Send + 'static, threads: &Handle) {
         // The threads outlive what runs on them.
         let inner = self.inner.clone();
-        self.inner.threads.handle().spawn(async move {
+        threads.spawn(async move {
             life.await;
             drop(inner);
         });

@@ -14,6 +14,7 @@ use super::{
     StartError, Tell, Unresolved, Usage,
 };
 use crate::images::Image;
+use crate::limits::CPU_WEIGHT_MIN;
 use crate::pod::execute::chain;
 
 /// Runs WebAssembly guests.
@@ -91,10 +92,10 @@ impl Module for WasmModule {
     }
 }
 
-/// `requests.cpu` of one core weighs as much as no request: 1024, as with cgroups' shares.
-fn weight(limits: &Limits) -> Option<u32> {
-    let millis = u64::from(limits.cpu_millis_requested);
-    (millis > 0).then(|| u32::try_from((millis * 1024 / 1000).max(2)).unwrap_or(u32::MAX))
+/// What `requests.cpu` weighs: 1024 a core, as cgroups' shares, and so next to nothing without a request.
+fn weight(limits: &Limits) -> u32 {
+    let shares = u64::from(limits.cpu_millis_requested) * 1024 / 1000;
+    u32::try_from(shares).unwrap_or(u32::MAX).max(CPU_WEIGHT_MIN)
 }
 
 fn translate(spec: ContainerSpec) -> wasm::ContainerSpec {
@@ -108,7 +109,7 @@ fn translate(spec: ContainerSpec) -> wasm::ContainerSpec {
         stderr: Arc::new(Output(spec.stderr)),
         memory_bytes_max: spec.limits.memory_bytes_max,
         cpu_millis_max: spec.limits.cpu_millis_max,
-        cpu_weight: weight(&spec.limits),
+        cpu_weight: Some(weight(&spec.limits)),
         http: Some(wasm::HttpServe { listen: spec.http }),
         address: spec.address,
         resolver: Arc::new(Resolver(spec.names)),
@@ -213,7 +214,7 @@ impl Container for WasmContainer {
     }
 
     fn resize(&self, limits: Limits) -> Result<(), StartError> {
-        self.container.resize(limits.memory_bytes_max, limits.cpu_millis_max, weight(&limits));
+        self.container.resize(limits.memory_bytes_max, limits.cpu_millis_max, Some(weight(&limits)));
         Ok(())
     }
 
@@ -240,5 +241,16 @@ impl Container for WasmContainer {
         let started = self.runtime.exec(&self.container, spec);
         let container = started.map_err(|error| StartError { message: chain(&error) })?;
         Ok(WasmContainer::new(&self.runtime, container, self.mounts.clone(), self.address))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_more_weighs_more() {
+        let weight = |cpu_millis_requested| weight(&Limits { cpu_millis_requested, ..Limits::default() });
+        assert_eq!([0, 1, 10, 250, 1000, 4000].map(weight), [2, 2, 10, 256, 1024, 4096]);
     }
 }

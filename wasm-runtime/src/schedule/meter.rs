@@ -16,7 +16,7 @@ use super::turns::Turn;
 use super::{Ticker, Turns};
 use crate::account::Cpu;
 use crate::exit::Interrupted;
-use crate::limits::SLICE;
+use crate::limits::{BEFORE_TURNS, SLICE};
 
 /// What measures one instance. Time is that of the thread, so that being preempted is free.
 #[derive(Debug)]
@@ -59,7 +59,8 @@ impl Meter {
             return Ok(self.pause(Pause::Until(until)));
         }
         let executed = Duration::from_nanos(now_ns.saturating_sub(self.slice_ns.load(Relaxed)));
-        if executed < SLICE && (self.holds_turn() || self.cpu.is_interactive()) {
+        let allowed = if self.holds_turn() || self.cpu.is_interactive() { SLICE } else { BEFORE_TURNS };
+        if executed < allowed {
             return Ok(UpdateDeadline::Continue(1));
         }
         Ok(self.pause(Pause::Turn))
@@ -84,7 +85,7 @@ impl Meter {
     async fn next_turn(&self, held: Option<Turn>) {
         // Whatever else this thread has to do, sockets above all, goes first.
         tokio::task::yield_now().await;
-        let turn = self.turns.join(self.cpu.catch_up(self.turns.floor()), held).await;
+        let turn = self.turns.join(self.cpu.join_at(self.turns.floor()), held).await;
         *self.turn.lock().unwrap_or_else(PoisonError::into_inner) = Some(turn);
     }
 

@@ -1,10 +1,11 @@
 //! Guests that serve HTTP, and what clients and failures do to them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use coracle_runtime::{Container, ContainerSpec, Exit, HttpServe, Runtime, StartError, Stop};
+use coracle_runtime::{Capture, Container, ContainerSpec, ExecSpec, Exit, HttpServe, Runtime, StartError, Stdin, Stop};
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -316,6 +317,24 @@ async fn every_pod_address_has_every_port() {
     let second = on(IpAddr::from([127, 64, 250, 2]), port);
     for container in [&first, &second] {
         assert!(get(container.http_addresses()[0], "/").await.starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[tokio::test]
+async fn a_server_has_no_command_to_run_again() {
+    let runtime = runtime();
+    for wasm in [samples::read("web"), built("service-p3")] {
+        let (container, address) = serve(&runtime, wasm, ContainerSpec::default()).await;
+        let output = Arc::new(Capture::new(100));
+        let spec = ExecSpec {
+            args: Vec::new(),
+            stdin: Stdin::Empty,
+            stdout: output.clone(),
+            stderr: output,
+            is_terminal: false,
+        };
+        assert!(matches!(runtime.exec(&container, spec), Err(StartError::NotACommand)));
+        assert!(get(address, "/").await.starts_with("HTTP/1.1 200 "));
     }
 }
 

@@ -26,9 +26,9 @@ async fn has_used(container: &Container, cpu_time: Duration) {
 async fn a_tenth_of_a_core_is_a_tenth_of_a_core() {
     let runtime = narrow();
     let spec = ContainerSpec { cpu_millis_max: Some(100), ..Default::default() };
-    let container = spawn(&runtime, start(SPIN), spec).await;
-    container.ready().await;
+    let spinning = load(&runtime, start(SPIN)).await;
     let began = Instant::now();
+    let container = runtime.start(&spinning, spec).unwrap();
     has_used(&container, Duration::from_millis(55)).await;
     // 10 ms a period, so the sixth period must have begun.
     assert!(began.elapsed() > Duration::from_millis(450), "{:?}", began.elapsed());
