@@ -102,9 +102,13 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use futures::FutureExt as _;
 
     use super::*;
+    use crate::account::Cpu;
+    use crate::limits::SLICE;
 
     #[test]
     fn the_least_served_goes_first() {
@@ -139,6 +143,25 @@ mod tests {
         assert!(held.is_some());
         assert!(turns.join(11, held).now_or_never().is_none());
         assert!(other.now_or_never().is_some());
+    }
+
+    #[test]
+    fn who_computed_alone_waits_for_two_slices_at_most() {
+        let now = Instant::now();
+        let [alone, newcomer] = [(); 2].map(|()| Cpu::new(None, None, now));
+        alone.charge(Duration::from_secs(10), now);
+        let turns = Turns::new(1);
+        let mut held = turns.join(newcomer.join_at(turns.floor()), None).now_or_never();
+        let mut wait = Box::pin(turns.join(alone.join_at(turns.floor()), None));
+        assert!(wait.as_mut().now_or_never().is_none());
+        let mut slices = 0;
+        while held.is_some() {
+            newcomer.charge(SLICE, now);
+            slices += 1;
+            held = turns.join(newcomer.join_at(turns.floor()), held).now_or_never();
+        }
+        assert!(wait.now_or_never().is_some());
+        assert_eq!(slices, 2);
     }
 
     #[test]
