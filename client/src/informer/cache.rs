@@ -68,11 +68,12 @@ impl<K: Object> Cache<K> {
     /// Takes a newer state of an object. An object that has its key but another uid is deleted first.
     pub(super) fn apply(&mut self, object: K) -> Vec<Delta<K>> {
         let key = Key::of(&object);
-        // What was read has room to grow; its clone has none.
-        let new = Arc::new(if self.is_packed { object } else { object.clone() });
-        let held = match self.is_packed {
-            true => Held::Packed(Packed::of(&*new)),
-            false => Held::Open(new.clone()),
+        let (held, new) = if self.is_packed {
+            (Held::Packed(Packed::of(&object)), Arc::new(object))
+        } else {
+            // What was read has room to grow; its clone has none.
+            let new = Arc::new(object.clone());
+            (Held::Open(new.clone()), new)
         };
         let old = self.objects.insert(key.clone(), held.clone()).map(|old| old.open());
         self.index(&key, old.as_deref(), Some((&*new, &held)));
