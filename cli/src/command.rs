@@ -96,8 +96,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Has `RUST_BACKTRACE` mean panics alone, unless `RUST_LIB_BACKTRACE` says otherwise: wasmtime makes errors where nothing
-/// has failed, at each exit of a guest above all, and finding out where each one was made takes a millisecond.
+/// Has `RUST_BACKTRACE` mean panics alone, unless `RUST_LIB_BACKTRACE` says otherwise: wasmtime makes an error for each
+/// instance of a component, though nothing has failed, and finding out where it was made is a tenth of a request's CPU.
 fn without_backtraces_of_errors() {
     const VARIABLE: &str = "RUST_LIB_BACKTRACE";
     if std::env::var_os(VARIABLE).is_none() {

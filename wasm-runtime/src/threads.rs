@@ -2,7 +2,7 @@
 //! the first guest of its kind.
 //!
 //! The kernel shares the cores among threads, not among guests. With threads of their own, and ahead of the others, servers
-//! answer as fast beside commands that compute as they do alone.
+//! answer nearly as fast beside commands that compute as they do alone.
 
 use std::num::NonZeroUsize;
 use std::sync::OnceLock;
