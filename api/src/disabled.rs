@@ -13,9 +13,10 @@ pub fn drop(object: &mut AnyObject, old: Option<&AnyObject>) {
     if let Some(node) = object.downcast_mut::<Node>() {
         return of_node(node, old.and_then(|old| old.downcast_ref()));
     }
-    let old = old.map(|old| pod_spec(old).cloned().unwrap_or_default()).unwrap_or_default();
+    let nothing = PodSpec::default();
+    let old = old.and_then(pod_spec).unwrap_or(&nothing);
     if let Some(spec) = pod_spec_mut(object) {
-        of_pod(spec, &old);
+        of_pod(spec, old);
     }
     if let Some(status) = object.downcast_mut::<Pod>().and_then(|pod| pod.status.as_mut()) {
         status.node_allocatable_resource_claim_statuses = None;

@@ -5,12 +5,14 @@ use std::marker::PhantomData;
 
 use bytes::Bytes;
 use coracle_api::Object;
+use coracle_api::object::DecodeError;
 use futures::Stream;
 use http::{Method, Request, header};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::DeleteOptions;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ListMeta, ObjectMeta};
 use serde_json::Value;
 
+use crate::informer::metadata_of;
 use crate::watch::{self, WatchEvent};
 use crate::{Client, Error, path};
 
@@ -156,10 +158,20 @@ impl<K: Object> Objects<K> {
         self.object(Method::PATCH, self.path(name, None)?, Some(patch.content_type()), patch.body()).await
     }
 
+    /// As [`Objects::patch`], for who need not know what came of it but who, where, which version, whose, and what holds it.
+    ///
     /// # Errors
     /// As [`Objects::patch`].
-    pub async fn patch_status(&self, name: &str, patch: &Patch) -> Result<K, Error> {
-        self.object(Method::PATCH, self.path(name, Some("status"))?, Some(patch.content_type()), patch.body()).await
+    pub async fn patch_unseen(&self, name: &str, patch: &Patch) -> Result<ObjectMeta, Error> {
+        self.metadata(Method::PATCH, self.path(name, None)?, Some(patch.content_type()), patch.body()).await
+    }
+
+    /// As [`Objects::patch_unseen`], of an object's status.
+    ///
+    /// # Errors
+    /// As [`Objects::patch`].
+    pub async fn patch_status(&self, name: &str, patch: &Patch) -> Result<ObjectMeta, Error> {
+        self.metadata(Method::PATCH, self.path(name, Some("status"))?, Some(patch.content_type()), patch.body()).await
     }
 
     /// # Errors
@@ -200,6 +212,19 @@ impl<K: Object> Objects<K> {
         let named = format!("{method} {path}");
         let answer = self.client.raw(request(method, path, content_type, body)?).await?;
         K::decode(answer.body()).map_err(|source| Error::Answer { request: named, source })
+    }
+
+    async fn metadata(
+        &self,
+        method: Method,
+        path: String,
+        content_type: Option<&'static str>,
+        body: Bytes,
+    ) -> Result<ObjectMeta, Error> {
+        let named = format!("{method} {path}");
+        let answer = self.client.raw(request(method, path, content_type, body)?).await?;
+        metadata_of(answer.body())
+            .map_err(|source| Error::Answer { request: named, source: DecodeError { kind: K::KIND.into(), source } })
     }
 
     fn path(&self, name: &str, subresource: Option<&str>) -> Result<String, Error> {

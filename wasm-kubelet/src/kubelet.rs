@@ -28,8 +28,9 @@ use crate::node::shutdown::shut_down;
 use crate::node::{Machine, MachineObserver};
 use crate::pod::admit::{Amount, Ledger};
 use crate::pod::instances::Instances;
+use crate::pod::volumes::PodDirs;
 use crate::pod::volumes::follow::Follower;
-use crate::pod::{Host, Pods, Workers, farewell, report, volumes};
+use crate::pod::{Host, Pods, Workers, farewell, report};
 use crate::proxy::Proxy;
 use crate::runtime::Runtime;
 use crate::server::{self, rates::Rates};
@@ -96,6 +97,7 @@ impl Kubelet {
             addresses: Addresses::new(config.pod_cidr),
             cluster: Arc::new(Cluster::new(informers.clone())),
             logs: Logs::new(config.root_dir.join("logs"), config.logs, clock),
+            dirs: PodDirs::new(&config.root_dir),
             instances: Instances::open(&config.root_dir).map_err(Error::Instances)?,
             rates: Rates::default(),
             puller: Arc::new(Puller::new(store, config.image_sources, config.registries.clone())?),
@@ -261,7 +263,7 @@ fn sweep_once(workers: &Workers) {
     let visit = |is_known: &dyn Fn(&str) -> bool| {
         host.logs.sweep(is_known);
         host.instances.sweep(is_known);
-        volumes::sweep(&host.config.root_dir, is_known);
+        host.dirs.sweep(is_known);
         host.pods.fixed().sweep(is_known);
     };
     let is_strange = Cell::new(false);

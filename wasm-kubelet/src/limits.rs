@@ -14,6 +14,9 @@ pub const STATUS_WRITES_MAX: usize = 64;
 /// settles within this time costs one write and not three.
 pub const STATUS_SETTLE: Duration = Duration::from_millis(300);
 
+/// How long a pod with which nothing is done stays open to be read. It is packed then, and opened when something happens.
+pub const POD_CLOSE: Duration = Duration::from_millis(200);
+
 /// First pause after a status write that failed; doubles up to [`STATUS_RETRY_MAX`].
 pub const STATUS_RETRY: Duration = Duration::from_millis(200);
 /// Longest pause between two attempts at writing a status.

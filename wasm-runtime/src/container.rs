@@ -318,7 +318,8 @@ async fn live(
         Work::Serve(listeners) => {
             let started = || shared.set_started();
             let (sandbox, stop) = (shared.sandbox.clone(), shared.stop.clone());
-            let served = http::serve(artifact, sandbox, listeners, entrance, stop, started);
+            // In a box, so that commands need not have room for it.
+            let served = Box::pin(http::serve(artifact, sandbox, listeners, entrance, stop, started));
             Some(served.await).filter(|exit| *exit == Exit::OutOfMemory || !shared.sandbox.killed.is_cancelled())
         }
     };
@@ -327,10 +328,11 @@ async fn live(
 
 async fn run(shared: &Shared, artifact: &Artifact, store: Store<Guest>) -> Exit {
     let started = || shared.set_started();
+    // Each in a box, so that none has room for the largest.
     let outcome = match &artifact.program {
-        Program::Module(program) => command::run_module(program, store, started).await,
-        Program::Command(program) => command::run_component(program, store, started).await,
-        Program::AsyncCommand(program) => command::run_async_component(program, store, started).await,
+        Program::Module(program) => Box::pin(command::run_module(program, store, started)).await,
+        Program::Command(program) => Box::pin(command::run_component(program, store, started)).await,
+        Program::AsyncCommand(program) => Box::pin(command::run_async_component(program, store, started)).await,
         Program::Http(_) | Program::AsyncHttp(_) => unreachable!("a server is not run"),
     };
     if outcome.is_ok() && artifact.inspection().world == World::Reactor {

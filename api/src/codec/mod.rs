@@ -30,7 +30,7 @@ pub use encode::EncodeError;
 pub(crate) use encode::write_string;
 pub(crate) use managed::{join as join_managed, split as split_managed};
 pub use size::fits;
-pub use splice::{SPLICED_BYTES_MAX, metadata_of, partial_metadata, resplice, splice, splice_into};
+pub use splice::{SPLICED_BYTES_MAX, metadata_of, partial_metadata, partition, resplice, splice, splice_into, unite};
 pub(crate) use times::with_zero_times;
 pub use yaml::{from_json as json_to_yaml, warnings};
 

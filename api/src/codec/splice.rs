@@ -4,6 +4,8 @@
 //! kinds with fields that sort before it (`addressType`, `data`, `binaryData`); so the object's own members are walked, by
 //! skipping values, until the key is met.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 
 /// The object with its resource version, which only the store knows: `"resourceVersion":"7"` put first into its metadata.
@@ -69,19 +71,71 @@ pub fn partial_metadata(object: &[u8]) -> Bytes {
     out.freeze()
 }
 
+/// The object in two: the members that `wanted` says, and the others. `None` of a text that the codec did not write.
+#[must_use]
+pub fn partition(object: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (mut chosen, mut rest) = (Vec::with_capacity(object.len()), Vec::with_capacity(object.len()));
+    let mut members = Members { object, at: 1 };
+    for (key, value) in &mut members {
+        let part = if wanted(key) { &mut chosen } else { &mut rest };
+        part.push(if part.is_empty() { b'{' } else { b',' });
+        part.extend_from_slice(b"\"");
+        part.extend_from_slice(key);
+        part.extend_from_slice(b"\":");
+        part.extend_from_slice(&object[value]);
+    }
+    // Whatever stopped it before the end is nothing that the codec writes.
+    if members.at != object.len() {
+        return None;
+    }
+    for part in [&mut chosen, &mut rest] {
+        if part.is_empty() {
+            part.push(b'{');
+        }
+        part.push(b'}');
+    }
+    Some((chosen, rest))
+}
+
+/// The members of two objects as one object.
+#[must_use]
+pub fn unite(mut one: Vec<u8>, other: &[u8]) -> Vec<u8> {
+    if other.len() > 2 {
+        one.pop();
+        if one.len() > 1 {
+            one.push(b',');
+        }
+        one.extend_from_slice(&other[1..]);
+    }
+    one
+}
+
 /// Where the value of a member of an object, itself an object, starts and ends.
 fn member(object: &[u8], key: &[u8]) -> Option<(usize, usize)> {
-    let mut at = 1;
-    while object.get(at) == Some(&b'"') {
+    let (_, value) = Members { object, at: 1 }.find(|(found, _)| *found == key)?;
+    (object.get(value.start) == Some(&b'{')).then_some((value.start, value.end))
+}
+
+/// The keys of an object, without their quotes, and where their values are; to the end, or to what the codec did not write.
+struct Members<'o> {
+    object: &'o [u8],
+    at: usize,
+}
+
+impl<'o> Iterator for Members<'o> {
+    type Item = (&'o [u8], Range<usize>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (object, at) = (self.object, self.at);
+        if object.get(at) != Some(&b'"') {
+            return None;
+        }
         let colon = skip_string(object, at)?;
         let value = colon + 1;
         let end = skip_value(object, value)?;
-        if &object[at + 1..colon - 1] == key {
-            return (object.get(value) == Some(&b'{')).then_some((value, end));
-        }
-        at = end + 1;
+        self.at = end + 1;
+        Some((&object[at + 1..colon - 1], value..end))
     }
-    None
 }
 
 /// Where the string that starts at `at` ends.
@@ -151,6 +205,32 @@ mod tests {
             let spliced = splice(given.as_bytes(), 7);
             assert_eq!(spliced, expected.as_bytes(), "{given}");
             assert_eq!(resplice(&spliced, 1234), splice(given.as_bytes(), 1234), "{given}");
+        }
+    }
+
+    #[test]
+    fn an_object_is_parted_and_united() {
+        let parts = |object: &str| {
+            let (chosen, rest) = partition(object.as_bytes(), |key| key == b"b" || key == b"d")?;
+            Some((String::from_utf8(chosen).ok()?, String::from_utf8(rest).ok()?))
+        };
+        for (object, chosen, rest) in [
+            (r#"{"a":1,"b":{"c":[1,"}"]},"d":null}"#, r#"{"b":{"c":[1,"}"]},"d":null}"#, r#"{"a":1}"#),
+            (r#"{"b":1}"#, r#"{"b":1}"#, "{}"),
+            (r#"{"a":"\""}"#, "{}", r#"{"a":"\""}"#),
+        ] {
+            assert_eq!(parts(object), Some((chosen.to_owned(), rest.to_owned())));
+        }
+        for other in ["", "{}", "[]", r#"{"a":1"#, r#"{"a":1, "b":2}"#, r#"{"a":1}x"#] {
+            assert_eq!(parts(other), None, "{other}");
+        }
+        for (one, other, all) in [
+            (r#"{"a":1}"#, r#"{"b":2}"#, r#"{"a":1,"b":2}"#),
+            ("{}", r#"{"b":2}"#, r#"{"b":2}"#),
+            (r#"{"a":1}"#, "{}", r#"{"a":1}"#),
+            ("{}", "{}", "{}"),
+        ] {
+            assert_eq!(unite(one.into(), other.as_bytes()), all.as_bytes());
         }
     }
 

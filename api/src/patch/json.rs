@@ -4,6 +4,9 @@
 //! is not there is replaced in an object all the same and copied as null, and the whole document can be replaced but not
 //! added.
 
+use std::collections::BTreeSet;
+use std::iter;
+
 use serde_json::Value;
 
 use super::{Error, Read, read_value};
@@ -67,6 +70,20 @@ pub fn parse(patch: &[u8], checked: bool) -> Result<Read<Vec<Operation>>, Error>
     }
     let findings = findings.into_iter().take(limits::FINDINGS_MAX).map(|one| format!("json patch {one}")).collect();
     Ok(Read { patch: operations, findings })
+}
+
+/// The members of a document that a patch is about; `None` when it may be about all of it.
+#[must_use]
+pub fn members(patch: &[Operation]) -> Option<BTreeSet<String>> {
+    let member = |pointer: &str| {
+        let first = pointer.strip_prefix('/')?.split('/').next()?;
+        Some(first.replace("~1", "/").replace("~0", "~"))
+    };
+    patch
+        .iter()
+        .flat_map(|operation| iter::once(operation.path.as_deref()).chain(operation.from.as_deref().map(Some)))
+        .map(|pointer| member(pointer?))
+        .collect()
 }
 
 /// Applies a patch: the result, or why it can't be applied.

@@ -11,9 +11,12 @@ pub mod merge;
 mod properties;
 pub mod strategic;
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
 use crate::status::ApiError;
 use crate::{codec, go};
-use serde_json::Value;
 
 /// Why a patch can't be applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +52,13 @@ impl From<Error> for ApiError {
 pub struct Read<P> {
     pub patch: P,
     pub findings: Vec<String>,
+}
+
+/// The members of an object that a patch of its own form is about; `None` when it may be about all of it: directives are.
+#[must_use]
+pub fn members(patch: &Value) -> Option<BTreeSet<String>> {
+    let keys = patch.as_object()?.keys();
+    keys.map(|key| (!key.starts_with('$')).then(|| key.clone())).collect()
 }
 
 /// Reads a value, and what stands twice in it.

@@ -5,10 +5,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{merge, strategic};
+use super::{json, members as members_of, merge, strategic};
+use crate::codec;
 use crate::schema::tape::{Tape, tape, typed};
 use crate::schema::{Merge, Shape};
 
@@ -170,6 +173,36 @@ proptest! {
         let mut patched = live.clone();
         merge::apply(&mut patched, merge_diff(&live, &wanted));
         prop_assert_eq!(&patched, &wanted);
+    }
+
+    #[test]
+    fn a_patch_changes_the_members_that_it_is_about_alone(t: prop::sample::Index, live in tape(), wanted in tape()) {
+        let type_ = t.get(&typed()).model.schema().unwrap();
+        let make = |tape: &[u8]| Tape(tape.iter()).value(Shape::Object(type_), &Merge::PLAIN);
+        let (live, wanted) = (make(&live), make(&wanted));
+        let in_part = |names: Option<BTreeSet<String>>, apply: &dyn Fn(Value) -> Value| {
+            let Some(names) = names else { return apply(live.clone()) };
+            let (touched, rest) = codec::partition(live.to_string().as_bytes(), |key| {
+                names.iter().any(|name| name.as_bytes() == key)
+            }).unwrap();
+            let after = apply(serde_json::from_slice(&touched).unwrap());
+            serde_json::from_slice(&codec::unite(after.to_string().into(), &rest)).unwrap()
+        };
+        for patch in [merge_diff(&live, &wanted), Value::Object(three_way(&live, &wanted, &live, Shape::Object(type_)))] {
+            let merged = |mut value: Value| {
+                merge::apply(&mut value, patch.clone());
+                value
+            };
+            prop_assert_eq!(in_part(members_of(&patch), &merged), merged(live.clone()), "{}", &patch);
+            let strategic = |value| strategic::apply(value, patch.clone(), type_).unwrap_or_default();
+            prop_assert_eq!(in_part(members_of(&patch), &strategic), strategic(live.clone()), "{}", &patch);
+        }
+        let operations: Vec<Value> = wanted.as_object().unwrap().iter().map(|(name, value)| {
+            json!({"op": "add", "path": format!("/{}", name.replace('~', "~0").replace('/', "~1")), "value": value})
+        }).collect();
+        let patch = json::parse(Value::Array(operations).to_string().as_bytes(), true).unwrap().patch;
+        let operated = |value| json::apply(value, &patch).unwrap();
+        prop_assert_eq!(in_part(json::members(&patch), &operated), operated(live.clone()));
     }
 
     #[test]

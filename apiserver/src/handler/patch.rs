@@ -1,5 +1,6 @@
 //! PATCH: the object as a value, changed, and then on the path of an update.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use coracle_api::any::AnyObject;
 use coracle_api::codec::{self, Decoded, FieldValidation, Format};
 use coracle_api::field::{Errors, Path};
 use coracle_api::kind::Kind;
-use coracle_api::patch::{Read, convert, json, merge, strategic};
+use coracle_api::patch::{self, Read, convert, json, merge, strategic};
 use coracle_api::schema::TypeId;
 use coracle_api::status::{ApiError, GroupKind};
 use http::{Response, StatusCode};
@@ -171,25 +172,32 @@ impl Patch {
         self.body.windows(12).any(|text| text == b"anagedFields") || self.body.contains(&b'\\')
     }
 
-    /// What the patch makes of an object of the type `schema`, if it is of any, read by `decode`. `live` is the object with
-    /// its managers or without.
+    /// What the patch makes of an object of the type `schema`, if it is of any, read by `decode`. `live` is the object's
+    /// JSON with its managers or without.
     ///
     /// # Errors
     /// When it does not fit.
     pub(super) fn make<T>(
         &self,
-        live: impl Fn(bool) -> Result<Value, ApiError>,
+        live: impl Fn(bool) -> Bytes,
         schema: Option<TypeId>,
         decode: impl Fn(&[u8], FieldValidation) -> Result<Decoded<T>, ApiError>,
     ) -> Result<Decoded<T>, ApiError> {
         let parsed = self.parsed()?;
-        let names_managers = self.names_managers();
-        let mut after = parsed.apply(live(names_managers)?, schema)?;
+        let value = |json: &[u8]| codec::decode_plain::<Value>(json, Format::Json);
+        // What the patch is about is all that need be read. An object of a custom kind is read as a whole, or not.
+        let whole = live(self.names_managers());
+        let names = schema.and_then(|_| parsed.members());
+        let parts = names.and_then(|names| {
+            codec::partition(&whole, |key| names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(key)))
+        });
+        let (touched, rest) = parts.map_or((whole, Bytes::new()), |(touched, rest)| (touched.into(), rest.into()));
+        let mut after = parsed.apply(value(&touched)?, schema)?;
         let unfit = |why: &str| -> Result<ApiError, ApiError> {
             let shown = match parsed {
                 Parsed::Strategic(read) => strategic::shown(&read.patch),
                 // Who manages its fields is shown with it.
-                parsed => parsed.apply(live(true)?, schema)?.to_string(),
+                parsed => parsed.apply(value(&live(true))?, schema)?.to_string(),
             };
             let mut errors = Errors::new();
             errors.invalid(&Path::new("patch"), &shown, why);
@@ -206,7 +214,8 @@ impl Patch {
             FieldValidation::Strict => FieldValidation::Warn,
             other => other,
         };
-        let Decoded { object, mut warnings } = match decode(after.to_string().as_bytes(), lenient) {
+        let after = codec::unite(after.to_string().into(), &rest);
+        let Decoded { object, mut warnings } = match decode(&after, lenient) {
             Ok(decoded) => decoded,
             Err(ApiError::Undecodable { why, .. } | ApiError::BadRequest(why)) => return Err(unfit(&why)?),
             Err(error) => return Err(error),
@@ -226,10 +235,7 @@ impl Patch {
 
     fn apply_to(&self, call: &Call, old: &AnyObject) -> Result<AnyObject, ApiError> {
         let kind = &call.resource().kind;
-        let live = |with_managers: bool| {
-            let json = if with_managers { old.encode() } else { old.encode_alone() };
-            codec::decode_plain(&json, Format::Json)
-        };
+        let live = |with_managers: bool| if with_managers { old.encode() } else { old.encode_alone() };
         let decode = |json: &[u8], validation| codec::decode(kind, json, Format::Json, validation);
         let mut object = call.told(self.make(live, kind.model.schema(), decode)?);
         meta::place(object.meta_mut(), call.target.namespace.as_deref())?;
@@ -239,6 +245,14 @@ impl Patch {
 }
 
 impl Parsed {
+    /// The members of an object that it is about; `None` when it may be about all of it.
+    fn members(&self) -> Option<BTreeSet<String>> {
+        match self {
+            Self::Json(read) => json::members(&read.patch),
+            Self::Merge(read) | Self::Strategic(read) => patch::members(&read.patch),
+        }
+    }
+
     /// The value that the patch makes of `value`.
     ///
     /// # Errors

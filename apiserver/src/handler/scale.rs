@@ -73,15 +73,16 @@ async fn change_by_patch(call: &Call, body: Body) -> Result<Scale, ApiError> {
     }
     let owner = Owner::of(call, Part::Main, &options).unrestricted();
     change(call, &options, |present| {
-        let before: Value = codec::decode_plain(&present.scale.encode(), Format::Json)?;
+        let before = present.scale.encode();
         let decode = |json: &[u8], validation| codec::decode_as::<Scale>(json, Format::Json, validation);
         let (mut scale, managed) = match &body {
             patch::Body::Patch(patch) => {
-                (call.told(patch.make(|_| Ok(before.clone()), Some(Scale::schema()), decode)?), None)
+                (call.told(patch.make(|_| before.clone(), Some(Scale::schema()), decode)?), None)
             }
             patch::Body::Apply(config) => {
                 let subject = subject();
                 let request = owner.request(&subject);
+                let before: Value = codec::decode_plain(&before, Format::Json)?;
                 let applied = owner::apply_to(&request, &subject, Some(before), &present.managed, config)?;
                 let scale = match applied.object {
                     None => present.scale.clone(),

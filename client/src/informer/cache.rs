@@ -27,7 +27,7 @@ impl<K> Default for Cache<K> {
 }
 
 impl<K> Cache<K> {
-    /// An empty one, which may keep its objects packed.
+    /// An empty one, whose objects may be packed by those who are done with them.
     pub(super) fn new(is_packed: bool) -> Self {
         Self { is_packed, objects: BTreeMap::new(), indexes: HashMap::new() }
     }
@@ -39,7 +39,7 @@ impl<K: Object> Cache<K> {
     }
 
     pub(super) fn packed(&self, key: &Key) -> Option<Packed<K>> {
-        self.objects.get(key).map(Held::pack)
+        self.objects.get(key).map(Held::packed)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = Arc<K>> {
@@ -69,7 +69,8 @@ impl<K: Object> Cache<K> {
     pub(super) fn apply(&mut self, object: K) -> Vec<Delta<K>> {
         let key = Key::of(&object);
         let (held, new) = if self.is_packed {
-            (Held::Packed(Packed::of(&object)), Arc::new(object))
+            let new = Arc::new(object);
+            (Held::Packed(Packed::of(new.clone())), new)
         } else {
             // What was read has room to grow; its clone has none.
             let new = Arc::new(object.clone());
@@ -178,12 +179,17 @@ mod tests {
         deltas.iter().map(line).collect()
     }
 
+    fn pack(cache: &Cache<ConfigMap>) {
+        cache.objects.values().for_each(|held| held.packed().pack());
+    }
+
     #[test]
     fn a_relist_tells_exactly_what_was_missed() {
         for is_packed in [false, true] {
             let mut cache = Cache::new(is_packed);
             let first = vec![object("kept", "1", "1"), object("changed", "2", "2"), object("gone", "3", "3")];
             cache.replace(listed(first));
+            pack(&cache);
             let second = vec![object("kept", "1", "1"), object("changed", "2", "9"), object("new", "4", "8")];
             assert_eq!(told(&cache.replace(listed(second))), ["-gone@3", "changed@2->9", "+new@8"]);
         }
@@ -207,6 +213,7 @@ mod tests {
             cache.add_index("version", |object| object.metadata.resource_version.iter().cloned().collect());
             assert_eq!(names(&cache, "1"), ["early"]);
             cache.apply(object("late", "2", "1"));
+            pack(&cache);
             assert_eq!(names(&cache, "1"), ["early", "late"]);
             cache.apply(object("early", "1", "2"));
             assert_eq!((names(&cache, "1"), names(&cache, "2")), (vec!["late".into()], vec!["early".into()]));

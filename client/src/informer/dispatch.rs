@@ -24,7 +24,7 @@ pub(super) struct Dispatch<K> {
 }
 
 impl<K: Object> Dispatch<K> {
-    /// A cache that holds nothing yet, and may keep its objects packed.
+    /// A cache that holds nothing yet, and whose objects may be packed.
     pub(super) fn new(is_packed: bool) -> Self {
         let cache = RwLock::new(Cache::new(is_packed));
         Self { cache, handlers: Mutex::default(), synced: watch::Sender::new(false) }

@@ -78,6 +78,14 @@ async fn follow(mut reflector: Reflector, tell: &mut impl FnMut(MetadataChange))
     }
 }
 
+/// What this module keeps of the metadata of an object, of whichever kind.
+///
+/// # Errors
+/// When it is no object.
+pub(crate) fn metadata_of(json: &[u8]) -> serde_json::Result<ObjectMeta> {
+    serde_json::from_slice::<Item>(json).map(|item| item.metadata.into())
+}
+
 /// What changed while it was listed was listed twice: only the last counts.
 fn latest(listed: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
     let by_uid: std::collections::HashMap<_, _> = listed.into_iter().map(|meta| (meta.uid.clone(), meta)).collect();
@@ -85,8 +93,8 @@ fn latest(listed: Vec<ObjectMeta>) -> Vec<ObjectMeta> {
 }
 
 fn decoded(json: &Bytes) -> Option<ObjectMeta> {
-    match serde_json::from_slice::<Item>(json) {
-        Ok(item) => Some(item.metadata.into()),
+    match metadata_of(json) {
+        Ok(metadata) => Some(metadata),
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "ignored an object without metadata");
             None

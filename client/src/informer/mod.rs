@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::dispatch::Dispatch;
+pub(crate) use self::metadata::metadata_of;
 pub use self::metadata::{MetadataChange, follow_metadata, follow_object};
 use self::packed::Held;
 pub use self::packed::Packed;
@@ -61,7 +62,7 @@ pub struct Selection {
     pub namespace: Option<String>,
     pub label_selector: Option<String>,
     pub field_selector: Option<String>,
-    /// Whether they are kept [`Packed`]: to read one then costs time instead of memory.
+    /// Whether they are kept [`Packed`] once somebody is done with them: to read one then costs time instead of memory.
     pub is_packed: bool,
 }
 
@@ -91,7 +92,7 @@ impl Informers {
     }
 
     /// The informer of the pods that are bound to a node: all that a kubelet may see. They are many and seldom looked at:
-    /// it keeps them packed.
+    /// the kubelet packs those that only run.
     pub fn pods_on_node(&self, node: &str) -> Informer<Pod> {
         let field_selector = Some(format!("spec.nodeName={node}"));
         self.selected(Selection { field_selector, is_packed: true, ..Selection::default() })
@@ -161,7 +162,7 @@ impl<K: Object> Informer<K> {
         self.dispatch.read(|cache| cache.get(key))
     }
 
-    /// An object in its smallest form, which it shares with a cache that is packed.
+    /// An object in the form in which a packed cache holds it.
     pub fn packed(&self, key: &Key) -> Option<Packed<K>> {
         self.dispatch.read(|cache| cache.packed(key))
     }

@@ -1,31 +1,48 @@
 //! Objects as the text that they are written as. A typed pod that only runs takes some 18 kB, its text less than 3.
 
-use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coracle_api::Object;
 
-/// An object that is seldom looked at. Cheap to clone; to open it costs about as much as to receive it.
-pub struct Packed<K> {
-    json: Arc<[u8]>,
-    of: PhantomData<fn() -> K>,
+/// An object that is open while somebody works with it, and packed once they are done: all who hold it share one form.
+/// Cheap to clone. To open a packed one costs about as much as to receive it.
+pub struct Packed<K>(Arc<Mutex<Form<K>>>);
+
+enum Form<K> {
+    Open(Arc<K>),
+    Text(Box<[u8]>),
 }
 
 impl<K> Clone for Packed<K> {
     fn clone(&self) -> Self {
-        Self { json: self.json.clone(), of: PhantomData }
+        Self(self.0.clone())
     }
 }
 
 impl<K: Object> Packed<K> {
-    /// Packs `object`.
-    pub fn of(object: &K) -> Self {
-        Self { json: (&*object.encode()).into(), of: PhantomData }
+    /// An object that is at hand, and stays open until somebody is done with it.
+    pub fn of(object: Arc<K>) -> Self {
+        Self(Arc::new(Mutex::new(Form::Open(object))))
     }
 
-    /// The object.
+    /// The object. What was packed stays packed.
     pub fn open(&self) -> Arc<K> {
-        Arc::new(K::decode(&self.json).expect("what was written as an object reads as one"))
+        match &*self.form() {
+            Form::Open(object) => object.clone(),
+            Form::Text(json) => Arc::new(K::decode(json).expect("what was written as an object reads as one")),
+        }
+    }
+
+    /// Says that nothing is to be done with the object for a while.
+    pub fn pack(&self) {
+        let mut form = self.form();
+        if let Form::Open(object) = &*form {
+            *form = Form::Text((&*object.encode()).into());
+        }
+    }
+
+    fn form(&self) -> MutexGuard<'_, Form<K>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -52,9 +69,10 @@ impl<K: Object> Held<K> {
         }
     }
 
-    pub(super) fn pack(&self) -> Packed<K> {
+    /// The object as it is held, for somebody who says when they are done with it.
+    pub(super) fn packed(&self) -> Packed<K> {
         match self {
-            Self::Open(object) => Packed::of(object),
+            Self::Open(object) => Packed::of(object.clone()),
             Self::Packed(packed) => packed.clone(),
         }
     }

@@ -59,7 +59,7 @@ async fn remove_all(objects: &Objects<Pod>, pods: &[Arc<Pod>], as_seen: bool) ->
     for pod in pods.iter().cloned() {
         let objects = objects.clone();
         removals.spawn(async move {
-            let removed = objects.patch(name(&pod), &removal(&pod, as_seen)).await.map(drop);
+            let removed = objects.patch_unseen(name(&pod), &removal(&pod, as_seen)).await.map(drop);
             (pod, removed)
         });
     }

@@ -13,7 +13,7 @@ pub mod format;
 pub mod read;
 pub mod write;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,7 +32,8 @@ pub struct Logs {
     limits: LogLimits,
     clock: Clock,
     open: Arc<OpenFiles>,
-    live: Mutex<HashMap<PathBuf, Arc<Log>>>,
+    /// By file: those of a pod are next to each other.
+    live: Mutex<BTreeMap<PathBuf, Arc<Log>>>,
 }
 
 /// A pod, as its log folder names it.
@@ -90,7 +91,15 @@ impl Logs {
 
     /// Removes all that a pod printed. Blocks.
     pub fn remove(&self, pod: &PodLogs) {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).retain(|path, _| !path.starts_with(&pod.dir));
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<_> = live
+            .range(pod.dir.clone()..)
+            .map(|(path, _)| path)
+            .take_while(|path| path.starts_with(&pod.dir))
+            .cloned()
+            .collect();
+        gone.iter().for_each(|path| drop(live.remove(path)));
+        drop(live);
         if let Err(error) = std::fs::remove_dir_all(&pod.dir)
             && error.kind() != std::io::ErrorKind::NotFound
         {

@@ -203,7 +203,7 @@ impl Worker {
     }
 
     /// Removes what is left of a pod that is gone; one whose kubelet stops keeps it all.
-    pub(super) async fn clear(mut self) {
+    pub(super) async fn clear(mut self: Box<Self>) {
         if self.host.leaving.get().is_some() {
             return;
         }

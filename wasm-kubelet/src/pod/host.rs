@@ -13,6 +13,7 @@ use super::Pods;
 use super::admit::{Amount, Ledger};
 use super::instances::Instances;
 use super::report;
+use super::volumes::PodDirs;
 use super::volumes::follow::Follower;
 use crate::address::Addresses;
 use crate::config::Config;
@@ -36,6 +37,8 @@ pub struct Host {
     /// The cluster's own names.
     pub cluster: Arc<Cluster>,
     pub logs: Logs,
+    /// Where pods have their volumes.
+    pub dirs: PodDirs,
     /// What was started here.
     pub instances: Instances,
     pub rates: Rates,

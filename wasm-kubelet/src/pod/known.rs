@@ -12,11 +12,6 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// A pod that is at hand.
-    pub(super) fn open(pod: &Arc<Pod>) -> Self {
-        Self { packed: Packed::of(&**pod), open: pod.clone().into() }
-    }
-
     /// A pod that is shared with the informer's cache.
     pub(super) fn new(packed: Packed<Pod>) -> Self {
         Self { packed, open: OnceLock::new() }
@@ -26,8 +21,14 @@ impl Known {
         self.open.get_or_init(|| self.packed.open())
     }
 
+    /// Whether it is.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.get().is_some()
+    }
+
     /// Nothing is to be done for a while.
     pub(super) fn close(&mut self) {
+        self.packed.pack();
         self.open.take();
     }
 }

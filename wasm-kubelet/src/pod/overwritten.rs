@@ -4,6 +4,7 @@
 //! nobody but the kubelet can make them ready again. Source: kubelet, the status manager's `needsReconcile`.
 
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use tokio::time::Instant;
 
 use super::report::Conditions;
@@ -27,7 +28,7 @@ impl Overwritten {
     /// Compares what the API has with what was written. An object from before the write says nothing, and a quarrel with
     /// another writer goes on at a pace.
     pub fn look(&mut self, pod: &Pod, said: &Conditions, now: Instant) {
-        let is_newer = version(pod) > self.version && self.version.is_some();
+        let is_newer = version(&pod.metadata) > self.version && self.version.is_some();
         self.due = (is_newer && !agrees(pod, said)).then(|| match self.repeated {
             Some(repeated) => now.max(repeated + STATUS_REPEAT),
             None => now,
@@ -51,8 +52,8 @@ impl Overwritten {
 }
 
 /// Versions of objects are ordered. Source: Kubernetes' API conventions from 1.35 on.
-pub fn version(pod: &Pod) -> Option<u64> {
-    pod.metadata.resource_version.as_ref()?.parse().ok()
+pub fn version(of: &ObjectMeta) -> Option<u64> {
+    of.resource_version.as_ref()?.parse().ok()
 }
 
 /// Whether the conditions that the kubelet owns are as it said.

@@ -41,10 +41,10 @@ impl Pods {
         pod.filter(|pod| pod.metadata.uid.as_deref() == Some(uid))
     }
 
-    /// As [`Pods::of`], in its smallest form, and of whatever uid the API has.
+    /// As [`Pods::of`], to be packed by who is done with it, and of whatever uid the API has.
     pub fn packed(&self, key: &Key, uid: &str) -> Option<Packed<Pod>> {
         if self.fixed.has(key, uid) {
-            return self.fixed.get(key).map(|pod| Packed::of(&*pod));
+            return self.fixed.get(key).map(Packed::of);
         }
         self.api.packed(key)
     }

@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use coracle_client::{Key, Patch};
+use coracle_client::{Key, Packed, Patch};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use serde_json::Value;
@@ -29,7 +29,7 @@ use super::spec::{Role, Spec};
 use super::state::{Event, Guest, Life, Outcome, State};
 use super::step::step;
 use super::volumes::PodVolumes;
-use crate::limits::{STATUS_RETRY, STATUS_RETRY_MAX, STATUS_SETTLE};
+use crate::limits::{POD_CLOSE, STATUS_RETRY, STATUS_RETRY_MAX, STATUS_SETTLE};
 use crate::node::eviction::admit::refusal;
 use crate::node::shutdown;
 use crate::runtime::Container;
@@ -193,7 +193,7 @@ impl Worker {
         Self {
             host,
             shared: Arc::new(shared),
-            known: Known::open(pod),
+            known: Known::new(Packed::of(pod.clone())),
             volumes,
             state: Some(restored.state),
             conditions: restored.conditions,
@@ -223,17 +223,14 @@ impl Worker {
         self.state.as_ref().expect("a step gives back the state that it takes")
     }
 
-    /// Runs until the pod is gone, or the kubelet has stopped.
+    /// Runs until the pod is gone, or the kubelet has stopped. In a box: what a future is given by value it holds twice.
     ///
     /// # Cancel safety
     /// Dropped, it leaves containers running: their handles are in [`Shared`].
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         self.begin();
         while !self.is_done() {
-            if self.inbox.is_empty() && !self.state().is_in_motion() {
-                self.known.close();
-            }
-            let wake = self.wake();
+            let (wake, closes) = (self.wake(), self.known.is_open() && !self.state().is_in_motion());
             tokio::select! {
                 message = self.inbox.receive() => match message {
                     Some(message) => self.receive(message),
@@ -241,6 +238,7 @@ impl Worker {
                 },
                 () = self.shared.changed.notified() => self.look(),
                 () = until(wake) => self.process(Event::Tick),
+                () = sleep(POD_CLOSE), if closes => self.known.close(),
             }
         }
         self.clear().await;
@@ -371,6 +369,10 @@ impl Worker {
 
     /// Sees to it that the API server gets the newest status, if it has another.
     fn publish(&mut self) {
+        if !self.inbox.is_empty() {
+            // What has come already may change it, and is followed by this again.
+            return;
+        }
         if self.overwritten.take(Instant::now()) {
             self.written = None;
         }
@@ -484,7 +486,7 @@ async fn write(host: Arc<Host>, shared: Arc<Shared>, outbox: Outbox) {
             }
             outcome => {
                 shared.newest().take_if(|newest| newest.hash == hash);
-                let version = outcome.ok().as_ref().and_then(version);
+                let version = outcome.ok().and_then(|written| version(&written));
                 let _ = outbox.send(Message::Written { hash, version }).await;
                 return;
             }

@@ -117,7 +117,7 @@ impl Workers {
         if self.host.leaving.get().is_some() {
             return;
         }
-        let worker = Worker::new(self.host.clone(), pod);
+        let worker = Box::new(Worker::new(self.host.clone(), pod));
         let shared = worker.shared().clone();
         self.running().insert(uid.clone(), shared.clone());
         let workers = self.clone();

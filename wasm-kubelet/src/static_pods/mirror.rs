@@ -330,7 +330,7 @@ fn word(before: Option<&Written>, own: &Pod, there: &Pod, now: Instant) -> Word 
         _ if is_told => Word::Same,
         None => Word::New,
         // What was seen is from before the write, or what the server makes of it.
-        Some(before) if version(there) <= before.version => Word::Same,
+        Some(before) if version(&there.metadata) <= before.version => Word::Same,
         Some(before) => {
             let due = before.repeated.map_or(now, |repeated| repeated + STATUS_REPEAT);
             if due <= now { Word::Again } else { Word::Later(due - now) }

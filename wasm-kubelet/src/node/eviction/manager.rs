@@ -22,7 +22,6 @@ use crate::limits::{EVICTION_CLEANUP_MAX, EVICTION_GRACE, EVICTION_PERIOD, EVICT
 use crate::node::disk::Images;
 use crate::pod::critical::is_critical;
 use crate::pod::state::Outcome;
-use crate::pod::volumes::PodDir;
 use crate::pod::worker::Shared;
 use crate::pod::{Host, Workers};
 
@@ -220,8 +219,5 @@ fn open(host: &Host, shared: &Shared) -> Option<Arc<core::Pod>> {
 }
 
 fn places(host: &Host, shared: &Shared) -> Places {
-    Places {
-        dir: PodDir::new(&host.config.root_dir, &shared.uid),
-        logs: host.logs.pod(&shared.key.namespace, &shared.key.name, &shared.uid),
-    }
+    Places { dir: host.dirs.of(&shared.uid), logs: host.logs.pod(&shared.key.namespace, &shared.key.name, &shared.uid) }
 }

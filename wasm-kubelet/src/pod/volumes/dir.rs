@@ -12,6 +12,13 @@ use sha2::{Digest as _, Sha256};
 /// Where Linux has a file system in memory that every user may use.
 const MEMORY: &str = "/dev/shm";
 
+/// The folders of all pods of a node.
+#[derive(Clone, Debug)]
+pub struct PodDirs {
+    disk: PathBuf,
+    memory: PathBuf,
+}
+
 /// The folders of one pod; made by whoever needs them.
 #[derive(Clone, Debug)]
 pub struct PodDir {
@@ -19,13 +26,31 @@ pub struct PodDir {
     memory: PathBuf,
 }
 
-impl PodDir {
-    /// The folders of the pod with this uid.
-    pub fn new(root: &Path, uid: &str) -> Self {
-        let uid = uid.replace(['/', '.'], "_");
-        Self { memory: memory_root(root).join(&uid), disk: root.join("pods").join(uid) }
+impl PodDirs {
+    /// Those of the kubelet whose folder is `root`, which is there.
+    pub fn new(root: &Path) -> Self {
+        Self { disk: root.join("pods"), memory: memory_root(root) }
     }
 
+    /// The folders of the pod with this uid.
+    pub fn of(&self, uid: &str) -> PodDir {
+        let uid = uid.replace(['/', '.'], "_");
+        PodDir { memory: self.memory.join(&uid), disk: self.disk.join(uid) }
+    }
+
+    /// Removes the folders of pods that are not known. Blocks.
+    pub fn sweep(&self, is_known: impl Fn(&str) -> bool) {
+        for parent in [&self.disk, &self.memory] {
+            for dir in fs::read_dir(parent).into_iter().flatten().flatten() {
+                if let Some(uid) = dir.file_name().to_str().filter(|uid| !is_known(uid)) {
+                    self.of(uid).remove();
+                }
+            }
+        }
+    }
+}
+
+impl PodDir {
     /// The folder of one of its volumes.
     pub fn volume(&self, volume: &core::Volume) -> PathBuf {
         let name = volume.name.replace(['/', '.'], "_");
@@ -79,17 +104,6 @@ pub fn is_in_memory(volume: &core::Volume) -> bool {
     volume.empty_dir.as_ref().is_some_and(|dir| dir.medium.as_deref() == Some("Memory"))
 }
 
-/// Removes the folders of pods that are not known. Blocks.
-pub fn sweep(root: &Path, is_known: impl Fn(&str) -> bool) {
-    for parent in [root.join("pods"), memory_root(root)] {
-        for dir in fs::read_dir(parent).into_iter().flatten().flatten() {
-            if let Some(uid) = dir.file_name().to_str().filter(|uid| !is_known(uid)) {
-                PodDir::new(root, uid).remove();
-            }
-        }
-    }
-}
-
 /// Whether there is memory to put volumes in; without, they are on the disk like the others.
 fn has_memory() -> bool {
     static HAS: OnceLock<bool> = OnceLock::new();
@@ -127,19 +141,20 @@ mod tests {
     #[test]
     fn the_folders_of_unknown_pods_go_and_no_name_leads_out() {
         let root = tempfile::tempdir().unwrap();
-        let pods = ["known", "gone"].map(|uid| PodDir::new(root.path(), uid));
+        let dirs = PodDirs::new(root.path());
+        let pods = ["known", "gone"].map(|uid| dirs.of(uid));
         for pod in &pods {
             make_dir(&pod.volume(&volume("disk", ""))).unwrap();
             make_dir(&pod.volume(&volume("memory", "Memory"))).unwrap();
             make_dir(&pod.instance("main", 0)).unwrap();
         }
-        sweep(root.path(), |uid| uid == "known");
+        dirs.sweep(|uid| uid == "known");
         assert!(pods[0].exists() && !pods[1].exists());
         if has_memory() {
             assert!(pods[0].volume(&volume("memory", "Memory")).starts_with(MEMORY));
         }
         for hostile in ["../../x", "/etc", ".."] {
-            let pod = PodDir::new(root.path(), hostile);
+            let pod = dirs.of(hostile);
             let path = pod.volume(&volume(hostile, ""));
             assert!(path.starts_with(root.path().join("pods")) && !path.iter().any(|part| part == ".."), "{path:?}");
             let path = pod.instance(hostile, 1);
@@ -147,6 +162,6 @@ mod tests {
         }
         pods[0].remove();
         assert!(!pods[0].exists());
-        let _ = fs::remove_dir(memory_root(root.path()));
+        let _ = fs::remove_dir(dirs.memory);
     }
 }

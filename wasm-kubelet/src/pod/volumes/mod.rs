@@ -36,7 +36,7 @@ use tokio::sync::Notify;
 use tokio::task::{AbortHandle, spawn_blocking};
 
 use self::claim::Claim;
-pub use self::dir::{PodDir, is_in_memory, sweep};
+pub use self::dir::{PodDir, PodDirs, is_in_memory};
 use self::follow::Followed;
 use self::host_path::Refusal;
 use self::source::Reader;
@@ -230,7 +230,7 @@ impl PodVolumes {
 
     /// The pod's folder.
     pub fn dir(&self) -> PodDir {
-        PodDir::new(&self.host.config.root_dir, &self.uid)
+        self.host.dirs.of(&self.uid)
     }
 
     async fn make(&self, volume: &core::Volume, made: &mut Made) -> Result<(), Failure> {

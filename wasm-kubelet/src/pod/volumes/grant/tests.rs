@@ -5,6 +5,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::pod::volumes::PodDirs;
 use crate::pod::volumes::atomic;
 use crate::pod::volumes::files::{File, Files};
 use coracle_api::Object;
@@ -26,7 +27,7 @@ impl Bench {
         fs::write(host.join("data/file"), "of the host").unwrap();
         let claim = |read_only| Claim { path: host.join("data"), type_: "Directory".into(), read_only };
         let claims = BTreeMap::from([("claim".to_owned(), claim(false)), ("ro-claim".to_owned(), claim(true))]);
-        let bench = Self { dir: PodDir::new(root.path(), "u1"), claims, granted: vec![host], root };
+        let bench = Self { dir: PodDirs::new(root.path()).of("u1"), claims, granted: vec![host], root };
         bench.write(&[("nginx.conf", "one"), ("d/deep", "two")]);
         make_dir(&bench.volume("empty")).unwrap();
         bench
