@@ -6,6 +6,7 @@
 mod endless;
 mod in_process;
 mod lent;
+mod secured;
 mod stall;
 mod tls;
 
@@ -27,12 +28,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -42,15 +42,16 @@ use crate::error::Error;
 use crate::limits;
 use crate::pki::Pki;
 use lent::Lent;
+use secured::Secured;
 use stall::StallGuard;
 
 /// A connection whose handshake is done. It is passed about, and every task that it passes through would have room for it.
-type Tls = Box<TlsStream<StallGuard<TcpStream>>>;
+type Tls = Box<Secured<StallGuard<TcpStream>>>;
 
 /// A bound socket with what is needed to serve it.
 pub(crate) struct Socket {
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    tls: Arc<ServerConfig>,
     local_addr: SocketAddr,
 }
 
@@ -64,7 +65,7 @@ impl Socket {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let serving = pki.serving_certificate(names, &[local_addr.ip()])?;
-        Ok(Self { listener, acceptor: tls::acceptor(pki, serving)?, local_addr })
+        Ok(Self { listener, tls: tls::config(pki, serving)?, local_addr })
     }
 
     pub(crate) fn local_addr(&self) -> SocketAddr {
@@ -91,9 +92,9 @@ impl Socket {
                     }
                 },
             };
-            let (acceptor, api, shutdown) = (self.acceptor.clone(), api.clone(), shutdown.clone());
+            let (tls, api, shutdown) = (self.tls.clone(), api.clone(), shutdown.clone());
             connections.spawn(async move {
-                serve(stream, acceptor, api, shutdown).await;
+                serve(stream, tls, api, shutdown).await;
                 drop(place);
             });
         }
@@ -106,9 +107,9 @@ impl Socket {
 
 /// One connection, from its handshake to its end. What is boxed here is gone when it is done: an idle connection is to be
 /// small.
-async fn serve(stream: TcpStream, acceptor: TlsAcceptor, api: Arc<Api>, shutdown: CancellationToken) {
-    let Some(tls) = Box::pin(handshake(stream, acceptor)).await else { return };
-    let is_http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+async fn serve(stream: TcpStream, tls: Arc<ServerConfig>, api: Arc<Api>, shutdown: CancellationToken) {
+    let Some(tls) = Box::pin(handshake(stream, tls)).await else { return };
+    let is_http2 = tls.alpn_protocol() == Some(b"h2");
     let ended = match is_http2 {
         true => Box::pin(http2(tls, api, shutdown)).await,
         false => http1(Lent::new(tls), api, shutdown).await,
@@ -122,11 +123,11 @@ async fn serve(stream: TcpStream, acceptor: TlsAcceptor, api: Arc<Api>, shutdown
 }
 
 /// A connection's secrets; without them it is dropped.
-async fn handshake(stream: TcpStream, acceptor: TlsAcceptor) -> Option<Tls> {
+async fn handshake(stream: TcpStream, tls: Arc<ServerConfig>) -> Option<Tls> {
     // Without it small answers wait for the peer's delayed acknowledgement.
     let _ = stream.set_nodelay(true);
     let guarded = StallGuard::new(stream, limits::WRITE_STALL_TIMEOUT);
-    match timeout(limits::HANDSHAKE_TIMEOUT, acceptor.accept(guarded)).await {
+    match timeout(limits::HANDSHAKE_TIMEOUT, Secured::accept(guarded, tls)).await {
         Ok(Ok(tls)) => return Some(Box::new(tls)),
         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
@@ -152,7 +153,7 @@ struct Client {
 impl Client {
     /// Whoever the handshake has verified.
     fn of(tls: &Tls, api: Arc<Api>) -> Self {
-        let certificates = tls.get_ref().1.peer_certificates();
+        let certificates = tls.peer_certificates();
         let identity = certificates.and_then(|chain| identity_of_certificate(chain.first()?));
         Self { api, identity, has_asked: Arc::default() }
     }

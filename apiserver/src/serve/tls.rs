@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
-use tokio_rustls::TlsAcceptor;
 
 use crate::pki::{Pki, Signed};
 
-/// Accepts connections with `serving`, and asks for client certificates of the cluster's authority.
+/// Answers with `serving`, and asks for client certificates of the cluster's authority.
 ///
 /// A client without one may go on (it may have a token); one with a certificate of somebody else may not.
-pub(super) fn acceptor(pki: &Pki, serving: Signed) -> Result<TlsAcceptor, rustls::Error> {
+pub(super) fn config(pki: &Pki, serving: Signed) -> Result<Arc<ServerConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add(pki.authority().clone())?;
@@ -24,5 +23,5 @@ pub(super) fn acceptor(pki: &Pki, serving: Signed) -> Result<TlsAcceptor, rustls
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![serving.certificate, pki.authority().clone()], serving.key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Arc::new(config))
 }
