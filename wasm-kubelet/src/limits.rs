@@ -78,6 +78,10 @@ pub const IMAGE_ANSWER_BYTES_MAX: usize = 64 << 10;
 pub const IMAGE_LAYERS_MAX: usize = 128;
 /// Most bytes that the layers of a container image may unpack to, and most files in them.
 pub const IMAGE_UNPACKED_BYTES_MAX: u64 = 2 * IMAGE_BYTES_MAX;
+
+/// How far back a layer that is compressed with zstd may refer: that much memory goes into reading it. `zstd` itself asks
+/// for no more below `--ultra`; a layer that does is refused.
+pub const ZSTD_WINDOW_BYTES_MAX: u64 = 8 << 20;
 /// See [`IMAGE_UNPACKED_BYTES_MAX`].
 pub const IMAGE_FILES_MAX: usize = 20_000;
 /// Most credentials that are tried for one image.

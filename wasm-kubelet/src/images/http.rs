@@ -1,5 +1,5 @@
-//! The way to other machines, for images: HTTP over TLS with the machine's roots, a few redirects that never leave TLS,
-//! a bound on silence and on every answer that is kept in memory. [`fetch`](super::fetch) and
+//! The way to other machines, for images: HTTP over TLS with the machine's roots, through [proxies](super::proxy) where there
+//! are any, a few redirects that never leave TLS, a bound on silence and on every answer that is kept in memory. [`fetch`](super::fetch) and
 //! [`registry`](super::registry) go through it.
 
 use std::sync::Arc;
@@ -12,15 +12,17 @@ use hyper::body::Incoming as Body;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::proxy::matcher::Matcher;
 use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio::time::{Duration, timeout};
 use tokio_rustls::TlsConnector;
+use tower::Service;
 
+use super::proxy::Connector;
 use crate::limits::{IMAGE_REDIRECTS_MAX, IMAGE_SILENCE_MAX};
 
 /// Why an answer did not come.
@@ -55,14 +57,21 @@ impl HttpError {
     }
 }
 
-type Inner = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+type Inner = Client<HttpsConnector<Connector>, Full<Bytes>>;
+
+/// What is made when it is first needed.
+struct Made {
+    tls: Arc<ClientConfig>,
+    connector: Connector,
+    client: Inner,
+}
 
 /// A client; one a node. The machine's root certificates are read when they are first needed.
 #[derive(Default)]
 pub struct Http {
     given: Option<Arc<ClientConfig>>,
     authorities_pem: Vec<String>,
-    made: OnceCell<(Arc<ClientConfig>, Inner)>,
+    made: OnceCell<Made>,
 }
 
 impl Http {
@@ -82,7 +91,7 @@ impl Http {
     /// When no answer comes.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, HttpError> {
         let host = host_of(request.uri());
-        let (_, client) = self.made().await;
+        let client = &self.made().await.client;
         // What is sent takes its time too.
         let sent = request.body().size_hint().exact().unwrap_or(0) / UPLOAD_BYTES_PER_SECOND_MIN;
         let answer = timeout(IMAGE_SILENCE_MAX + Duration::from_secs(sent), client.request(request)).await;
@@ -119,13 +128,15 @@ impl Http {
 
     /// Whether TLS answers at `host:port`. A certificate that is not trusted is TLS all the same.
     pub async fn speaks_tls(&self, host: &str, port: u16) -> bool {
-        let (tls, _) = self.made().await;
-        let connector = TlsConnector::from(tls.clone());
+        let Made { tls, connector, .. } = self.made().await;
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let Ok(name) = ServerName::try_from(bare.clone()) else { return true };
+        let (Ok(name), Ok(to)) = (ServerName::try_from(bare), format!("https://{host}:{port}/").parse()) else {
+            return true;
+        };
+        let mut connector = connector.clone();
         let shaken = async {
-            let tcp = TcpStream::connect((bare.as_str(), port)).await?;
-            connector.connect(name, tcp).await.map(drop)
+            let tcp = connector.call(to).await.map_err(std::io::Error::other)?;
+            TlsConnector::from(tls.clone()).connect(name, tcp.into_inner()).await.map(drop)
         };
         match silence(host, shaken).await {
             Ok(Err(error)) => {
@@ -136,19 +147,20 @@ impl Http {
         }
     }
 
-    async fn made(&self) -> &(Arc<ClientConfig>, Inner) {
+    async fn made(&self) -> &Made {
         let make = async || {
             let tls = self.given.clone().unwrap_or_else(|| roots(&self.authorities_pem));
             let mut tcp = HttpConnector::new();
             tcp.enforce_http(false);
             tcp.set_nodelay(true);
             tcp.set_connect_timeout(Some(IMAGE_SILENCE_MAX));
-            let connector = hyper_rustls::HttpsConnectorBuilder::new()
+            let connector = Connector::new(tcp, Matcher::from_env());
+            let https = hyper_rustls::HttpsConnectorBuilder::new()
                 .with_tls_config((*tls).clone())
                 .https_or_http()
                 .enable_http1()
-                .wrap_connector(tcp);
-            (tls, Client::builder(TokioExecutor::new()).build(connector))
+                .wrap_connector(connector.clone());
+            Made { tls, connector, client: Client::builder(TokioExecutor::new()).build(https) }
         };
         self.made.get_or_init(make).await
     }

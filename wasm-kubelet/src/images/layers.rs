@@ -6,16 +6,16 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 
 use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-use crate::limits::{IMAGE_FILES_MAX, IMAGE_UNPACKED_BYTES_MAX};
+use crate::limits::{IMAGE_FILES_MAX, IMAGE_UNPACKED_BYTES_MAX, ZSTD_WINDOW_BYTES_MAX};
 
 /// Why no module came out of an image's files.
 #[derive(Debug, thiserror::Error)]
 pub enum LayersError {
     #[error("a layer is broken")]
     Broken(#[source] io::Error),
-    #[error("a layer is compressed with zstd, which this node does not unpack: use gzip")]
-    Zstd,
     #[error("it unpacks to more than {} MiB", IMAGE_UNPACKED_BYTES_MAX >> 20)]
     TooLarge,
     #[error("it holds more than {IMAGE_FILES_MAX} files")]
@@ -64,8 +64,56 @@ fn open(file: &File) -> Result<Box<dyn Read + '_>, LayersError> {
     reader.rewind().map_err(LayersError::Broken)?;
     match reader.fill_buf().map_err(LayersError::Broken)? {
         [0x1f, 0x8b, ..] => Ok(Box::new(MultiGzDecoder::new(reader))),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(LayersError::Zstd),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Box::new(Frames::new(reader))),
         _ => Ok(Box::new(reader)),
+    }
+}
+
+/// The contents of zstd frames, one after another. Source: RFC 8878, section 3.1.
+struct Frames<R> {
+    source: R,
+    decoder: FrameDecoder,
+    is_within: bool,
+}
+
+impl<R: BufRead> Frames<R> {
+    fn new(source: R) -> Self {
+        let mut decoder = FrameDecoder::new();
+        decoder.set_max_window_size(ZSTD_WINDOW_BYTES_MAX);
+        Self { source, decoder, is_within: false }
+    }
+
+    /// Goes into the next frame that holds anything; false at the end.
+    fn enter(&mut self) -> io::Result<bool> {
+        while !self.source.fill_buf()?.is_empty() {
+            match self.decoder.reset(&mut self.source) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                    io::copy(&mut self.source.by_ref().take(length.into()), &mut io::sink())?;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.is_within && !self.enter()? {
+                return Ok(0);
+            }
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                let one = BlockDecodingStrategy::UptoBlocks(1);
+                self.decoder.decode_blocks(&mut self.source, one).map_err(io::Error::other)?;
+            }
+            let read = self.decoder.read(buffer)?;
+            self.is_within = read > 0 || buffer.is_empty();
+            if self.is_within {
+                return Ok(read);
+            }
+        }
     }
 }
 
@@ -448,6 +496,27 @@ mod tests {
     }
 
     #[test]
+    fn layers_are_unpacked_however_they_are_compressed() {
+        let mut plain = Vec::new();
+        let mut archive = layer(&[entry("app.wasm", b'0', "", &[b'x'; 300_000])]);
+        io::Seek::rewind(&mut archive).unwrap();
+        archive.read_to_end(&mut plain).unwrap();
+        let file = |bytes: &[u8]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(bytes).unwrap();
+            file
+        };
+        let zstd = |bytes: &[u8]| ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest);
+        let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &zstd(&plain)].concat();
+        let (one, other) = plain.split_at(plain.len() / 3);
+        for compressed in [plain.clone(), zstd(&plain), skipped, [zstd(one), zstd(&[]), zstd(other)].concat()] {
+            assert_eq!(found(&[file(&compressed)], None).unwrap().len(), 300_000);
+            let broken = found(&[file(&compressed[..compressed.len() / 2])], None);
+            assert!(broken.is_err(), "a half of it");
+        }
+    }
+
+    #[test]
     fn bombs_and_broken_archives_are_refused() {
         let gzip = |write: &dyn Fn(&mut dyn Write)| {
             let mut encoder = flate2::write::GzEncoder::new(tempfile::tempfile().unwrap(), flate2::Compression::fast());
@@ -476,9 +545,10 @@ mod tests {
         let mut wrong = entry("app.wasm", b'0', "", b"x");
         wrong[0] = b'b';
         assert!(found(&[layer(&[wrong])], None).unwrap_err().contains("sum"));
-        let mut huge = tempfile::tempfile().unwrap();
-        huge.write_all(&[0x28, 0xb5, 0x2f, 0xfd, 0]).unwrap();
-        assert!(found(&[huge], None).unwrap_err().contains("zstd"));
+        // A frame that asks for a window of a gigabyte.
+        let mut wide = tempfile::tempfile().unwrap();
+        wide.write_all(&[0x28, 0xb5, 0x2f, 0xfd, 0, 20 << 3, 1, 0, 0]).unwrap();
+        assert!(found(&[wide], None).unwrap_err().contains("window"), "a window");
         let mut pax = layer(&[entry("x", b'x', "", b"99999999999999999999 path=a\n"), entry("a", b'0', "", b"")]);
         assert!(found(&[pax.try_clone().unwrap()], Some("a")).unwrap_err().contains("pax"));
         pax.flush().unwrap();

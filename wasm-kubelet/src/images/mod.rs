@@ -14,6 +14,7 @@ pub mod fetch;
 pub mod http;
 pub mod layers;
 pub mod program;
+mod proxy;
 pub mod pull;
 pub mod record;
 pub mod reference;

@@ -144,7 +144,7 @@ impl Part {
     }
 
     fn is_files(&self) -> bool {
-        let kinds = [".tar", ".tar+gzip", ".tar.gzip", ".tar+gz"];
+        let kinds = [".tar", ".tar+gzip", ".tar.gzip", ".tar+gz", ".tar+zstd", ".tar.zstd"];
         kinds.iter().any(|kind| self.media_type.ends_with(kind))
     }
 }
@@ -250,7 +250,8 @@ mod tests {
             let wit = part("application/vnd.wasm.wit.v1+text", 8);
             assert_eq!(content(&[wit, part(module, 8)]), Ok(module.to_owned()), "beside others");
         }
-        assert_eq!(content(&[part(oci, 8), part(docker, 8)]), Ok("2 layers of files".to_owned()));
+        let zstd = "application/vnd.oci.image.layer.v1.tar+zstd";
+        assert_eq!(content(&[part(oci, 8), part(docker, 8), part(zstd, 8)]), Ok("3 layers of files".to_owned()));
         let refused = |layers: &[Value], why: &str| {
             let error = content(layers).unwrap_err();
             assert!(error.contains(why), "{error}");
@@ -258,7 +259,7 @@ mod tests {
         refused(&[part("application/wasm", 8), part("application/wasm", 9)], "2 modules");
         refused(&[part("application/wasm", 1 << 40)], "512 MiB at most");
         refused(&[part(oci, 1 << 29), part(oci, 1 << 29)], "512 MiB at most");
-        refused(&[part("application/vnd.oci.image.layer.v1.tar+zstd", 8)], "zstd");
+        refused(&[part("application/vnd.oci.image.layer.v1.tar+lz4", 8)], "lz4");
         refused(&[part("application/vnd.cncf.helm.chart.content.v1.tar+gzip;x", 8)], "helm");
         refused(&[], "no files");
         refused(&vec![part(oci, 1); 200], "layers");
