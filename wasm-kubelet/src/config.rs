@@ -133,6 +133,7 @@ pub struct Mirror {
 pub struct Capacity {
     pub cpu_millis: Option<u64>,
     pub memory_bytes: Option<u64>,
+    pub storage_bytes: Option<u64>,
 }
 
 /// Bounds of a container's logs on disk.

@@ -25,8 +25,8 @@ use crate::node::eviction::Observe;
 use crate::node::eviction::manager::Manager;
 use crate::node::heartbeat::Heartbeat;
 use crate::node::shutdown::shut_down;
-use crate::node::{Machine, MachineObserver};
-use crate::pod::admit::{Amount, Ledger};
+use crate::node::{Machine, MachineObserver, resources};
+use crate::pod::admit::Ledger;
 use crate::pod::instances::Instances;
 use crate::pod::volumes::PodDirs;
 use crate::pod::volumes::follow::Follower;
@@ -81,11 +81,7 @@ impl Kubelet {
         let halt = CancellationToken::new();
         let store = ImageStore::open(config.root_dir.join("images"))?;
         let machine = Machine::look(&config.root_dir);
-        let allocatable = Amount {
-            cpu_millis: config.capacity.cpu_millis.unwrap_or(machine.cpu_millis),
-            memory_bytes: config.capacity.memory_bytes.unwrap_or(machine.memory_bytes),
-            pods: config.max_pods.into(),
-        };
+        let allocatable = resources::allocatable(&config, resources::capacity(&config, &machine));
         let api = match (config.listen, &config.tls) {
             (Some(listen), Some(tls)) => Some(server::bind(listen, tls).await?),
             _ => None,
@@ -101,12 +97,11 @@ impl Kubelet {
             instances: Instances::open(&config.root_dir).map_err(Error::Instances)?,
             rates: Rates::default(),
             puller: Arc::new(Puller::new(store, config.image_sources, config.registries.clone())?),
-            ledger: Ledger::new(allocatable),
+            ledger: Ledger::new(allocatable.amount),
             allocatable,
             node: report::Node { ip: config.node_ip, scheme: runtime.scheme() },
             writes: Semaphore::new(STATUS_WRITES_MAX),
             services: informers.get(),
-            storage_bytes: machine.disk_bytes,
             follower: Follower::new(client.clone()),
             walks: Semaphore::new(VOLUME_WALKS_MAX),
             tasks: TaskTracker::new(),
@@ -227,6 +222,7 @@ impl Kubelet {
             pod_cidr: config.pod_cidr.to_string(),
             runtime_version: host.runtime.version(),
             machine: self.machine.clone(),
+            capacity: resources::capacity(config, &self.machine),
             allocatable: host.allocatable,
         };
         let images = self.images().clone();

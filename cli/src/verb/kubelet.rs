@@ -58,10 +58,6 @@ pub struct Options {
     #[arg(long = "node-label", value_name = "NAME=VALUE", value_parser = crate::verb::run::variable)]
     labels: Vec<(String, String)>,
 
-    /// The most pods at once
-    #[arg(long, value_name = "N")]
-    max_pods: Option<u32>,
-
     /// A folder of this machine that pods may mount
     #[arg(long = "host-path", value_name = "DIR")]
     host_paths: Vec<PathBuf>,
@@ -120,7 +116,6 @@ impl Options {
         config.tls = self.tls(&name, kubeconfig.and_then(Path::parent))?;
         config.listen = config.tls.is_some().then_some(self.listen);
         config.labels = self.labels.clone();
-        config.max_pods = self.max_pods.unwrap_or(config.max_pods);
         config.lease = self.node_lease_duration.unwrap_or(config.lease);
         config.host_paths = self.host_paths.clone();
         self.node.apply(&mut config)?;

@@ -3,6 +3,7 @@
 pub mod apiserver;
 pub mod apply;
 pub mod attach;
+pub mod capacity;
 pub mod controller_manager;
 pub mod cp;
 pub mod delete;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::eviction::Pressures;
 use super::machine::Machine;
+use super::resources::Resources;
 use crate::pod::admit::Amount;
 
 /// The version of Kubernetes that this kubelet stands for.
@@ -27,7 +28,8 @@ pub struct Description {
     pub pod_cidr: String,
     pub runtime_version: String,
     pub machine: Machine,
-    pub allocatable: Amount,
+    pub capacity: Resources,
+    pub allocatable: Resources,
 }
 
 /// One condition of the node.
@@ -147,8 +149,8 @@ pub fn status_patch(description: &Description, conditions: &[(Condition, Timesta
             {"type": "InternalIP", "address": description.address.to_string()},
             {"type": "Hostname", "address": description.name},
         ],
-        "capacity": resources(description),
-        "allocatable": resources(description),
+        "capacity": resources(description.capacity),
+        "allocatable": resources(description.allocatable),
         "conditions": conditions,
         "daemonEndpoints": {"kubeletEndpoint": {"Port": description.port}},
         "nodeInfo": {
@@ -166,14 +168,14 @@ pub fn status_patch(description: &Description, conditions: &[(Condition, Timesta
     }})
 }
 
-fn resources(description: &Description) -> Value {
-    let Amount { cpu_millis, memory_bytes, pods } = description.allocatable;
+fn resources(Resources { amount, storage_bytes }: Resources) -> Value {
+    let Amount { cpu_millis, memory_bytes, pods } = amount;
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let each = [
         ("cpu", Quantity::from_milli(number(cpu_millis)).to_string()),
         ("memory", format!("{}Ki", memory_bytes / 1024)),
         ("pods", pods.to_string()),
-        ("ephemeral-storage", format!("{}Ki", description.machine.disk_bytes / 1024)),
+        ("ephemeral-storage", format!("{}Ki", storage_bytes / 1024)),
     ];
     Value::Object(each.into_iter().map(|(name, amount)| (name.to_owned(), amount.into())).collect::<Map<_, _>>())
 }

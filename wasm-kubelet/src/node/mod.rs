@@ -1,6 +1,6 @@
 //! The `Node` object of this kubelet: registered, kept true, and kept alive by a lease.
 //!
-//! [`machine`] looks at the machine, [`describe`] makes objects of what it sees (pure), [`heartbeat`] writes them;
+//! [`machine`] looks at the machine, [`resources`] says what of it is for pods, [`describe`] makes objects of what it sees (pure), [`heartbeat`] writes them;
 //! [`disk`] frees the disk of images, [`eviction`] ends pods where there is too little for all, [`shutdown`] ends the pods
 //! of a node that goes.
 
@@ -9,6 +9,7 @@ pub mod disk;
 pub mod eviction;
 pub mod heartbeat;
 pub mod machine;
+pub mod resources;
 pub mod shutdown;
 
 use k8s_openapi::api::core::v1 as core;

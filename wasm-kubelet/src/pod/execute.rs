@@ -238,9 +238,9 @@ impl Host {
             pod,
             pod_ip,
             host_ip: self.config.node_ip,
-            node_cpu_millis: self.allocatable.cpu_millis,
-            node_memory_bytes: self.allocatable.memory_bytes,
-            node_storage_bytes: self.storage_bytes,
+            node_cpu_millis: self.allocatable.amount.cpu_millis,
+            node_memory_bytes: self.allocatable.amount.memory_bytes,
+            node_storage_bytes: self.allocatable.storage_bytes,
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Pods;
-use super::admit::{Amount, Ledger};
+use super::admit::Ledger;
 use super::instances::Instances;
 use super::report;
 use super::volumes::PodDirs;
@@ -21,6 +21,7 @@ use crate::images::Puller;
 use crate::logs::Logs;
 use crate::names::cluster::Cluster;
 use crate::node::eviction::Pressures;
+use crate::node::resources::Resources;
 use crate::runtime::Runtime;
 use crate::server::rates::Rates;
 
@@ -43,9 +44,7 @@ pub struct Host {
     pub instances: Instances,
     pub rates: Rates,
     pub ledger: Ledger,
-    pub allocatable: Amount,
-    /// Size of the disk that holds the node's folder.
-    pub storage_bytes: u64,
+    pub allocatable: Resources,
     /// Watches what pods have as files.
     pub follower: Follower,
     /// Who may count what folders hold now.
