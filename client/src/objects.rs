@@ -158,12 +158,13 @@ impl<K: Object> Objects<K> {
         self.object(Method::PATCH, self.path(name, None)?, Some(patch.content_type()), patch.body()).await
     }
 
-    /// As [`Objects::patch`], for who need not know what came of it but who, where, which version, whose, and what holds it.
+    /// As [`Objects::patch`], for who need not see what came of it. Of its metadata there are the name, the namespace, the
+    /// uid, the version, the owners, the finalizers and since when it is being deleted.
     ///
     /// # Errors
     /// As [`Objects::patch`].
     pub async fn patch_unseen(&self, name: &str, patch: &Patch) -> Result<ObjectMeta, Error> {
-        self.metadata(Method::PATCH, self.path(name, None)?, Some(patch.content_type()), patch.body()).await
+        self.patch_at(self.path(name, None)?, patch).await
     }
 
     /// As [`Objects::patch_unseen`], of an object's status.
@@ -171,7 +172,7 @@ impl<K: Object> Objects<K> {
     /// # Errors
     /// As [`Objects::patch`].
     pub async fn patch_status(&self, name: &str, patch: &Patch) -> Result<ObjectMeta, Error> {
-        self.metadata(Method::PATCH, self.path(name, Some("status"))?, Some(patch.content_type()), patch.body()).await
+        self.patch_at(self.path(name, Some("status"))?, patch).await
     }
 
     /// # Errors
@@ -209,22 +210,25 @@ impl<K: Object> Objects<K> {
         content_type: Option<&'static str>,
         body: Bytes,
     ) -> Result<K, Error> {
-        let named = format!("{method} {path}");
-        let answer = self.client.raw(request(method, path, content_type, body)?).await?;
-        K::decode(answer.body()).map_err(|source| Error::Answer { request: named, source })
+        self.answered(method, path, content_type, body, K::decode).await
     }
 
-    async fn metadata(
+    async fn patch_at(&self, path: String, patch: &Patch) -> Result<ObjectMeta, Error> {
+        let read = |json: &[u8]| metadata_of(json).map_err(|source| DecodeError { kind: K::KIND.into(), source });
+        self.answered(Method::PATCH, path, Some(patch.content_type()), patch.body(), read).await
+    }
+
+    async fn answered<A>(
         &self,
         method: Method,
         path: String,
         content_type: Option<&'static str>,
         body: Bytes,
-    ) -> Result<ObjectMeta, Error> {
+        read: impl Fn(&[u8]) -> Result<A, DecodeError>,
+    ) -> Result<A, Error> {
         let named = format!("{method} {path}");
         let answer = self.client.raw(request(method, path, content_type, body)?).await?;
-        metadata_of(answer.body())
-            .map_err(|source| Error::Answer { request: named, source: DecodeError { kind: K::KIND.into(), source } })
+        read(answer.body()).map_err(|source| Error::Answer { request: named, source })
     }
 
     fn path(&self, name: &str, subresource: Option<&str>) -> Result<String, Error> {
